@@ -1,0 +1,228 @@
+"""Config -> model, optimizer, mesh, abstract state, jitted steps. Everything that trains uses it.
+
+A leaf of the config is a keyword argument of the function that uses it, so a misspelt or unread
+key is an error at start that names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from dap_jax import optim, sharding, train_step
+from dap_jax.errors import UserError
+from dap_jax.model import POOLINGS, Decoder, DualAlignment, Encoder
+from dap_jax.objectives import Vocabulary
+
+
+class Parts(NamedTuple):
+  """What `build` makes.
+
+  Attributes:
+    model: the network.
+    objectives: name -> `train_step.Objective`.
+    mesh: devices.
+    abstract_state: `TrainState` of ShapeDtypeStruct with shardings.
+    init: () -> TrainState, sharded, from the seed.
+    step: (state, batch) -> (state, means), jitted; donates the state.
+    embed: (params, ids, mask) -> unit vectors, jitted.
+    learning_rate: step -> learning rate.
+  """
+
+  model: DualAlignment
+  objectives: dict[str, train_step.Objective]
+  mesh: Mesh
+  abstract_state: train_step.TrainState
+  init: Callable[[], train_step.TrainState]
+  step: Callable
+  embed: Callable
+  learning_rate: optax.Schedule
+
+
+def bind(function: Callable, settings: Mapping[str, Any], *, where: str, **given) -> Callable:
+  """partial(function, **settings), after checking that settings are just what it takes.
+
+  Args:
+    function: what uses the settings; its keyword-only parameters are the known keys.
+    settings: one section of the config.
+    where: the section's name, for the message.
+    **given: keyword arguments that do not come from the section.
+
+  Raises:
+    UserError: a key that nothing reads, or one that is missing.
+  """
+  parameters = inspect.signature(function).parameters.values()
+  known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - set(given)
+  for key in settings:
+    if key not in known:
+      raise UserError(f"unknown config key {where}.{key}: known are {', '.join(sorted(known))}")
+  for key in sorted(known - set(settings)):
+    raise UserError(f"config key {where}.{key} is missing")
+  return functools.partial(function, **settings, **given)
+
+
+def make_model(
+  *,
+  vocabulary: Vocabulary,
+  max_tokens: int,
+  decoder: Mapping[str, Any] | None,
+  layers: int,
+  width: int,
+  heads: int,
+  mlp_width: int,
+  positions: int,
+  token_types: int,
+  position_offset: int,
+  norm_eps: float,
+  dropout: float,
+  pooling: str,
+  projection: bool,
+  compute_dtype: str,
+) -> DualAlignment:
+  """The network from the config's `model` and `decoder` sections.
+
+  `decoder` None leaves the RTL decoder out. Raises UserError for sizes that do not fit together.
+  """
+  if width % heads:
+    raise UserError(f"model.width={width} is not divisible by model.heads={heads}")
+  if pooling not in POOLINGS:
+    raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
+  if compute_dtype not in ("float32", "bfloat16"):
+    raise UserError(f"model.compute_dtype={compute_dtype!r} is neither float32 nor bfloat16")
+  needed = position_offset + max_tokens * (2 if decoder else 1)
+  if positions < needed:
+    raise UserError(
+      f"model.positions={positions} is too few for max_tokens={max_tokens}: {needed} are needed"
+      f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
+    )
+  encoder = Encoder(
+    vocabulary_size=vocabulary.size,
+    layers=layers,
+    width=width,
+    heads=heads,
+    mlp_width=mlp_width,
+    positions=positions,
+    token_types=token_types,
+    position_offset=position_offset,
+    norm_eps=norm_eps,
+    dropout=dropout,
+    dtype=jnp.dtype(compute_dtype) if compute_dtype == "bfloat16" else None,
+  )
+  make = functools.partial(
+    make_decoder, encoder=encoder, max_tokens=max_tokens, vocabulary=vocabulary
+  )
+  return DualAlignment(
+    encoder=encoder,
+    decoder=make(**decoder) if decoder else None,
+    pooling=pooling,
+    projection=projection,
+  )
+
+
+def make_decoder(
+  *, encoder: Encoder, max_tokens: int, vocabulary: Vocabulary, layers: int, english_head: bool
+) -> Decoder:
+  """The RTL decoder: `layers` transformer layers; `english_head` predicts the English ids only."""
+  tied = not english_head
+  return Decoder(
+    encoder=encoder.clone(parent=None),
+    layers=layers,
+    max_tokens=max_tokens,
+    head_size=vocabulary.size if tied else len(vocabulary.english_ids),
+    tied=tied,
+    mask_id=vocabulary.mask_id,
+  )
+
+
+def make_objectives(
+  settings: Mapping[str, Mapping[str, Any] | None],
+) -> dict[str, train_step.Objective]:
+  """The config's `objectives` section -> functions; one that is None or has weight 0 is off."""
+  objectives = {}
+  for name, entry in settings.items():
+    if not entry or not entry["weight"]:
+      continue
+    try:
+      module = importlib.import_module(f"dap_jax.objectives.{name}")
+    except ModuleNotFoundError as error:
+      if error.name != f"dap_jax.objectives.{name}":
+        raise
+      raise UserError(
+        f"unknown objective {name!r} in the config: there is no dap_jax/objectives/{name}.py"
+      ) from error
+    rest = {key: value for key, value in entry.items() if key != "weight"}
+    function = bind(module.objective, rest, where=f"objectives.{name}")
+    objectives[name] = train_step.Objective(entry["weight"], function)
+  if not objectives:
+    raise UserError("no objective has a weight above 0: set one in the config's objectives")
+  return objectives
+
+
+def build(
+  *,
+  vocabulary: Vocabulary,
+  seed: int,
+  steps: int,
+  max_tokens: int,
+  model: Mapping[str, Any],
+  decoder: Mapping[str, Any],
+  objectives: Mapping[str, Mapping[str, Any]],
+  optimizer: Mapping[str, Any],
+  mesh: Mapping[str, int],
+) -> Parts:
+  """See `Parts`; the arguments are the config's own, and the vocabulary of the data."""
+  mesh = bind(sharding.make_mesh, mesh, where="mesh")()
+  chosen = make_objectives(objectives)
+  # A decoder that no objective trains would only cost memory.
+  decoder = decoder if "representation_translation" in chosen else None
+  if decoder is not None and not decoder["english_head"]:
+    vocabulary = vocabulary._replace(english_ids=None)
+  network = bind(
+    make_model, model, where="model", vocabulary=vocabulary, max_tokens=max_tokens, decoder=decoder
+  )()
+  transformation, learning_rate = bind(
+    optim.make_optimizer, optimizer, where="optimizer", steps=steps
+  )()
+
+  def init():
+    ids = jnp.zeros((1, 2, max_tokens), jnp.int32)
+    key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)  # a step no run reaches
+    params = network.init(key, ids, ids == 0, method="initialise")["params"]
+    return train_step.TrainState(jnp.zeros([], jnp.int32), params, transformation.init(params))
+
+  abstract_state = sharding.with_shardings(jax.eval_shape(init), mesh)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+  rows, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
+  step = functools.partial(
+    train_step.train_step,
+    model=network,
+    objectives=chosen,
+    vocabulary=vocabulary,
+    optimizer=transformation,
+    seed=seed,
+  )
+  embed = functools.partial(train_step.embed_step, model=network)
+  return Parts(
+    model=network,
+    objectives=chosen,
+    mesh=mesh,
+    abstract_state=abstract_state,
+    init=jax.jit(init, out_shardings=shardings),
+    step=jax.jit(
+      step,
+      in_shardings=(shardings, rows),
+      out_shardings=(shardings, everywhere),
+      donate_argnums=0,
+    ),
+    embed=jax.jit(embed, in_shardings=(shardings.params, rows, rows), out_shardings=everywhere),
+    learning_rate=learning_rate,
+  )

@@ -1,0 +1,92 @@
+"""Representation translation learning (RTL): rebuild English from the other language's states.
+
+From the token states h(x) of one rendering alone, a small decoder predicts the tokens of the other:
+cross-entropy at positions 1.. of y ([SEP] included; not at [CLS], not at padding), the mean over
+those tokens. DAP (arXiv 2305.09148), section 3.2. Only the length of y is seen at mask ratio 1.
+Shapes: B pairs, L tokens, D width, V ids, V_en English ids.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dap_jax.errors import UserError
+from dap_jax.metrics import Mean
+from dap_jax.objectives import Context, Vocabulary
+
+PIVOT, OTHER = 0, 1
+ROUTES = {
+  "to_pivot": [(OTHER, PIVOT)],
+  "from_pivot": [(PIVOT, OTHER)],
+  "both": [(OTHER, PIVOT), (PIVOT, OTHER)],
+}
+
+
+def compact_labels(ids: jax.Array, vocabulary: Vocabulary) -> jax.Array:
+  """ids int32 [...] -> rows of the head, -1 for an id that the head does not hold."""
+  if vocabulary.english_ids is None:
+    return ids
+  rows = np.full(vocabulary.size, -1, np.int32)
+  rows[vocabulary.english_ids] = np.arange(len(vocabulary.english_ids), dtype=np.int32)
+  return jnp.asarray(rows)[ids]
+
+
+def token_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Cross-entropy per token: [B, L, V_en] (float32 or 64), int32 [B, L] -> [B, L]."""
+  chosen = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[..., None], axis=-1)[..., 0]
+  return jax.nn.logsumexp(logits, axis=-1) - chosen
+
+
+def draw_replaced(mask: jax.Array, *, mask_ratio: float, key: jax.Array) -> jax.Array:
+  """Which target tokens are replaced by [MASK] and predicted: bool [B, L], keyed."""
+  if mask_ratio == 1.0:
+    return jnp.ones_like(mask)
+  return jax.random.bernoulli(key, mask_ratio, mask.shape)
+
+
+def reconstruction(context: Context, *, source: int, target: int, replaced: jax.Array) -> Mean:
+  """The loss of one route: rendering `target` from the states of rendering `source`."""
+  ids, mask = context.batch["ids"], context.batch["mask"]
+  logits = context.decode(
+    context.h[:, source],
+    source_mask=mask[:, source],
+    target_ids=ids[:, target],
+    target_mask=mask[:, target],
+    replaced=replaced,
+  )
+  labels = compact_labels(ids[:, target], context.vocabulary)
+  predicted = mask[:, target] & replaced & (labels >= 0)
+  predicted = predicted.at[:, 0].set(False)  # [CLS] is not predicted
+  return Mean.of(token_losses(logits, labels), predicted)
+
+
+def objective(
+  context: Context, *, mask_ratio: float, direction: str
+) -> tuple[Mean, dict[str, Mean]]:
+  """RTL over the pairs of the global batch (K = 2).
+
+  Args:
+    context: see `Context`; reads h, ids and masks, and calls the decoder.
+    mask_ratio: share of target tokens replaced by [MASK] and predicted; 1.0 in the paper (lower
+      ratios leak the answer and are worse).
+    direction: "to_pivot" (other language -> English, the paper's best), "from_pivot", or "both"
+      (the sum of the two means, as released).
+
+  Returns:
+    The mean over the predicted tokens, and no extra metrics.
+  """
+  if direction not in ROUTES:
+    raise UserError(f"direction {direction!r} is none of {', '.join(ROUTES)}")
+  if direction != "to_pivot" and context.vocabulary.english_ids is not None:
+    raise UserError(
+      f"direction {direction!r} predicts other languages: it needs decoder.english_head=False"
+    )
+  assert context.h.shape[1] == 2, "RTL reads pairs: K = 2"
+  loss = Mean(jnp.float32(0), jnp.float32(0))
+  for number, (source, target) in enumerate(ROUTES[direction]):
+    key = jax.random.fold_in(context.key, number)
+    replaced = draw_replaced(context.batch["mask"][:, target], mask_ratio=mask_ratio, key=key)
+    loss = loss.merge(reconstruction(context, source=source, target=target, replaced=replaced))
+  return loss, {}

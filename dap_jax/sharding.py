@@ -1,0 +1,97 @@
+"""Where arrays lie: the mesh, one table from parameter path to PartitionSpec, batches onto devices.
+
+The mesh has two axes: `data` (rows of the batch) and `model` (columns of wide matrices, rows of
+the embedding). Every loss is written for global arrays; XLA inserts the collectives.
+"""
+
+from __future__ import annotations
+
+import re
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from dap_jax.errors import UserError
+
+# First match wins; a parameter that matches none is an error. Optimizer moments follow their
+# parameter, since their paths end alike.
+RULES = (
+  (r"word/embedding$", P("model", None)),
+  (r"(position|token_type)/embedding$", P()),
+  (r"(query|key|value|mlp_in)/kernel$", P(None, "model")),
+  (r"(query|key|value|mlp_in)/bias$", P("model")),
+  (r"(output|mlp_out)/kernel$", P("model", None)),
+  (r"(output|mlp_out)/bias$", P()),
+  (r"head/vocabulary/kernel$", P(None, "model")),
+  (r"(dense|projection)/(kernel|bias)$", P()),
+  (r"head/vocabulary/bias$", P("model")),
+  (r"norm/(scale|bias)$", P()),
+  (r"(^|/)(step|count|[0-9]+)$", P()),
+)
+
+
+def make_mesh(data: int, model: int) -> Mesh:
+  """A `data` x `model` mesh over all devices; `data` -1 means as many as there are."""
+  devices = jax.device_count()
+  if model < 1 or devices % model or (data != -1 and data * model != devices):
+    raise UserError(
+      f"mesh.data={data} x mesh.model={model} does not cover the {devices} devices:"
+      " choose factors whose product is their number (mesh.data=-1 takes the rest)"
+    )
+  # Auto axes: with the default Explicit ones nn.Embed and the contrastive einsum fail.
+  return jax.make_mesh(
+    (devices // model, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2
+  )
+
+
+def path_name(path: tuple) -> str:
+  """The one way to write a tree path: `encoder/layers_0/mlp_in/kernel`."""
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+  """The PartitionSpec of one leaf by `RULES`; an axis that does not divide is not sharded."""
+  for pattern, spec in RULES:
+    if re.search(pattern, path):
+      sizes = [mesh.shape[axis] if axis else 1 for axis in spec]
+      fits = all(dim % size == 0 for dim, size in zip(shape, sizes, strict=False))
+      return spec if fits else P()
+  raise ValueError(f"no sharding rule matches parameter {path!r}: add one to sharding.RULES")
+
+
+def with_shardings(tree, mesh: Mesh):
+  """A tree of ShapeDtypeStruct or arrays -> ShapeDtypeStructs that carry their NamedSharding."""
+
+  def place(path, leaf):
+    sharding = NamedSharding(mesh, spec_of(path_name(path), leaf.shape, mesh))
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+  return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows over `data`, everything else whole."""
+  return NamedSharding(mesh, P("data"))
+
+
+def local_rows(mesh: Mesh, batch_size: int) -> slice:
+  """The contiguous rows of the global batch that this process's devices hold."""
+  if batch_size % mesh.shape["data"]:
+    raise UserError(
+      f"batch_size={batch_size} is not divisible by the {mesh.shape['data']} rows of the mesh's"
+      " data axis: change batch_size or mesh.data"
+    )
+  slices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+  starts_stops = [piece[0].indices(batch_size)[:2] for piece in slices]
+  return slice(min(start for start, _ in starts_stops), max(stop for _, stop in starts_stops))
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, batch_size: int) -> dict[str, jax.Array]:
+  """This process's rows [b, ...] -> global arrays [batch_size, ...] sharded over `data`."""
+  sharding = batch_sharding(mesh)
+  return {
+    name: jax.make_array_from_process_local_data(sharding, rows, (batch_size, *rows.shape[1:]))
+    for name, rows in batch.items()
+  }
