@@ -202,7 +202,7 @@ class Head(nn.Module):
     kernel = word_embedding.T if self.tied else kernel
     accumulate = jnp.promote_types(x.dtype, jnp.float32)
     logits = jnp.dot(x, kernel.astype(x.dtype), preferred_element_type=accumulate)
-    return logits + bias.astype(logits.dtype)
+    return logits + bias.astype(logits.dtype)[None, None]
 
 
 class Projection(nn.Module):
@@ -261,7 +261,7 @@ class Decoder(nn.Module):
     h: jax.Array,
     *,
     source_mask: jax.Array,
-    target_ids: jax.Array,
+    target_h: jax.Array,
     target_mask: jax.Array,
     replaced: jax.Array,
     deterministic: bool,
@@ -269,20 +269,20 @@ class Decoder(nn.Module):
     """Logits at the target positions only.
 
     Args:
-      h: [B, L, D], token states of the source.
+      h, target_h: [B, L, D], the encoder's token states of source and target.
       source_mask, target_mask: bool [B, L], True = real token.
-      target_ids: int32 [B, L]; seen only where `replaced` (bool [B, L]) is false.
+      replaced: bool [B, L], slots that hold [MASK]; the others hold `target_h`, the answer.
       deterministic: no dropout.
 
     Returns:
       float32 [B, L, V_en].
     """
-    offset, length = self.encoder.position_offset, target_ids.shape[1]
-    ids = jnp.where(replaced, self.mask_id, target_ids)
-    positions = jnp.arange(length)
+    offset, positions = self.encoder.position_offset, jnp.arange(target_h.shape[1])
+    masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
     slots = self.embeddings.place(
-      self.embeddings.word(ids), offset + positions, deterministic=deterministic
+      self.embeddings.word(masks), offset + positions, deterministic=deterministic
     )
+    slots = jnp.where(replaced[..., None], slots, target_h)
     x = jnp.concatenate([h, slots], axis=1)
     positions = jnp.concatenate([jnp.arange(h.shape[1]), self.max_tokens + positions])
     x = self.embeddings.place(x, offset + positions, deterministic=deterministic)
@@ -337,7 +337,7 @@ class DualAlignment(nn.Module):
       self.decode(
         h[:, 1],
         source_mask=mask[:, 1],
-        target_ids=ids[:, 0],
+        target_h=h[:, 0],
         target_mask=mask[:, 0],
         replaced=mask[:, 0],
         deterministic=True,

@@ -40,7 +40,7 @@ def token_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def draw_replaced(mask: jax.Array, *, mask_ratio: float, key: jax.Array) -> jax.Array:
-  """Which target tokens are replaced by [MASK] and predicted: bool [B, L], keyed."""
+  """Which target slots hold [MASK] and are predicted: bool [B, L], keyed; the rest see h(y)."""
   if mask_ratio == 1.0:
     return jnp.ones_like(mask)
   return jax.random.bernoulli(key, mask_ratio, mask.shape)
@@ -52,7 +52,7 @@ def reconstruction(context: Context, *, source: int, target: int, replaced: jax.
   logits = context.decode(
     context.h[:, source],
     source_mask=mask[:, source],
-    target_ids=ids[:, target],
+    target_h=context.h[:, target],
     target_mask=mask[:, target],
     replaced=replaced,
   )
@@ -69,8 +69,8 @@ def objective(
 
   Args:
     context: see `Context`; reads h, ids and masks, and calls the decoder.
-    mask_ratio: share of target tokens replaced by [MASK] and predicted; 1.0 in the paper (lower
-      ratios leak the answer and are worse).
+    mask_ratio: share of target tokens replaced by [MASK] and predicted; 1.0 in the paper. The
+      others show the encoder's own states of y: they leak the answer, and results are worse.
     direction: "to_pivot" (other language -> English, the paper's best), "from_pivot", or "both"
       (the sum of the two means, as released).
 

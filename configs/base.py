@@ -1,0 +1,89 @@
+"""Every key, its unit and its reason. The other configs start from this one and change a few.
+
+Batches, learning rates and lengths here are neutral defaults for a base-size encoder from scratch.
+`train` refuses a key that nothing reads, so this file is also the list of what can be set.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+
+  config.seed = 0  # of parameters, data order and dropout: the run is a function of it
+  config.steps = 100_000  # updates; also where the schedule ends
+  config.batch_size = 1024  # pairs of the GLOBAL batch: each anchor has batch_size - 1 negatives
+  config.max_tokens = 32  # ids of a sentence, [CLS] and [SEP] included; longer ones are cut
+  config.gradient_accumulation_steps = 1  # only 1: more would be another loss, train says why
+  config.log_steps = 100  # a line of metrics.jsonl every so many steps
+  config.eval_steps = 5_000  # held-out retrieval every so many steps (and at the end)
+  config.init_from = ""  # a workdir whose weights and vocabulary to start from; "" = random
+
+  config.data = ConfigDict()
+  config.data.format = "gettext"  # a reader of dap_jax/data/formats.py
+  # The reader's own arguments; which ones depends on the format.
+  config.data.arguments = ConfigDict({"packages": ("django", "wagtail", "sphinx")})
+  config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
+  config.data.languages = ()  # codes to keep; empty keeps all
+  config.data.rules = ()  # filters of dap_jax/data/clean.py, by name
+  config.data.markup = False  # strip tags and placeholders: for interface strings
+  config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
+  config.data.min_pairs = 1  # languages with fewer training pairs are left out
+  config.data.heldout = ConfigDict()
+  config.data.heldout.sentences = 300  # English sentences held out, in every language at once
+  config.data.heldout.min_words = 3  # words such a sentence has at least
+  config.data.heldout.min_languages = 1  # languages it is translated into at least
+
+  config.tokenizer = ConfigDict()
+  config.tokenizer.vocabulary_size = 32_000  # ids of the unigram model trained on the split
+
+  config.model = ConfigDict()
+  config.model.layers = 12
+  config.model.width = 768
+  config.model.heads = 12
+  config.model.mlp_width = 3072
+  config.model.positions = 512  # rows of the position table; the decoder needs 2 * max_tokens
+  config.model.token_types = 2
+  config.model.position_offset = 0  # 0 for BERT, padding id + 1 for XLM-R
+  config.model.norm_eps = 1e-12
+  config.model.dropout = 0.1  # of embeddings, attention weights and both residual branches
+  config.model.pooling = "cls"  # cls, mean, mean_top2, mean_first_last
+  config.model.projection = True  # Linear + tanh on the pooled vector, in training only
+  config.model.compute_dtype = "bfloat16"  # of matmuls; parameters and losses stay float32
+
+  config.decoder = ConfigDict()  # of RTL; left out when its objective is off
+  config.decoder.layers = 2  # K of the paper
+  config.decoder.english_head = True  # predict only ids of the English side; False: all, tied
+
+  config.objectives = ConfigDict()  # name -> weight and settings; weight 0 turns one off
+  config.objectives.translation_ranking = ConfigDict()
+  config.objectives.translation_ranking.weight = 1.0
+  config.objectives.translation_ranking.temperature = 0.05  # divisor of cosines: scale 20
+  config.objectives.translation_ranking.margin = 0.0  # off the diagonal logit, after the division
+  config.objectives.translation_ranking.direction = "to_pivot"  # to_pivot, from_pivot, both
+  # 1 = the true gradient. N = the released program's on N workers, where TR's is 1/N of it.
+  config.objectives.translation_ranking.legacy_world_size = 1
+  config.objectives.representation_translation = ConfigDict()
+  config.objectives.representation_translation.weight = 1.0  # lambda of the paper
+  config.objectives.representation_translation.mask_ratio = 1.0  # below 1 leaks the answer
+  config.objectives.representation_translation.direction = "to_pivot"
+
+  config.optimizer = ConfigDict()
+  config.optimizer.learning_rate = 5e-5  # the peak
+  config.optimizer.schedule_name = "linear"  # linear, cosine (both to 0), constant
+  config.optimizer.warmup_steps = 0
+  config.optimizer.b1 = 0.9
+  config.optimizer.b2 = 0.999
+  config.optimizer.eps = 1e-8
+  config.optimizer.weight_decay = 0.0  # not on biases and LayerNorms
+  config.optimizer.clip_norm = 1.0  # global norm; 0 = no clipping
+
+  config.mesh = ConfigDict()
+  config.mesh.data = -1  # devices along the batch; -1 = all that mesh.model leaves
+  config.mesh.model = 1  # devices along wide matrices and the embedding
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.save_steps = 1_000
+  config.checkpoint.keep_last = 2  # newest checkpoints kept
+  config.checkpoint.best_metric = "eval/retrieval/to_pivot_accuracy"  # the best is kept beside them
+  return config

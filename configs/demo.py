@@ -1,0 +1,40 @@
+"""A small DAP model on the translations that ship inside pip packages: minutes on two CPU cores.
+
+    python -m dap_jax.train --config=configs/demo.py --workdir=runs/demo
+
+`bash launch/local.sh` runs just this, then evaluates and exports. README.md shows what it gives.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.steps = 1_500
+  config.batch_size = 128
+  config.max_tokens = 32
+  config.log_steps = 25
+  config.eval_steps = 250
+
+  config.data.rules = ("empty",)
+  config.data.markup = True
+  config.data.heldout.min_languages = 15
+  config.tokenizer.vocabulary_size = 8_000
+
+  config.model.layers = 2
+  config.model.width = 128
+  config.model.heads = 4
+  config.model.mlp_width = 512
+  config.model.positions = 64
+  config.model.dropout = 0.1
+  config.model.pooling = "mean"
+  config.model.projection = False
+  config.model.compute_dtype = "float32"
+
+  config.optimizer.learning_rate = 2e-3
+  config.optimizer.schedule_name = "cosine"
+  config.optimizer.warmup_steps = 100
+  config.checkpoint.save_steps = 250
+  return config

@@ -1,0 +1,54 @@
+"""How every command starts and ends: flags, logging, one clear line for a user's mistake.
+
+Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from dap_jax.errors import UserError
+
+
+def fail(message: str, *, status: int) -> None:
+  """Prints the one line and ends the process."""
+  print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+  sys.exit(status)
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Reads the flags. A mistake in a value of the config has status 1, in the flags themselves 2."""
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    about_config = "config" in str(error)
+    fail(f"{error}; --help lists the flags", status=1 if about_config else 2)
+  except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
+    # config_flags loads the config file and applies --config.key=value while it parses.
+    lines = str(error.args[0] if error.args else error).strip().splitlines()
+    wrong = [word for word in argv if word.startswith("--config")]
+    fail(f"{' '.join(wrong)}: {lines[0] if lines else type(error).__name__}", status=1)
+  if len(rest) > 1:
+    fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
+  return rest
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags, then runs `main`."""
+
+  def guarded(argv: list[str]) -> None:
+    del argv
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().setFormatter(None)
+    try:
+      main()
+    except UserError as error:
+      fail(str(error), status=1)
+    except KeyboardInterrupt:
+      fail("interrupted; the same command resumes", status=130)
+
+  app.run(guarded, flags_parser=parse)

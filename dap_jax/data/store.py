@@ -1,0 +1,200 @@
+"""From a corpus to what training reads: prepared once, kept in the workdir, read without TensorFlow.
+
+    DIRECTORY/info.json        languages, pairs, rates, what was rejected and why, padding share
+    DIRECTORY/train.npz        the tokenised pairs of every language
+    DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+from etils import epath
+
+from dap_jax.data import clean, formats, split, tokenizer
+from dap_jax.data.loader import PairSource, Ragged
+from dap_jax.errors import UserError
+
+
+class Corpus(NamedTuple):
+  """What `load` gives.
+
+  Attributes:
+    sources: language -> its training pairs.
+    rates: language -> share of the mixture; they sum to 1.
+    heldout: the held-out rows, language -> text, pivot included.
+    english_ids: int32 [V_en], the ids of the English side of the training set, sorted.
+    info: the content of info.json.
+  """
+
+  sources: dict[str, PairSource]
+  rates: dict[str, float]
+  heldout: list[dict[str, str]]
+  english_ids: np.ndarray
+  info: dict[str, Any]
+
+
+def read_pairs(
+  *,
+  format: str,
+  arguments: Mapping[str, Any],
+  pivot: str,
+  languages: Sequence[str],
+  rules: Sequence[str],
+  markup: bool,
+  rejected: Counter,
+) -> list[split.Pair]:
+  """Reads and cleans a corpus.
+
+  Args:
+    format, arguments: the reader of `formats` and its own arguments.
+    pivot: the pivot's language code.
+    languages: which to keep; empty keeps all.
+    rules: names of the filters of `clean`.
+    markup: whether the texts are interface strings, with tags and placeholders to strip.
+    rejected: counts the rejected pairs per reason.
+
+  Raises:
+    UserError: a language that was asked for has no pairs, or there are none at all.
+  """
+  rows = formats.read(format, pivot=pivot, **arguments)
+  if languages:
+    wanted = {pivot, *languages}
+    rows = ({lang: text for lang, text in row.items() if lang in wanted} for row in rows)
+  pairs = split.to_pairs(
+    clean.clean_rows(rows, rules=rules, pivot=pivot, markup=markup, rejected=rejected), pivot=pivot
+  )
+  found = Counter(pair.language for pair in pairs)
+  for language in languages:
+    if not found[language]:
+      known = ", ".join(sorted(found)) or "none"
+      raise UserError(
+        f"language {language!r} in data.languages has no pairs: there are pairs for {known}"
+      )
+  if not pairs:
+    raise UserError(f"data.format={format!r} gave no pairs that pass data.rules: {dict(rejected)}")
+  return pairs
+
+
+def prepare(
+  directory: epath.PathLike,
+  *,
+  tokenizer_directory: epath.PathLike,
+  vocabulary_size: int,
+  max_tokens: int,
+  temperature: float,
+  min_pairs: int,
+  heldout: Mapping[str, int],
+  pivot: str,
+  **corpus,
+) -> None:
+  """Reads, cleans, splits, trains the vocabulary on the training split, tokenises, writes.
+
+  Args:
+    directory: where to; complete once its info.json is there.
+    tokenizer_directory: where the vocabulary goes.
+    vocabulary_size: number of ids.
+    max_tokens: ids of a sequence, [CLS] and [SEP] included.
+    temperature: see `tasks.register`.
+    min_pairs: languages with fewer training pairs are left out.
+    heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
+    pivot: the pivot's language code.
+    **corpus: the rest of `read_pairs`.
+  """
+  from dap_jax.data import tasks  # loads TensorFlow: seconds that a resumed run need not pay
+
+  rejected = Counter()
+  pairs = read_pairs(pivot=pivot, rejected=rejected, **corpus)
+  train, held = split.split_pairs(pairs, pivot=pivot, **heldout)
+  counts = Counter(pair.language for pair in train)
+  train = [pair for pair in train if counts[pair.language] >= min_pairs]
+  if not train:
+    raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
+  texts = {pair.pivot for pair in train} | {pair.translation for pair in train}
+  logging.info("%d training pairs; training a vocabulary of %d ids", len(train), vocabulary_size)
+  tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=tokenizer_directory)
+  tokens = tokenizer.Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
+  mixture = tasks.register(train, name="bitext", tokenizer=tokens, temperature=temperature)
+
+  arrays, rates = {}, {}
+  for task in mixture.tasks:
+    language = task.name.removeprefix("bitext_")
+    rates[language] = mixture.get_rate(task)
+    for feature, sequences in tasks.tokenised(task, max_tokens=max_tokens).items():
+      ragged = Ragged.of(sequences)
+      arrays[f"{language}/{feature}/tokens"] = ragged.tokens
+      arrays[f"{language}/{feature}/offsets"] = ragged.offsets
+  total = sum(rates.values())
+  english = np.unique(np.concatenate([arrays[f"{lang}/pivot/tokens"] for lang in rates]))
+  real = sum(array.size for name, array in arrays.items() if name.endswith("tokens"))
+  languages = {pair.language for pair in train} | {pivot}
+  info = {
+    "pairs": dict(sorted(Counter(pair.language for pair in train).items())),
+    "rates": {language: rate / total for language, rate in sorted(rates.items())},
+    "heldout": len(held),
+    "rejected": dict(rejected.most_common()),
+    "padding": 1 - real / (2 * len(train) * max_tokens),
+    "max_tokens": max_tokens,
+    "english_ids": english.tolist(),
+  }
+  held = [{lang: text for lang, text in row.items() if lang in languages} for row in held]
+  write(epath.Path(directory), info=info, arrays=arrays, heldout=held)
+
+
+def write(
+  directory: epath.Path,
+  *,
+  info: Mapping[str, Any],
+  arrays: Mapping[str, np.ndarray],
+  heldout: Sequence[Mapping[str, str]],
+) -> None:
+  """Writes the files, info.json last and by renaming, so that its presence means completeness."""
+  directory.mkdir(parents=True, exist_ok=True)
+  buffer = io.BytesIO()
+  np.savez(buffer, **arrays)
+  (directory / "train.npz").write_bytes(buffer.getvalue())
+  lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
+  (directory / "heldout.jsonl").write_text("".join(line + "\n" for line in lines))
+  temporary = directory / "info.json.tmp"
+  temporary.write_text(json.dumps(info, indent=1))
+  temporary.replace(directory / "info.json")
+
+
+def complete(directory: epath.PathLike) -> bool:
+  """Whether `prepare` has finished here."""
+  return (epath.Path(directory) / "info.json").exists()
+
+
+def heldout(directory: epath.PathLike) -> list[dict[str, str]]:
+  """The held-out rows, language -> text, pivot included."""
+  # Only "\n" ends a line: str.splitlines would also cut at characters that occur inside texts.
+  lines = (epath.Path(directory) / "heldout.jsonl").read_text().split("\n")
+  return [json.loads(line) for line in lines if line]
+
+
+def load(directory: epath.PathLike, *, pad_id: int) -> Corpus:
+  """Reads what `prepare` wrote."""
+  directory = epath.Path(directory)
+  info = json.loads((directory / "info.json").read_text())
+  arrays = np.load(io.BytesIO((directory / "train.npz").read_bytes()))
+
+  def ragged(language: str, feature: str) -> Ragged:
+    return Ragged(*(arrays[f"{language}/{feature}/{part}"] for part in ("tokens", "offsets")))
+
+  sources = {
+    language: PairSource(
+      ragged(language, "pivot"),
+      ragged(language, "translation"),
+      max_tokens=info["max_tokens"],
+      pad_id=pad_id,
+    )
+    for language in info["rates"]
+  }
+  english = np.asarray(info["english_ids"], np.int32)
+  return Corpus(sources, info["rates"], heldout(directory), english, info)
