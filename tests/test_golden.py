@@ -155,7 +155,9 @@ def precision(request):
 
 def torch_names(params):
   """Our tree of gradients under the released program's names, float arrays."""
-  flat = {f"bert.{name}": array for name, array in names.encoder_to_torch(params["encoder"]).items()}
+  flat = {
+    f"bert.{name}": array for name, array in names.encoder_to_torch(params["encoder"]).items()
+  }
   if "projection" in params:
     flat["mlp.dense.weight"] = np.asarray(params["projection"]["kernel"]).T
     flat["mlp.dense.bias"] = np.asarray(params["projection"]["bias"])

@@ -87,8 +87,7 @@ def split_pairs(
   train = [
     pair
     for pair in pairs
-    if key_of(pair.pivot) not in chosen
-    and (pair.language, key_of(pair.translation)) not in seen
+    if key_of(pair.pivot) not in chosen and (pair.language, key_of(pair.translation)) not in seen
   ]
   if not train:
     raise UserError(f"data.heldout.sentences={sentences} leaves no pair to train on: lower it")

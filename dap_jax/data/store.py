@@ -1,8 +1,8 @@
 """From a corpus to what training reads: prepared once, kept in the workdir, read without TensorFlow.
 
-    DIRECTORY/info.json        languages, pairs, rates, what was rejected and why, padding share
-    DIRECTORY/train.npz        the tokenised pairs of every language
-    DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
+DIRECTORY/info.json        languages, pairs, rates, what was rejected and why, padding share
+DIRECTORY/train.npz        the tokenised pairs of every language
+DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
 """
 
 from __future__ import annotations

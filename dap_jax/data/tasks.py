@@ -70,7 +70,10 @@ def register(
       source=seqio.FunctionDataSource(
         examples, splits=["train"], num_input_examples={"train": len(texts)}
       ),
-      preprocessors=[functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False), frame],
+      preprocessors=[
+        functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
+        frame,
+      ],
       output_features=features,
     )
     tasks.append(task_name)

@@ -1,0 +1,142 @@
+"""Text <-> ids, the one way: in training, in embed, and for PyTorch users.
+
+A sentencepiece unigram model is trained once and turned once into a `tokenizer.json`. From then on
+only the `tokenizers` library reads text, as transformers does, so ids are equal everywhere.
+Ids of the special tokens: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+import tokenizers
+from etils import epath
+
+from dap_jax.errors import UserError
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPACE = "\u2581"  # sentencepiece's visible space
+
+
+def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLike) -> None:
+  """Trains a unigram vocabulary and writes the tokenizer's folder.
+
+  The result depends on the texts and the size alone. Writes `sentencepiece.model`, `tokenizer.json`
+  and the two files by which transformers' AutoTokenizer reads them.
+
+  Args:
+    texts: the training split, in a fixed order.
+    vocabulary_size: number of ids, the five special ones included.
+    directory: where to; made if absent.
+
+  Raises:
+    UserError: the texts do not support so many ids.
+  """
+  import sentencepiece
+
+  model = io.BytesIO()
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(texts),
+      model_writer=model,
+      vocab_size=vocabulary_size,
+      model_type="unigram",
+      character_coverage=0.9999,
+      max_sentence_length=1 << 20,
+      num_threads=1,  # several would add floats in another order each time
+      **{f"{name}_id": i for i, name in enumerate(("pad", "unk", "bos", "eos"))},
+      pad_piece=SPECIALS[0],
+      unk_piece=SPECIALS[1],
+      bos_piece=SPECIALS[2],
+      eos_piece=SPECIALS[3],
+      control_symbols=SPECIALS[4],
+      minloglevel=2,
+    )
+  except RuntimeError as error:
+    found = re.search(r"(?:<=|less than|at most)\s*(\d+)", str(error))
+    if "ocabulary size" not in str(error):
+      raise
+    limit = f": the training split supports at most {found[1]}" if found else ""
+    raise UserError(
+      f"tokenizer.vocabulary_size={vocabulary_size} does not fit the data{limit};"
+      " change it in the config"
+    ) from error
+  directory = epath.Path(directory)
+  directory.mkdir(parents=True, exist_ok=True)
+  (directory / "sentencepiece.model").write_bytes(model.getvalue())
+  for name, content in transformers_files(model.getvalue()).items():
+    (directory / name).write_text(content)
+
+
+def transformers_files(model: bytes) -> dict[str, str]:
+  """A sentencepiece model -> the files of a transformers fast tokenizer, name -> content."""
+  from sentencepiece import sentencepiece_model_pb2
+
+  proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+  pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+  assert tuple(piece for piece, _ in pieces[:5]) == SPECIALS
+  tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=1))
+  tokenizer.normalizer = tokenizers.normalizers.Sequence(
+    [
+      tokenizers.normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap),
+      tokenizers.normalizers.Strip(),
+      tokenizers.normalizers.Replace(tokenizers.Regex(" {2,}"), " "),
+    ]
+  )
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="always")
+  tokenizer.decoder = tokenizers.decoders.Metaspace(prepend_scheme="always")
+  cls, sep = (SPECIALS[2], 2), (SPECIALS[3], 3)
+  tokenizer.post_processor = tokenizers.processors.BertProcessing(sep, cls)
+  tokenizer.add_special_tokens(list(SPECIALS))
+  roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+  names = dict(zip(roles, SPECIALS, strict=True))
+  config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+  return {
+    "tokenizer.json": tokenizer.to_str(pretty=True),
+    "tokenizer_config.json": json.dumps({**config, **names}, indent=1),
+    "special_tokens_map.json": json.dumps(names, indent=1),
+  }
+
+
+class Tokenizer:
+  """Text -> `[CLS] tokens [SEP]`, cut to `max_tokens` ids.
+
+  As in transformers, the text of a special token, "[MASK]" say, becomes that token.
+
+  Attributes:
+    size: number of ids.
+    pad_id, unk_id, cls_id, sep_id, mask_id: the special ids.
+  """
+
+  pad_id, unk_id, cls_id, sep_id, mask_id = range(5)
+
+  def __init__(self, backend: tokenizers.Tokenizer, *, max_tokens: int):
+    backend.no_padding()
+    backend.enable_truncation(max_tokens)
+    self._backend = backend
+    self.size = backend.get_vocab_size()
+
+  @classmethod
+  def load(cls, directory: epath.PathLike, *, max_tokens: int) -> Tokenizer:
+    """Reads the `tokenizer.json` of a folder. Raises UserError where there is none."""
+    path = epath.Path(directory) / "tokenizer.json"
+    if not path.exists():
+      raise UserError(
+        f"{directory} has no tokenizer.json: give a folder that train or export wrote"
+      )
+    backend = tokenizers.Tokenizer.from_str(path.read_text())
+    found = tuple(backend.id_to_token(i) for i in range(len(SPECIALS)))
+    if found != SPECIALS:
+      raise UserError(f"{path}: its first ids are {found}, expected {SPECIALS}")
+    return cls(backend, max_tokens=max_tokens)
+
+  def encode_ragged(self, texts: Sequence[str]) -> list[list[int]]:
+    """Texts -> ids, [CLS] and [SEP] included, no padding."""
+    return [encoding.ids for encoding in self._backend.encode_batch(list(texts))]
+
+  def decode(self, ids: Iterable[int]) -> str:
+    """Ids -> text, without the special tokens."""
+    return self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
