@@ -1,0 +1,240 @@
+"""Checkpoints: `step, params, opt_state` and nothing else, by Orbax (v1). The only import of it.
+
+    WORKDIR/checkpoints/STEP/      the newest `keep_last`, and the best by a metric
+    WORKDIR/corrupt/STEP/          newest ones that could not be read, moved aside
+
+A state is restored with the shardings of the CURRENT mesh, never those it was written with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+from absl import logging
+from etils import epath
+from jax.experimental import multihost_utils
+from orbax.checkpoint import v1 as ocp
+
+from dap_jax.errors import UserError
+from dap_jax.sharding import path_name
+
+ITEM = "state"
+FOLDER = "checkpoints"
+
+
+class Restored(NamedTuple):
+  """state: as the abstract state asked; step: of the checkpoint it came from."""
+
+  state: Any
+  step: int
+
+
+def leaf_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  """path -> shape of every leaf; tuples, lists and named tuples look alike."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {path_name(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
+
+
+class Checkpoints:
+  """The checkpoints of one workdir. All processes call its methods alike.
+
+  Args:
+    workdir: a local or remote folder.
+    keep_last: how many of the newest are kept.
+    best_metric: the metric whose largest value is kept beside them; "" keeps none.
+
+  Raises:
+    UserError: the folder cannot be written.
+  """
+
+  def __init__(self, workdir: epath.PathLike, *, keep_last: int, best_metric: str):
+    self._workdir, self._best_metric = epath.Path(workdir), best_metric
+    if keep_last < 1:
+      raise UserError(f"checkpoint.keep_last={keep_last}: keep at least 1 to be able to resume")
+    policies = ocp.training.preservation_policies
+    policy = policies.LatestN(keep_last)
+    if best_metric:
+      best = policies.BestN(
+        get_metric_fn=lambda metrics: metrics[best_metric],
+        n=1,
+        keep_checkpoints_without_metrics=False,
+      )
+      policy = policies.AnyPreservationPolicy([policy, best])
+    self._open(policy)
+
+  def _open(self, policy) -> None:
+    self._policy = policy
+    try:
+      self._orbax = ocp.training.Checkpointer(
+        self._workdir / FOLDER,
+        preservation_policy=policy,
+        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        cleanup_tmp_directories=True,
+      )
+    except OSError as error:
+      raise UserError(f"workdir {self._workdir} cannot be written: {error}") from error
+
+  def steps(self) -> list[int]:
+    """Steps of the complete checkpoints, rising."""
+    return [checkpoint.step for checkpoint in self._orbax.checkpoints]
+
+  def best_step(self) -> int | None:
+    """The step with the largest best metric; None before there is one."""
+    scored = [c for c in self._orbax.checkpoints if c.metrics and self._best_metric in c.metrics]
+    if not scored:
+      return None
+    return max(scored, key=lambda checkpoint: checkpoint.metrics[self._best_metric]).step
+
+  def save(self, step: int, state: Any, *, metrics: Mapping[str, float]) -> None:
+    """Starts to save; the arrays are copied before it returns, so the state may be donated.
+
+    Args:
+      step: of the state.
+      state: a tree of sharded arrays.
+      metrics: of this step; only the best metric is stored.
+    """
+    kept = {name: value for name, value in metrics.items() if name == self._best_metric}
+    self._orbax.save_async(
+      step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept or None
+    )
+
+  def wait(self) -> None:
+    """Until the save under way is complete."""
+    self._orbax.wait()
+
+  def restore(self, abstract_state: Any) -> Restored | None:
+    """The newest checkpoint that can be read; None where there is none at all.
+
+    An unreadable newer one is moved to `corrupt/`, with a warning.
+
+    Args:
+      abstract_state: ShapeDtypeStructs with the current mesh's shardings.
+
+    Raises:
+      UserError: the checkpoint is of another model, or none can be read.
+    """
+    steps = self.steps()
+    for step in reversed(steps):
+      try:
+        state = self._orbax.load(step, abstract_state, checkpointable_name=ITEM)
+        return Restored(state, step)
+      except Exception as error:  # Orbax raises many types for damaged files
+        self._refuse_other_model(step, abstract_state)
+        logging.warning(
+          "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
+          step,
+          root_cause(error),
+          self._set_aside(step),
+        )
+    if steps:
+      raise UserError(
+        f"none of the checkpoints {steps} in {self._workdir / FOLDER} can be read;"
+        " choose another --workdir to start anew"
+      )
+    return None
+
+  def _refuse_other_model(self, step: int, abstract_state: Any) -> None:
+    """Tells a checkpoint of other shapes from a damaged one."""
+    try:
+      stored = leaf_shapes(self._orbax.metadata(step).metadata)
+    except Exception:
+      stored = {}
+    if not stored:  # no readable metadata: damaged
+      return
+    wanted = leaf_shapes(abstract_state)
+    for path in sorted(set(stored) | set(wanted)):
+      if stored.get(path) != wanted.get(path):
+        raise UserError(
+          f"checkpoint {step} in {self._workdir} is of another model: {path} is"
+          f" {stored.get(path, 'absent')} there and {wanted.get(path, 'absent')} in this config;"
+          " use its config or another --workdir"
+        )
+
+  def _set_aside(self, step: int) -> epath.Path:
+    """Moves a damaged checkpoint out of the way of later saves."""
+    target = self._workdir / "corrupt" / str(step)
+    self._orbax.close()
+    if jax.process_index() == 0:
+      if target.exists():
+        target.rmtree()
+      target.parent.mkdir(parents=True, exist_ok=True)
+      (self._workdir / FOLDER / str(step)).rename(target)
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("a damaged checkpoint was moved")
+    self._open(self._policy)
+    return target
+
+  def close(self) -> None:
+    """Waits for the save under way, then lets go of the folder."""
+    self._orbax.close()
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+
+def root_cause(error: BaseException) -> str:
+  """The first line of the exception that started it all."""
+  while error.__cause__ is not None:
+    error = error.__cause__
+  return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Restored:
+  """The parameters alone, for evaluation and export; the optimizer's state is not read.
+
+  Args:
+    workdir: a folder that train wrote.
+    abstract_params: ShapeDtypeStructs with shardings; a subset of the stored tree is enough.
+    step: "newest", "best" or a number.
+
+  Raises:
+    UserError: there is no such checkpoint, or it is of another model.
+  """
+  folder = epath.Path(workdir) / FOLDER
+  if not folder.exists():
+    raise UserError(f"{workdir} has no checkpoints: train there first, or give another folder")
+  with ocp.training.Checkpointer(folder) as orbax:
+    found = {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
+    number = choose(found, step, workdir=workdir)
+    metadata = orbax.metadata(number).metadata
+    absent = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    wanted = overlay(absent["params"], abstract_params)
+    try:
+      state = orbax.load(number, {**absent, "params": wanted}, checkpointable_name=ITEM)
+    except Exception as error:
+      raise UserError(
+        f"checkpoint {number} of {workdir} cannot be read ({root_cause(error)});"
+        f" there are also {sorted(set(found) - {number})}"
+      ) from error
+  return Restored(select(state["params"], abstract_params), number)
+
+
+def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epath.PathLike) -> int:
+  """"newest", "best" or a number -> the step of a checkpoint; `found`: step -> its metrics."""
+  scored = {number: next(iter(metrics.values())) for number, metrics in found.items() if metrics}
+  if step == "newest" and found:
+    return max(found)
+  if step == "best" and scored:
+    return max(scored, key=scored.get)
+  if step.isdigit() and int(step) in found:
+    return int(step)
+  raise UserError(f"{workdir} has no checkpoint {step!r}: there are {sorted(found) or 'none'}")
+
+
+def overlay(base: Any, top: Any) -> Any:
+  """`base` with the leaves of the nested dict `top` in their places."""
+  if not isinstance(top, Mapping):
+    return top
+  return {key: overlay(base[key], top[key]) if key in top else base[key] for key in base}
+
+
+def select(tree: Any, like: Any) -> Any:
+  """The part of a nested dict that `like` has."""
+  if not isinstance(like, Mapping):
+    return tree
+  return {key: select(tree[key], like[key]) for key in like}
