@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
   config.log_steps = 25
   config.eval_steps = 250
 
-  config.data.rules = ("empty",)
+  config.data.rules = ("empty", "no_letters", "equal", "length_ratio")
   config.data.markup = True
   config.data.heldout.min_languages = 15
   config.tokenizer.vocabulary_size = 8_000

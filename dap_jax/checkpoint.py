@@ -8,17 +8,19 @@ A state is restored with the shardings of the CURRENT mesh, never those it was w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-from absl import logging
 from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from dap_jax.errors import UserError
 from dap_jax.sharding import path_name
+
+logger = logging.getLogger(__name__)
 
 ITEM = "state"
 FOLDER = "checkpoints"
@@ -122,7 +124,7 @@ class Checkpoints:
         return Restored(state, step)
       except Exception as error:  # Orbax raises many types for damaged files
         self._refuse_other_model(step, abstract_state)
-        logging.warning(
+        logger.warning(
           "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
           step,
           root_cause(error),
@@ -215,7 +217,7 @@ def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) 
 
 
 def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epath.PathLike) -> int:
-  """"newest", "best" or a number -> the step of a checkpoint; `found`: step -> its metrics."""
+  """ "newest", "best" or a number -> the step of a checkpoint; `found`: step -> its metrics."""
   scored = {number: next(iter(metrics.values())) for number, metrics in found.items() if metrics}
   if step == "newest" and found:
     return max(found)

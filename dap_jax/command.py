@@ -5,10 +5,13 @@ Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 from dap_jax.errors import UserError
 
@@ -36,14 +39,25 @@ def parse(argv: list[str]) -> list[str]:
   return rest
 
 
+def log_to_stderr() -> None:
+  """Our own lines, plainly; of the libraries (Orbax writes dozens a save) only errors."""
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+  ours = logging.getLogger("dap_jax")
+  ours.setLevel(logging.INFO)
+  ours.propagate = False
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter("%(message)s"))
+  ours.addHandler(handler)
+
+
 def run(main: Callable[[], None]) -> None:
   """Parses the flags, then runs `main`."""
 
   def guarded(argv: list[str]) -> None:
     del argv
-    logging.use_absl_handler()
-    logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
+    log_to_stderr()
     try:
       main()
     except UserError as error:

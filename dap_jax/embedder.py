@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
-from etils import epath
 
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
@@ -77,11 +75,3 @@ class Embedder:
       max_tokens=self.max_tokens,
       batch_size=batch_size,
     )
-
-
-def load_config(workdir: epath.PathLike) -> dict:
-  """The resolved config of a workdir."""
-  path = epath.Path(workdir) / "config.json"
-  if not path.exists():
-    raise UserError(f"{workdir} is no workdir: it has no config.json; give one that train wrote")
-  return json.loads(path.read_text())

@@ -32,7 +32,7 @@ RULES = (
 )
 
 
-def make_mesh(data: int, model: int) -> Mesh:
+def make_mesh(*, data: int, model: int) -> Mesh:
   """A `data` x `model` mesh over all devices; `data` -1 means as many as there are."""
   devices = jax.device_count()
   if model < 1 or devices % model or (data != -1 and data * model != devices):

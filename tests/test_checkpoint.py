@@ -41,7 +41,7 @@ def opened(path, *, keep_last=2, best_metric=METRIC):
 
 
 def test_keeps_the_last_and_the_best_across_restarts(tmp_path):
-  mesh = sharding.make_mesh(8, 1)
+  mesh = sharding.make_mesh(data=8, model=1)
   scores = {10: 0.1, 20: 0.9, 30: 0.3, 40: 0.4, 50: None}
   with opened(tmp_path) as checkpoints:
     for step in (10, 20, 30):
@@ -64,9 +64,9 @@ def test_keeps_the_last_and_the_best_across_restarts(tmp_path):
 
 def test_restores_onto_the_mesh_of_now(tmp_path):
   with opened(tmp_path) as checkpoints:
-    checkpoints.save(7, state_of(7, sharding.make_mesh(8, 1)), metrics={})
+    checkpoints.save(7, state_of(7, sharding.make_mesh(data=8, model=1)), metrics={})
     checkpoints.wait()
-    abstract = abstract_of(sharding.make_mesh(4, 2))
+    abstract = abstract_of(sharding.make_mesh(data=4, model=2))
     restored = checkpoints.restore(abstract)
   assert restored.step == 7
   for leaf, wanted in zip(jax.tree.leaves(restored.state), jax.tree.leaves(abstract), strict=True):
@@ -75,7 +75,7 @@ def test_restores_onto_the_mesh_of_now(tmp_path):
 
 
 def test_a_donated_state_is_saved_as_it_was(tmp_path):
-  mesh = sharding.make_mesh(8, 1)
+  mesh = sharding.make_mesh(data=8, model=1)
   add = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
   state = state_of(3, mesh)
   with opened(tmp_path) as checkpoints:
@@ -93,7 +93,9 @@ def largest_file(folder):
 
 
 DAMAGE = {
-  "data_cut": lambda folder: largest_file(folder).write_bytes(largest_file(folder).read_bytes()[:99]),
+  "data_cut": lambda folder: largest_file(folder).write_bytes(
+    largest_file(folder).read_bytes()[:99]
+  ),
   "data_gone": lambda folder: largest_file(folder).unlink(),
   "metadata_cut": lambda folder: (folder / "state" / "_METADATA").write_text("{"),
   "manifest_gone": lambda folder: (folder / "state" / "manifest.ocdbt").unlink(),
@@ -102,7 +104,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_newest_checkpoint_falls_back(tmp_path, damage):
-  mesh = sharding.make_mesh(8, 1)
+  mesh = sharding.make_mesh(data=8, model=1)
   with opened(tmp_path) as checkpoints:
     for step in (1, 2):
       checkpoints.save(step, state_of(step, mesh), metrics={})
@@ -118,7 +120,7 @@ def test_a_damaged_newest_checkpoint_falls_back(tmp_path, damage):
 
 
 def test_only_damaged_checkpoints_are_an_error(tmp_path):
-  mesh = sharding.make_mesh(8, 1)
+  mesh = sharding.make_mesh(data=8, model=1)
   with opened(tmp_path) as checkpoints:
     checkpoints.save(1, state_of(1, mesh), metrics={})
   DAMAGE["data_gone"](tmp_path / "checkpoints" / "1")
@@ -127,7 +129,7 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path):
 
 
 def test_another_model_is_no_damage(tmp_path):
-  mesh = sharding.make_mesh(8, 1)
+  mesh = sharding.make_mesh(data=8, model=1)
   with opened(tmp_path) as checkpoints:
     checkpoints.save(1, state_of(1, mesh), metrics={})
     checkpoints.wait()
@@ -138,7 +140,7 @@ def test_another_model_is_no_damage(tmp_path):
 
 def test_no_checkpoint_is_none(tmp_path):
   with opened(tmp_path) as checkpoints:
-    assert checkpoints.restore(abstract_of(sharding.make_mesh(8, 1))) is None
+    assert checkpoints.restore(abstract_of(sharding.make_mesh(data=8, model=1))) is None
     assert checkpoints.best_step() is None
 
 

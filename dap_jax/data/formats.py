@@ -1,7 +1,7 @@
 """Readers of what users have: each yields rows, `dict` of language -> text, pivot included.
 
 `read(FORMAT, pivot=..., **arguments)` is the entry; a format's arguments are those of its function
-here, and the config's `data.arguments`. Texts come as they stand in the files; `clean` changes them.
+here, and the config's `data.arguments`. Texts come as they stand in the files; `clean` mends them.
 Only "\\n" ends a line. Errors name the file and the line.
 """
 

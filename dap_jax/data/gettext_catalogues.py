@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import gettext
 import importlib.util
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from absl import logging
-
 from dap_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 # One language, one code. A region or script is dropped (he_IL -> he, tr_TR -> tr) but where it is a
 # written norm of its own; these catalogue names stand for such norms.
@@ -66,7 +67,7 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
     try:
       catalogue = gettext.GNUTranslations(file)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-      logging.warning("skipping the catalogue %s: %s", path, error)
+      logger.warning("skipping the catalogue %s: %s", path, error)
       return
   for message, translation in sorted(
     (m, t) for m, t in catalogue._catalog.items() if isinstance(m, str) and m

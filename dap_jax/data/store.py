@@ -1,4 +1,4 @@
-"""From a corpus to what training reads: prepared once, kept in the workdir, read without TensorFlow.
+"""From a corpus to what training reads: prepared once, kept in the workdir, read without SeqIO.
 
 DIRECTORY/info.json        languages, pairs, rates, what was rejected and why, padding share
 DIRECTORY/train.npz        the tokenised pairs of every language
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import logging
 from etils import epath
 
 from dap_jax.data import clean, formats, split, tokenizer
 from dap_jax.data.loader import PairSource, Ragged
 from dap_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class Corpus(NamedTuple):
@@ -92,7 +94,11 @@ def prepare(
   min_pairs: int,
   heldout: Mapping[str, int],
   pivot: str,
-  **corpus,
+  format: str,
+  arguments: Mapping[str, Any],
+  languages: Sequence[str],
+  rules: Sequence[str],
+  markup: bool,
 ) -> None:
   """Reads, cleans, splits, trains the vocabulary on the training split, tokenises, writes.
 
@@ -104,21 +110,29 @@ def prepare(
     temperature: see `tasks.register`.
     min_pairs: languages with fewer training pairs are left out.
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
-    pivot: the pivot's language code.
-    **corpus: the rest of `read_pairs`.
+    pivot, format, arguments, languages, rules, markup: see `read_pairs`.
   """
   from dap_jax.data import tasks  # loads TensorFlow: seconds that a resumed run need not pay
 
   rejected = Counter()
-  pairs = read_pairs(pivot=pivot, rejected=rejected, **corpus)
+  pairs = read_pairs(
+    format=format,
+    arguments=arguments,
+    pivot=pivot,
+    languages=languages,
+    rules=rules,
+    markup=markup,
+    rejected=rejected,
+  )
   train, held = split.split_pairs(pairs, pivot=pivot, **heldout)
   counts = Counter(pair.language for pair in train)
   train = [pair for pair in train if counts[pair.language] >= min_pairs]
   if not train:
     raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
   texts = {pair.pivot for pair in train} | {pair.translation for pair in train}
-  logging.info("%d training pairs; training a vocabulary of %d ids", len(train), vocabulary_size)
-  tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=tokenizer_directory)
+  if not (epath.Path(tokenizer_directory) / "tokenizer.json").exists():  # else it came by init_from
+    logger.info("training a vocabulary of %d ids on %d texts", vocabulary_size, len(texts))
+    tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=tokenizer_directory)
   tokens = tokenizer.Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
   mixture = tasks.register(train, name="bitext", tokenizer=tokens, temperature=temperature)
 
@@ -133,7 +147,7 @@ def prepare(
   total = sum(rates.values())
   english = np.unique(np.concatenate([arrays[f"{lang}/pivot/tokens"] for lang in rates]))
   real = sum(array.size for name, array in arrays.items() if name.endswith("tokens"))
-  languages = {pair.language for pair in train} | {pivot}
+  trained = {pair.language for pair in train} | {pivot}
   info = {
     "pairs": dict(sorted(Counter(pair.language for pair in train).items())),
     "rates": {language: rate / total for language, rate in sorted(rates.items())},
@@ -143,7 +157,7 @@ def prepare(
     "max_tokens": max_tokens,
     "english_ids": english.tolist(),
   }
-  held = [{lang: text for lang, text in row.items() if lang in languages} for row in held]
+  held = [{lang: text for lang, text in row.items() if lang in trained} for row in held]
   write(epath.Path(directory), info=info, arrays=arrays, heldout=held)
 
 
@@ -178,6 +192,12 @@ def heldout(directory: epath.PathLike) -> list[dict[str, str]]:
   return [json.loads(line) for line in lines if line]
 
 
+def english_ids(directory: epath.PathLike) -> np.ndarray:
+  """int32 [V_en], the ids of the English side of the training set, sorted."""
+  info = json.loads((epath.Path(directory) / "info.json").read_text())
+  return np.asarray(info["english_ids"], np.int32)
+
+
 def load(directory: epath.PathLike, *, pad_id: int) -> Corpus:
   """Reads what `prepare` wrote."""
   directory = epath.Path(directory)
@@ -196,5 +216,4 @@ def load(directory: epath.PathLike, *, pad_id: int) -> Corpus:
     )
     for language in info["rates"]
   }
-  english = np.asarray(info["english_ids"], np.int32)
-  return Corpus(sources, info["rates"], heldout(directory), english, info)
+  return Corpus(sources, info["rates"], heldout(directory), english_ids(directory), info)

@@ -1,0 +1,88 @@
+"""What a run writes while it goes: metrics.jsonl, TensorBoard, a progress bar or plain lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+
+from etils import epath
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+  """The records of one run; process 0 writes, the others keep silent. A context manager.
+
+  Args:
+    workdir: where metrics.jsonl and the TensorBoard events go.
+    steps: of the whole run.
+    first_step: where this start begins: later lines, of a run that was killed after its last
+      checkpoint, are dropped, since they will be written again.
+    writes: whether this process is the one that writes.
+  """
+
+  def __init__(self, workdir: epath.PathLike, *, steps: int, first_step: int, writes: bool):
+    self._writes, self._steps = writes, steps
+    if not writes:
+      return
+    from tensorboard.summary import Writer
+
+    self._path = epath.Path(workdir) / "metrics.jsonl"
+    self._keep_until(first_step)
+    self._events = Writer(str(workdir))
+    self._bar = tqdm(
+      total=steps,
+      initial=first_step,
+      unit="step",
+      disable=None,  # only on a terminal
+      file=sys.stderr,
+      dynamic_ncols=True,
+    )
+
+  def _keep_until(self, step: int) -> None:
+    lines = self._path.read_text().split("\n") if self._path.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    self._path.write_text("".join(line + "\n" for line in kept))
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Appends one line and the same numbers to TensorBoard."""
+    if not self._writes:
+      return
+    line = json.dumps({"step": step, **metrics})
+    with self._path.open("a") as file:
+      file.write(line + "\n")
+    for name, value in metrics.items():
+      self._events.add_scalar(name, value, step)
+    self._events.flush()
+
+  def advance(self) -> None:
+    """One more step on the bar."""
+    if self._writes:
+      self._bar.update()
+
+  def say(self, step: int, text: str, *, seconds_left: float) -> None:
+    """The state of the run: beside the bar on a terminal, a line elsewhere."""
+    if not self._writes:
+      return
+    self._bar.set_postfix_str(text)
+    if self._bar.disable:
+      logger.info(
+        "step %d/%d  %s  %s left", step, self._steps, text, tqdm.format_interval(seconds_left)
+      )
+
+  def announce(self, text: str) -> None:
+    """A line that stays on the screen."""
+    if self._writes:
+      with tqdm.external_write_mode(file=sys.stderr):
+        logger.info(text)
+
+  def __enter__(self) -> Journal:
+    return self
+
+  def __exit__(self, *_) -> None:
+    if self._writes:
+      self._bar.close()
+      self._events.close()

@@ -1,0 +1,392 @@
+"""One run from config to last checkpoint: prepare, build, resume, then the loop.
+
+Order within the loop: evaluate(n), save(n), batch(n), step. The start decides in this order:
+the newest checkpoint of the workdir, `init_from`, random weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from dap_jax import build, checkpoint, sharding, workdir
+from dap_jax.data import loader, store
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.embedder import encode_texts
+from dap_jax.errors import UserError
+from dap_jax.evals.retrieval import retrieval
+from dap_jax.journal import Journal
+from dap_jax.metrics import Mean
+from dap_jax.objectives import Vocabulary
+from dap_jax.preemption import Preemption
+from dap_jax.train_step import TrainState
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 128  # texts a call, rounded up to the mesh
+
+
+class Start(NamedTuple):
+  """Where a run begins. state, step; said: what happened, for the log."""
+
+  state: TrainState
+  step: int
+  said: str
+
+
+def train(
+  *,
+  workdir: str,
+  seed: int,
+  steps: int,
+  batch_size: int,
+  max_tokens: int,
+  gradient_accumulation_steps: int,
+  log_steps: int,
+  eval_steps: int,
+  init_from: str,
+  data: Mapping[str, Any],
+  tokenizer: Mapping[str, Any],
+  model: Mapping[str, Any],
+  decoder: Mapping[str, Any],
+  objectives: Mapping[str, Any],
+  optimizer: Mapping[str, Any],
+  mesh: Mapping[str, Any],
+  checkpoint: Mapping[str, Any],
+) -> None:
+  """Trains; every argument but `workdir` is a key of the config (`configs/base.py` explains each).
+
+  Raises:
+    UserError: a mistake in the config, the data or the workdir.
+  """
+  config = {key: value for key, value in locals().items() if key != "workdir"}
+  refuse_accumulation(gradient_accumulation_steps)
+  for name, value in {"steps": steps, "log_steps": log_steps, "eval_steps": eval_steps}.items():
+    if value < 1:
+      raise UserError(f"{name}={value}: expected 1 or more")
+  started = time.monotonic()
+  rows = sharding.local_rows(build.bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
+  corpus, tokens = prepare(
+    workdir,
+    config=config,
+    init_from=init_from,
+    data=data,
+    tokenizer=tokenizer,
+    max_tokens=max_tokens,
+  )
+  parts = build.build(
+    vocabulary=vocabulary_of(tokens, corpus.english_ids),
+    seed=seed,
+    steps=steps,
+    max_tokens=max_tokens,
+    model=model,
+    decoder=decoder,
+    objectives=objectives,
+    optimizer=optimizer,
+    mesh=mesh,
+  )
+  policy = dict(checkpoint)
+  save_steps = policy.pop("save_steps", 0)
+  if save_steps < 1:
+    raise UserError(f"checkpoint.save_steps={save_steps}: expected 1 or more")
+  keep = build.bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
+  with jax.set_mesh(parts.mesh), keep() as checkpoints, Preemption() as preemption:
+    start = begin(parts, checkpoints, init_from=init_from, corpus=corpus)
+    introduce(parts, corpus, start=start, batch_size=batch_size, max_tokens=max_tokens)
+    batches = loader.batches(
+      corpus.sources,
+      rates=corpus.rates,
+      seed=seed,
+      batch_size=batch_size,
+      rows=rows,
+      first_step=start.step,
+    )
+    with Journal(
+      workdir, steps=steps, first_step=start.step, writes=jax.process_index() == 0
+    ) as journal:
+      run = Run(parts, corpus, tokens, batches, checkpoints, preemption, journal)
+      run.loop(
+        start,
+        steps=steps,
+        batch_size=batch_size,
+        log_steps=log_steps,
+        eval_steps=eval_steps,
+        save_steps=save_steps,
+        pivot=data["pivot"],
+        started=started,
+      )
+
+
+def refuse_accumulation(micro_batches: int) -> None:
+  """Plain gradient accumulation is another loss where negatives come from the batch."""
+  if micro_batches != 1:
+    raise UserError(
+      f"gradient_accumulation_steps={micro_batches}: only 1 is right here. Accumulating over small"
+      " batches takes each anchor's negatives from its own small batch, which is another, easier"
+      " loss (1024 pairs: 3.864; the mean over 8 x 128: 2.086). To save memory use more devices"
+      " (mesh.data, mesh.model), compute_dtype=bfloat16, or a smaller batch_size"
+    )
+
+
+def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> checkpoint.Checkpoints:
+  """The checkpoints of the workdir; the arguments are the config's `checkpoint` section."""
+  return checkpoint.Checkpoints(workdir, keep_last=keep_last, best_metric=best_metric)
+
+
+def vocabulary_of(tokens: Tokenizer, english_ids: np.ndarray) -> Vocabulary:
+  """What the core needs to know of the tokenizer."""
+  return Vocabulary(
+    size=tokens.size,
+    pad_id=tokens.pad_id,
+    cls_id=tokens.cls_id,
+    sep_id=tokens.sep_id,
+    mask_id=tokens.mask_id,
+    english_ids=english_ids,
+  )
+
+
+def prepare(
+  folder: str,
+  *,
+  config: Mapping[str, Any],
+  init_from: str,
+  data: Mapping[str, Any],
+  tokenizer: Mapping[str, Any],
+  max_tokens: int,
+) -> tuple[store.Corpus, Tokenizer]:
+  """Claims the workdir and prepares its data, once; process 0 does it, the others wait."""
+  path = epath.Path(folder)
+  if jax.process_index() == 0:
+    workdir.claim(path, config)
+    if not store.complete(path / "data"):
+      logger.info("preparing the data, once; it is kept in %s", path / "data")
+      if init_from:
+        copy_tokenizer(epath.Path(init_from) / "tokenizer", path / "tokenizer")
+      build.bind(
+        store.prepare,
+        {**data, **tokenizer},
+        where="data",
+        directory=path / "data",
+        tokenizer_directory=path / "tokenizer",
+        max_tokens=max_tokens,
+      )()
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices("the data is prepared")
+  tokens = Tokenizer.load(path / "tokenizer", max_tokens=max_tokens)
+  return store.load(path / "data", pad_id=tokens.pad_id), tokens
+
+
+def copy_tokenizer(source: epath.Path, target: epath.Path) -> None:
+  """Weights are of use only with the vocabulary they were trained with."""
+  if not (source / "tokenizer.json").exists():
+    raise UserError(f"init_from: {source.parent} is no workdir of train: it has no tokenizer/")
+  target.mkdir(parents=True, exist_ok=True)
+  for file in source.iterdir():
+    file.copy(target / file.name, overwrite=True)
+
+
+def begin(
+  parts: build.Parts,
+  checkpoints: checkpoint.Checkpoints,
+  *,
+  init_from: str,
+  corpus: store.Corpus,
+) -> Start:
+  """1. resume, 2. init_from, 3. random."""
+  clock = time.monotonic()
+  restored = checkpoints.restore(parts.abstract_state)
+  if restored is not None:
+    said = f"resumed at step {restored.step} in {time.monotonic() - clock:.1f} s"
+    return Start(restored.state, restored.step, said)
+  state = parts.init()
+  if not init_from:
+    return Start(state, 0, "random weights")
+  wanted = parts.abstract_state.params
+  theirs = store.english_ids(epath.Path(init_from) / "data")
+  same_head = np.array_equal(theirs, corpus.english_ids)
+  if not same_head:  # rows of the RTL head stand for other ids there
+    wanted = {name: tree for name, tree in wanted.items() if name != "decoder"}
+  found = checkpoint.restore_params(init_from, wanted, step="newest")
+  said = (
+    f"weights of {init_from} at step {found.step}, in {time.monotonic() - clock:.1f} s;"
+    f" the optimizer starts anew{'' if same_head else ', and so does the RTL decoder'}"
+  )
+  return Start(state._replace(params={**state.params, **found.state}), 0, said)
+
+
+def introduce(
+  parts: build.Parts,
+  corpus: store.Corpus,
+  *,
+  start: Start,
+  batch_size: int,
+  max_tokens: int,
+) -> None:
+  """The block at the start of every run."""
+  sizes = {
+    name: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    for name, tree in parts.abstract_state.params.items()
+  }
+  each = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+  rates = sorted(corpus.rates.items(), key=lambda item: -item[1])
+  shown = ", ".join(f"{language} {rate:.1%}" for language, rate in rates[:12])
+  weights = ", ".join(f"{name} x {entry.weight:g}" for name, entry in parts.objectives.items())
+  devices = f"{jax.device_count()} {jax.devices()[0].platform}, {jax.process_count()} process(es)"
+  settings = [
+    objective.function.keywords["temperature"]
+    for objective in parts.objectives.values()
+    if "temperature" in objective.function.keywords
+  ]
+  scale = "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in settings)
+  lines = {
+    "parameters": f"{sum(sizes.values()):,} ({each})",
+    "objectives": f"{weights}{scale}",
+    "batch": f"{batch_size} pairs of {max_tokens} tokens, {batch_size - 1} negatives per anchor",
+    "data": f"{sum(corpus.info['pairs'].values()):,} pairs, {len(corpus.heldout)} English sentences"
+    f" held out, {corpus.info['padding']:.0%} padding",
+    "languages": f"{len(rates)}: {shown}{', ...' if len(rates) > 12 else ''}",
+    "mesh": f"data {parts.mesh.shape['data']} x model {parts.mesh.shape['model']} on {devices}",
+    "start": start.said,
+  }
+  logger.info("\n%s", "\n".join(f"  {name:<11} {text}" for name, text in lines.items()))
+
+
+class Window:
+  """The means and the clock since the last line of metrics.jsonl."""
+
+  def __init__(self, batch_size: int):
+    self.batch_size = batch_size
+    self.restart()
+
+  def restart(self) -> None:
+    self._means: list[dict[str, Mean]] = []
+    self.restart_clock()
+
+  def restart_clock(self) -> None:
+    self._clock, self._steps, self.waited = time.monotonic(), 0, 0.0
+
+  def add(self, means: dict[str, Mean]) -> None:
+    """Takes a step's means, still on the device, and lets the device be one step behind."""
+    if self._means:
+      jax.block_until_ready(self._means[-1]["loss"])
+    self._means.append(means)
+    self._steps += 1
+
+  def compute(self) -> dict[str, float]:
+    """Numbers of one line: means over the window's steps, and the speed."""
+    fetched = jax.device_get(self._means)
+    elapsed = time.monotonic() - self._clock
+    total = fetched[0]
+    for means in fetched[1:]:
+      total = {name: mean.merge(means[name]) for name, mean in total.items()}
+    numbers = {name: float(mean.total / max(mean.count, 1)) for name, mean in total.items()}
+    tokens = numbers.pop("tokens")
+    numbers["pairs_per_second"] = self._steps * self.batch_size / elapsed
+    numbers["tokens_per_second"] = self._steps * tokens / elapsed
+    numbers["data_wait"] = self.waited / elapsed
+    return numbers
+
+
+class Run:
+  """The loop and what it holds."""
+
+  def __init__(self, parts, corpus, tokens, batches, checkpoints, preemption, journal):
+    self._parts: build.Parts = parts
+    self._corpus: store.Corpus = corpus
+    self._tokens: Tokenizer = tokens
+    self._batches = batches
+    self._checkpoints: checkpoint.Checkpoints = checkpoints
+    self._preemption: Preemption = preemption
+    self._journal: Journal = journal
+
+  def loop(
+    self,
+    start: Start,
+    *,
+    steps: int,
+    batch_size: int,
+    log_steps: int,
+    eval_steps: int,
+    save_steps: int,
+    pivot: str,
+    started: float,
+  ) -> None:
+    """Steps until the last one, or until the job is to be stopped."""
+    state, step = start.state, start.step
+    window = Window(batch_size)
+    while True:
+      last, fresh = step == steps, step > start.step
+      stop = self._preemption.requested(step)
+      scores: dict[str, float] = {}
+      if fresh and (last or step % eval_steps == 0) and not stop:
+        scores = self.evaluate(state, step, pivot=pivot)
+        window.restart()
+      if fresh and (last or stop or step % save_steps == 0):
+        self._checkpoints.save(step, state, metrics=scores)
+      if last or stop:
+        break
+      batch = self._next_batch(window, batch_size)
+      with jax.transfer_guard("disallow"):
+        state, means = self._parts.step(state, batch)
+      step += 1
+      window.add(means)
+      self._journal.advance()
+      if not fresh:  # the first step of this start: it compiles, so it is no measure of speed
+        jax.block_until_ready(means)
+        self._journal.announce(
+          f"first step done {time.monotonic() - started:.1f} s after the start"
+        )
+        window.restart_clock()
+      elif step % log_steps == 0 or step == steps:
+        self._log(step, window, steps=steps)
+    self._checkpoints.wait()
+    self._journal.announce(
+      f"stopped at step {step} as asked; the same command resumes"
+      if stop and not last
+      else f"finished at step {step}; best checkpoint: step {self._checkpoints.best_step()}"
+    )
+
+  def _next_batch(self, window: Window, batch_size: int) -> dict[str, jax.Array]:
+    clock = time.monotonic()
+    rows = next(self._batches)
+    window.waited += time.monotonic() - clock
+    return sharding.put_batch(rows, self._parts.mesh, batch_size=batch_size)
+
+  def _log(self, step: int, window: Window, *, steps: int) -> None:
+    metrics = window.compute()
+    metrics["learning_rate"] = float(self._parts.learning_rate(step - 1))
+    self._journal.write(step, metrics)
+    speed = metrics["pairs_per_second"]
+    text = f"loss {metrics['loss']:.3f}  {speed:.0f} pairs/s"
+    left = (steps - step) * window.batch_size / speed
+    self._journal.say(step, text, seconds_left=left)
+    window.restart()
+
+  def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
+    """Retrieval of the held-out sentences -> `eval/retrieval/METRIC`, written and returned."""
+    data_axis = self._parts.mesh.shape["data"]
+
+    def encode(texts):
+      return encode_texts(
+        texts,
+        lambda ids, mask: self._parts.embed(state.params, ids, mask),
+        tokenizer=self._tokens,
+        max_tokens=self._corpus.info["max_tokens"],
+        batch_size=-(-EVALUATION_BATCH // data_axis) * data_axis,
+      )
+
+    scores = retrieval(self._corpus.heldout, encode, pivot=pivot)
+    scores = {f"eval/retrieval/{name}": value for name, value in scores.items()}
+    self._journal.write(step, scores)
+    to, back = (scores[f"eval/retrieval/{way}_pivot_accuracy"] for way in ("to", "from"))
+    self._journal.announce(
+      f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}"
+    )
+    return scores

@@ -1,0 +1,96 @@
+"""What lies in a workdir, and whose it is.
+
+config.json     the whole resolved config          metrics.jsonl   one JSON object a line
+versions.json   of the packages that started it    checkpoints/    see `checkpoint`
+tokenizer/      the vocabulary                     data/           see `data.store`
+events.out.*    TensorBoard
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from dap_jax.errors import UserError
+
+# Keys that change where or how often, never what is computed: a resumed run may change them.
+FREE = ("log_steps", "eval_steps", "mesh", "checkpoint")
+PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """{"a": {"b": 1}} -> {"a.b": 1}; an empty section is a leaf."""
+  flat = {}
+  for key, value in config.items():
+    inner = isinstance(value, Mapping) and value
+    flat |= flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+  return flat
+
+
+def read_config(workdir: epath.PathLike) -> dict[str, Any]:
+  """The resolved config of a workdir. Raises UserError where there is none."""
+  path = epath.Path(workdir) / "config.json"
+  if not path.exists():
+    raise UserError(f"{workdir} is no workdir (it has no config.json): give one that train wrote")
+  return json.loads(path.read_text())
+
+
+def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
+  """Makes the workdir this config's: writes config.json and versions.json, or checks them.
+
+  Raises:
+    UserError: the folder cannot be written, or holds a run of another config (`FREE` keys aside).
+  """
+  workdir = epath.Path(workdir)
+  config = json.loads(json.dumps(config))  # tuples become lists, as in the file
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if (workdir / "config.json").exists():
+      refuse_other(workdir, config)
+    write_json(workdir / "versions.json", versions())
+    write_json(workdir / "config.json", config)
+  except OSError as error:
+    raise UserError(f"--workdir={workdir} cannot be written: {error}") from error
+
+
+def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
+  """Compares with the config that the workdir was started with."""
+  theirs, ours = flatten(read_config(workdir)), flatten(config)
+  for key in sorted(set(theirs) | set(ours)):
+    if key.split(".")[0] not in FREE and theirs.get(key) != ours.get(key):
+      raise UserError(
+        f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"
+        f" {ours.get(key)!r}: use another --workdir, or the same value to resume"
+      )
+
+
+def write_json(path: epath.Path, content: Any) -> None:
+  """Writes by renaming, so that a reader never sees half a file."""
+  temporary = path.parent / f"{path.name}.tmp"
+  temporary.write_text(json.dumps(content, indent=2) + "\n")
+  temporary.replace(path)
+
+
+def versions() -> dict[str, str]:
+  """Python, packages, and the commit of this source tree with a mark if it was changed."""
+  found = {"python": platform.python_version()}
+  for package in PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      found[package] = "not installed"
+  try:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    tree = Path(__file__).parents[1]
+    ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True, timeout=10)
+    found["commit"] = ran.stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    found["commit"] = "unknown"
+  return found
