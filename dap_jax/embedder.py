@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from etils import epath
+from jax.sharding import SingleDeviceSharding
 
+from dap_jax import build, checkpoint, workdir
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
+from dap_jax.hub import from_hf
+from dap_jax.model import DualAlignment
+from dap_jax.objectives import Vocabulary
+from dap_jax.train_step import embed_step
 
 
 def encode_texts(
@@ -31,6 +41,8 @@ def encode_texts(
   Returns:
     float32 [len(texts), D], in the order of `texts`.
   """
+  if not texts:
+    raise UserError("there are no texts to encode: the input is empty")
   sequences = tokenizer.encode_ragged(texts)
   order = np.argsort([len(ids) for ids in sequences], kind="stable")
   pieces = []
@@ -44,34 +56,75 @@ def encode_texts(
       ids[row, : len(sequence)] = sequence
       mask[row, : len(sequence)] = True
     pieces.append(np.asarray(embed(ids, mask))[: len(rows)])
-  if not pieces:
-    raise UserError("there are no texts to encode: the input is empty")
-  vectors = np.concatenate(pieces)
-  inverse = np.empty_like(order)
-  inverse[order] = np.arange(len(order))
-  return vectors[inverse]
+  vectors = np.empty((len(texts), pieces[0].shape[1]), np.float32)
+  vectors[order] = np.concatenate(pieces)
+  return vectors
 
 
-class Embedder:
-  """A trained model that turns texts into vectors.
+class Loaded(NamedTuple):
+  """A model ready to encode.
 
   Attributes:
+    network, params: the encoder alone, `params` on the first device.
+    model: the config's `model` section.
     tokenizer, max_tokens: how texts become ids.
-    description: where the model came from, for reports.
+    step: of the checkpoint; None for an exported folder.
   """
 
-  def __init__(self, model, params, *, tokenizer: Tokenizer, max_tokens: int, description: str):
-    from dap_jax.train_step import embed_step
-
-    self._embed = jax.jit(lambda ids, mask: embed_step(params, ids, mask, model=model))
-    self.tokenizer, self.max_tokens, self.description = tokenizer, max_tokens, description
+  network: DualAlignment
+  params: dict[str, Any]
+  model: dict[str, Any]
+  tokenizer: Tokenizer
+  max_tokens: int
+  step: int | None
 
   def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> np.ndarray:
     """Unit vectors float32 [len(texts), D]."""
+    embed = functools.partial(
+      jax.jit(functools.partial(embed_step, model=self.network)), self.params
+    )
     return encode_texts(
       texts,
-      self._embed,
+      embed,
       tokenizer=self.tokenizer,
       max_tokens=self.max_tokens,
       batch_size=batch_size,
     )
+
+
+def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int) -> DualAlignment:
+  """The network without what only training needs."""
+  vocabulary = Vocabulary(
+    tokenizer.size, tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, None
+  )
+  return build.make_model(
+    vocabulary=vocabulary, max_tokens=max_tokens, decoder=None, **{**model, "projection": False}
+  )
+
+
+def load(model: epath.PathLike, *, step: str = "newest") -> Loaded:
+  """A workdir (`step`: newest, best or a number) or an exported folder -> a model.
+
+  Raises:
+    UserError: the folder is neither, or something in it is missing or damaged.
+  """
+  folder = epath.Path(model)
+  if not folder.is_dir():
+    raise UserError(f"--model={folder} is no folder: give a workdir or a folder that export wrote")
+  if (folder / "model.safetensors").exists():
+    found = from_hf.read(folder)
+    tokenizer = Tokenizer.load(folder, max_tokens=found.max_tokens)
+    network = encoder_of(found.model, tokenizer=tokenizer, max_tokens=found.max_tokens)
+    params = jax.tree.map(jnp.asarray, {"encoder": found.encoder})
+    return Loaded(network, params, found.model, tokenizer, found.max_tokens, None)
+  config = workdir.read_config(folder)
+  tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config["max_tokens"])
+  network = encoder_of(config["model"], tokenizer=tokenizer, max_tokens=config["max_tokens"])
+  ids = jnp.zeros((1, 2, config["max_tokens"]), jnp.int32)
+  shapes = jax.eval_shape(
+    lambda: network.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  )
+  here = SingleDeviceSharding(jax.local_devices()[0])
+  abstract = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=here), shapes)
+  found = checkpoint.restore_params(folder, abstract, step=step)
+  return Loaded(network, found.state, config["model"], tokenizer, config["max_tokens"], found.step)

@@ -1,16 +1,18 @@
 """Readers of what users have: each yields rows, `dict` of language -> text, pivot included.
 
 `read(FORMAT, pivot=..., **arguments)` is the entry; a format's arguments are those of its function
-here, and the config's `data.arguments`. Texts come as they stand in the files; `clean` mends them.
-Only "\\n" ends a line. Errors name the file and the line.
+here, and the config's `data.arguments`. Texts come as they stand in the files; `clean` changes them.
+Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name the file and line.
 """
 
 from __future__ import annotations
 
 import gzip
+import inspect
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from etils import epath
@@ -20,9 +22,15 @@ from dap_jax.errors import UserError
 
 Row = dict[str, str]
 
-# Headers that name the two sides of a pair, as sentence-transformers' data sets do.
-SIDES = ("source", "target", "english", "non_english", "sentence1", "sentence2")
-SIDES += ("anchor", "positive", "src", "tgt")
+LANGUAGE = re.compile(r"[a-z]{2,3}([-_@][A-Za-z0-9]+)*")  # de, pt-BR, zh_Hant, sr@latin
+# Column names that say which side is English, and pairs that leave the order to the languages.
+ENGLISH, OTHER = "english", "non_english"
+NEUTRAL = (
+  ("source", "target"),
+  ("src", "tgt"),
+  ("sentence1", "sentence2"),
+  ("anchor", "positive"),
+)
 
 
 def lines(path: epath.Path) -> Iterator[str]:
@@ -36,9 +44,17 @@ def lines(path: epath.Path) -> Iterator[str]:
           raise UserError(
             f"{path}:{number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv"
           ) from error
-        yield text.rstrip("\n").removesuffix("\r")
-  except (OSError, EOFError) as error:
+        yield text.removesuffix("\n").removesuffix("\r")
+  except (OSError, EOFError, zlib.error) as error:
     raise UserError(f"cannot read {path}: {error}") from error
+
+
+def names(value: Any, key: str) -> tuple[str, ...]:
+  """One string or several -> a tuple of them, at least one."""
+  value = (value,) if isinstance(value, str) else value
+  if not isinstance(value, Sequence) or not value or not all(isinstance(v, str) for v in value):
+    raise UserError(f"data.arguments.{key}={value!r}: expected a list of strings, at least one")
+  return tuple(value)
 
 
 def stem(path: epath.Path) -> str:
@@ -47,76 +63,160 @@ def stem(path: epath.Path) -> str:
 
 
 def expand(paths: Sequence[str]) -> list[epath.Path]:
-  """Files and glob patterns -> files, sorted; a pattern that matches nothing is an error."""
+  """Files, folders (their .tsv files) and glob patterns -> files; each pattern's files sorted.
+
+  Raises:
+    UserError: one of them stands for no file.
+  """
   found = []
-  for pattern in [paths] if isinstance(paths, str) else paths:
+  for pattern in paths:
     path = epath.Path(pattern)
-    matches = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
-    if not matches or not all(match.exists() for match in matches):
-      raise UserError(f"data.arguments: {pattern!r} matches no file")
+    if path.is_dir():
+      path = path / "*.tsv*"
+    parts = path.parts
+    wild = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
+    if wild < len(parts):
+      matches = sorted(epath.Path(*parts[:wild]).glob("/".join(parts[wild:])))
+    else:
+      matches = [path] if path.exists() else []
+    if not matches:
+      raise UserError(f"data.arguments.paths: {pattern!r} matches no file")
     found += matches
   return found
 
 
-def tsv(*, pivot: str, paths: Sequence[str]) -> Iterator[Row]:
-  """Files named `de-en.tsv` (or `.tsv.gz`): two columns in the order of the name.
+def tsv(*, pivot: str, paths: Sequence[str], languages: Sequence[str] = ()) -> Iterator[Row]:
+  """Tab-separated pairs: the first two columns; further ones (scores, flags) are ignored.
 
-  A first line of column names (`source<TAB>target` and the like) is skipped; columns after the
-  second are ignored.
+  A file's languages, in the order of its columns, come from `languages`, else from its name
+  (`de-en.tsv`, `corpus.en-de.tsv.gz`), else from a first line that names them (`en<TAB>de`). A first
+  line of the usual column names (`source<TAB>target`, ...) is skipped; where it says which column is
+  English (`non_english<TAB>english`, `source<TAB>en`), it decides the order.
+
+  Args:
+    pivot: the pivot's language code.
+    paths: files, folders or glob patterns.
+    languages: of the two columns, where neither names nor first lines say it.
   """
-  for path in expand(paths):
-    languages = stem(path).split("-")
-    if len(languages) != 2 or pivot not in languages:
-      raise UserError(
-        f"{path}: its name must be its two languages, one of them {pivot!r}: de-{pivot}.tsv"
-      )
+  paths = expand(names(paths, "paths"))
+  languages = names(languages, "languages") if languages else None
+  for path in paths:
+    columns = languages or named_pair(path, pivot=pivot)
+    first = next(lines(path), "")
+    columns, header = columns_of(first, path=path, pivot=pivot, expected=columns)
     for number, line in enumerate(lines(path), 1):
-      columns = line.split("\t")[:2]
-      if number == 1 and all(column.strip().lower() in (*SIDES, *languages) for column in columns):
+      if number == 1 and header:
         continue
-      if len(columns) != 2:
+      texts = line.split("\t")[:2]
+      if len(texts) != 2:
         raise UserError(f"{path}:{number}: one column, expected two separated by a tab")
-      yield dict(zip(languages, columns, strict=True))
+      yield dict(zip(columns, texts, strict=True))
+
+
+def named_pair(path: epath.Path, *, pivot: str) -> tuple[str, str] | None:
+  """`corpus.de-en.tsv` -> ("de", "en"), None where the name does not end in such a pair."""
+  name = stem(path).split(".")[-1]
+  for pair in (name.removeprefix(f"{pivot}-"), 1), (name.removesuffix(f"-{pivot}"), 0):
+    other, place = pair
+    if other != name and LANGUAGE.fullmatch(other):
+      return (pivot, other) if place else (other, pivot)
+  return None
+
+
+def columns_of(
+  first: str, *, path: epath.Path, pivot: str, expected: Sequence[str] | None
+) -> tuple[Sequence[str], bool]:
+  """The languages of the two columns, and whether the first line is a header.
+
+  Args:
+    first: the file's first line.
+    path: the file, for errors.
+    pivot: the pivot's language code.
+    expected: the languages as the arguments or the file's name say, or None.
+  """
+  head = tuple(column.strip().lower() for column in first.split("\t")[:2])
+  if expected is not None and (len(set(expected)) != 2 or pivot not in expected):
+    raise UserError(
+      f"data.arguments.languages={tuple(expected)}: expected two, one of them data.pivot={pivot!r}"
+    )
+  if expected is None:
+    if pivot.lower() in head and len(set(head)) == 2 and all(map(LANGUAGE.fullmatch, head)):
+      return head, True
+    raise UserError(
+      f"{path}: of which languages? Name it like de-{pivot}.tsv, let its first line be"
+      f" 'de<TAB>{pivot}', or set data.arguments.languages"
+    )
+  if head in NEUTRAL:
+    return expected, True
+  other = next(code for code in expected if code != pivot)
+  sides = {pivot.lower(): pivot, other.lower(): other, OTHER: other}
+  sides |= {ENGLISH: pivot} if pivot == "en" else {}
+  generic = {name for pair in NEUTRAL for name in pair}
+  found = [sides.get(column) for column in head]
+  if set(found) == {pivot, other}:
+    return found, True
+  # DAP's own files: one column has its language's code, the other a generic name.
+  if len(head) == 2 and None in found and set(found) != {None}:
+    unnamed = found.index(None)
+    if head[unnamed] in generic:
+      known = found[1 - unnamed]
+      found[unnamed] = other if known == pivot else pivot
+      return found, True
+  return expected, False
 
 
 def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[Row]:
-  """Line-aligned pairs `PREFIX.en` and `PREFIX.de` (or `.gz`): Europarl, OPUS downloads."""
-  for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
-    for language in languages:
-      files = {code: with_gz(f"{prefix}.{code}") for code in (pivot, language)}
-      yield from aligned(files)
+  """Line-aligned pairs `PREFIX.en` and `PREFIX.de` (or `.gz`): Europarl, OPUS downloads.
 
-
-def with_gz(name: str) -> epath.Path:
-  """The file itself or its `.gz`."""
-  for path in (epath.Path(name), epath.Path(f"{name}.gz")):
-    if path.exists():
-      return path
-  raise UserError(f"data.arguments: neither {name} nor {name}.gz exists")
+  Args:
+    pivot: the pivot's language code.
+    prefixes: what stands before the last dot, folder included.
+    languages: which to look for; a prefix need not have all, but at least one.
+  """
+  for prefix in names(prefixes, "prefixes"):
+    files = {}
+    for code in (pivot, *names(languages, "languages")):
+      tried = [epath.Path(f"{prefix}.{code}{ending}") for ending in ("", ".gz")]
+      files[code] = next((path for path in tried if path.exists()), None)
+    pivot_file = files.pop(pivot)
+    others = {code: path for code, path in files.items() if path is not None}
+    if pivot_file is None or not others:
+      wanted = (
+        f"{prefix}.{pivot}"
+        if pivot_file is None
+        else " nor ".join(f"{prefix}.{code}" for code in files)
+      )
+      raise UserError(f"data.arguments.prefixes: there is no {wanted} (nor with .gz)")
+    for code, path in others.items():
+      yield from aligned({pivot: pivot_file, code: path})
 
 
 def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
   """Line i of every file is one meaning; an empty line is a missing rendering."""
-  for number, texts in enumerate(itertools.zip_longest(*map(lines, files.values())), 1):
+  for texts in itertools.zip_longest(*map(lines, files.values())):
     if None in texts:
-      ended = [str(path) for path, text in zip(files.values(), texts, strict=True) if text is None]
-      raise UserError(
-        f"line-aligned files differ in length: {', '.join(ended)} ended at {number - 1}"
-      )
-    yield {code: text for code, text in zip(files, texts, strict=True) if text}
+      counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())
+      raise UserError(f"line-aligned files must have equally many lines: {counts}")
+    yield dict(zip(files, texts, strict=True))
 
 
 def multiway(*, pivot: str, folder: str) -> Iterator[Row]:
   """One file a language: `xx.tsv[.gz]` of `KEY<TAB>text`, or `xx.txt[.gz]`, line-aligned.
 
-  In keyed files a language may lack keys; in line-aligned ones, leave the line empty.
+  In keyed files a language may lack keys; in line-aligned ones it leaves the line empty. Files whose
+  name is no language code (`README.txt`) are passed over.
   """
-  path = epath.Path(folder)
-  if not path.is_dir():
+  if not epath.Path(folder).is_dir():
     raise UserError(f"data.arguments.folder={folder!r} is no folder")
-  files = sorted(path.glob("*"))
-  keyed = {stem(p): p for p in files if re.search(r"\.tsv(\.gz)?$", p.name)}
-  plain = {stem(p): p for p in files if re.search(r"\.txt(\.gz)?$", p.name)}
+  kinds: dict[str, dict[str, epath.Path]] = {"tsv": {}, "txt": {}}
+  for path in sorted(epath.Path(folder).glob("*")):
+    match = re.fullmatch(r"(.+)\.(tsv|txt)(\.gz)?", path.name)
+    if match and LANGUAGE.fullmatch(match[1]):
+      files = kinds[match[2]]
+      if match[1] in files:
+        raise UserError(f"{path} and {files[match[1]].name} are the same language: remove one")
+      files[match[1]] = path
+  keyed, plain = kinds["tsv"], kinds["txt"]
   if bool(keyed) == bool(plain) or pivot not in (keyed or plain):
     raise UserError(
       f"{folder}: expected files xx.tsv (keyed) or xx.txt (line-aligned), not both,"
@@ -138,43 +238,79 @@ def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
         raise UserError(f"{path}:{number}: the key {key!r} occurs twice")
       table[key] = text
   for key in tables[pivot]:
-    yield {code: table[key] for code, table in tables.items() if table.get(key)}
+    yield {code: table[key] for code, table in tables.items() if key in table}
 
 
-def tfds(*, pivot: str, name: str, data_dir: str | None, split: str) -> Iterator[Row]:
-  """A TFDS translation set, e.g. `wmt19_translate/de-en`: every example is language -> text."""
-  import seqio
+def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> Iterator[Row]:
+  """A TFDS translation set: every example is language -> text, flat or under "translation".
 
-  source = seqio.TfdsDataSource(tfds_name=name, tfds_data_dir=data_dir, splits=[split])
+  Args:
+    pivot: the pivot's language code.
+    name: with configuration and version, e.g. `wmt19_translate/de-en:1.0.0`.
+    split: in TFDS's notation, e.g. `train` or `train[:1%]`.
+    data_dir: where TFDS keeps its data; None is TFDS's own default.
+  """
+  import seqio  # loads TensorFlow
+
   try:
+    source = seqio.TfdsDataSource(tfds_name=name, tfds_data_dir=data_dir, splits=[split])
     dataset = source.get_dataset(split=split, shuffle=False)
   except (ValueError, OSError, LookupError) as error:
-    reason = str(error).strip().splitlines()[0]
+    reason = str(error).strip().split("\n")[0]
     raise UserError(
-      f"data.arguments: TFDS cannot read {name!r} split {split!r}: {reason}"
+      f"data.arguments: TFDS cannot read name={name!r} split={split!r}: {reason}"
     ) from error
   for example in dataset.as_numpy_iterator():
-    # tfds.features.Translation is flat; some sets nest it under "translation".
     texts = example.get("translation", example)
-    if pivot not in texts:
-      raise UserError(f"TFDS set {name!r} has {', '.join(sorted(texts))}, not the pivot {pivot!r}")
+    if not isinstance(texts, dict) or pivot not in texts:
+      raise UserError(
+        f"data.arguments.name={name!r}: its examples have {', '.join(sorted(example))}; expected"
+        f" texts by language, {pivot!r} (data.pivot) among them"
+      )
     yield {code: text.decode("utf-8") for code, text in texts.items() if isinstance(text, bytes)}
 
 
 def gettext(*, pivot: str, packages: Sequence[str]) -> Iterator[Row]:
   """The translation catalogues inside installed pip packages; see `gettext_catalogues`."""
-  return gettext_catalogues.read(packages, pivot=pivot)
+  if pivot != "en":
+    raise UserError(f"data.pivot={pivot!r}: data.format='gettext' has English messages, set 'en'")
+  return gettext_catalogues.read(names(packages, "packages"), pivot=pivot)
 
 
 READERS = {"tsv": tsv, "moses": moses, "multiway": multiway, "tfds": tfds, "gettext": gettext}
 
 
 def read(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
-  """Rows of a corpus. Raises UserError for an unknown format or wrong arguments."""
+  """Rows of a corpus, each with the pivot and at least one other language.
+
+  A text that is empty or blank counts as missing.
+
+  Args:
+    format: a key of `READERS`.
+    pivot: the pivot's language code.
+    **arguments: the reader's own.
+
+  Raises:
+    UserError: unknown format or argument at once; while reading, what is wrong in the files, or at
+      the end that there was no row.
+  """
   if format not in READERS:
     raise UserError(f"data.format={format!r} is none of {', '.join(READERS)}")
   try:
-    rows = READERS[format](pivot=pivot, **arguments)
+    inspect.signature(READERS[format]).bind(pivot=pivot, **arguments)
   except TypeError as error:
     raise UserError(f"data.arguments for data.format={format!r}: {error}") from error
-  return (row for row in rows if pivot in row and len(row) > 1)
+  rows = READERS[format](pivot=pivot, **arguments)
+  return complete(rows, pivot=pivot, what=f"data.format={format!r} with {arguments}")
+
+
+def complete(rows: Iterable[Row], *, pivot: str, what: str) -> Iterator[Row]:
+  """Rows without their blank texts, where the pivot and another remain; UserError if none do."""
+  empty = True
+  for row in rows:
+    row = {code: text for code, text in row.items() if text and not text.isspace()}
+    if pivot in row and len(row) > 1:
+      empty = False
+      yield row
+  if empty:
+    raise UserError(f"{what} gave no pair with {pivot!r}: the files are empty or lack one side")
