@@ -1,0 +1,23 @@
+# Sourced by the other scripts: makes .venv once, installs what changed, and goes to the root.
+#   . launch/environment.sh requirements.txt [more requirements files]
+# PYTHON names the interpreter (default python3, 3.11 or newer).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "error: ${PYTHON:-python3} is older than Python 3.11: set PYTHON to a newer one" >&2
+  exit 1
+fi
+[ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
+
+for requirements in "$@"; do
+  # The mark is written last, so an interrupted installation is repeated.
+  mark=".venv/installed-$requirements"
+  if ! cmp --silent "$requirements" "$mark"; then
+    echo "installing $requirements (minutes, once)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+    .venv/bin/python -m pip check
+    cp "$requirements" "$mark"
+  fi
+done
+export TF_CPP_MIN_LOG_LEVEL=3 # TensorFlow's start-up chatter
