@@ -42,7 +42,6 @@ def parse(argv: list[str]) -> list[str]:
 def log_to_stderr() -> None:
   """Our own lines, plainly; of the libraries (Orbax writes dozens a save) only errors."""
   absl_logging.set_verbosity(absl_logging.ERROR)
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
   ours = logging.getLogger("dap_jax")
   ours.setLevel(logging.INFO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import types
 from collections.abc import Mapping
 
 from etils import epath
@@ -28,6 +29,8 @@ class Journal:
     self._writes, self._steps = writes, steps
     if not writes:
       return
+    # The package's own switch: without this module's name it would load TensorFlow, 5 s a start.
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     from tensorboard.summary import Writer
 
     self._path = epath.Path(workdir) / "metrics.jsonl"

@@ -27,7 +27,7 @@ def schedule(name: str, *, learning_rate: float, warmup_steps: int, steps: int) 
   "linear" (the released runs, with no warm-up), "cosine" (arXiv 1608.03983), or "constant".
   """
   if name not in SCHEDULES:
-    raise UserError(f"optimizer.schedule {name!r} is none of {', '.join(SCHEDULES)}")
+    raise UserError(f"optimizer.schedule_name={name!r} is none of {', '.join(SCHEDULES)}")
   rest = max(steps - warmup_steps, 1)
   after = {
     "linear": lambda: optax.linear_schedule(learning_rate, 0.0, rest),

@@ -371,15 +371,21 @@ class Run:
 
   def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
     """Retrieval of the held-out sentences -> `eval/retrieval/METRIC`, written and returned."""
-    data_axis = self._parts.mesh.shape["data"]
+    mesh = self._parts.mesh
+    size = -(-EVALUATION_BATCH // mesh.shape["data"]) * mesh.shape["data"]
+    rows = sharding.local_rows(mesh, size)
+
+    def embed(ids, mask):
+      placed = sharding.put_batch({"ids": ids[rows], "mask": mask[rows]}, mesh, batch_size=size)
+      return self._parts.embed(state.params, placed["ids"], placed["mask"])
 
     def encode(texts):
       return encode_texts(
         texts,
-        lambda ids, mask: self._parts.embed(state.params, ids, mask),
+        embed,
         tokenizer=self._tokens,
         max_tokens=self._corpus.info["max_tokens"],
-        batch_size=-(-EVALUATION_BATCH // data_axis) * data_axis,
+        batch_size=size,
       )
 
     scores = retrieval(self._corpus.heldout, encode, pivot=pivot)

@@ -20,4 +20,3 @@ for requirements in "$@"; do
     cp "$requirements" "$mark"
   fi
 done
-export TF_CPP_MIN_LOG_LEVEL=3 # TensorFlow's start-up chatter

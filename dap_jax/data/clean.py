@@ -1,12 +1,13 @@
 """Filters of pairs; each says why it rejects. The config names those it wants in `data.rules`.
 
-The rules of DAP's clean-up (arXiv 2305.09148, released program) have the prefix `dap_`. That program
-counts word pieces of mBERT; here `tokens` counts, which needs no vocabulary.
+The rules of DAP's clean-up (arXiv 2305.09148, released program) have the prefix `dap_`. That
+program counts word pieces of mBERT; here `tokens` counts, which needs no vocabulary.
 """
 
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import string
 import unicodedata
@@ -15,28 +16,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dap_jax.errors import UserError
 
-# Scripts without spaces: ideographs stand alone; of kana, Thai, Lao, Tibetan, Burmese and Khmer
-# three characters (vowel signs counted) stand for one token, about what word pieces hold there.
+# Where words by white space would count far less than word pieces do: ideographs stand alone; of
+# scripts without spaces (Thai, Lao, Tibetan, Burmese, Khmer, kana) and of dense ones (Hebrew,
+# Arabic, Hangul) a token is up to four characters.
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3041-\u30ff"
+DENSE = "\u0590-\u08ff\u0e00-\u109f\u1780-\u17ff\u3041-\u30ff\uac00-\ud7a3\u200c\u200d"
 PUNCTUATION = re.escape(string.punctuation) + "¡-¿\u2010-\u205e\u3001-\u303f\uff01-\uff0f،؛؟۔।॥"
 TOKEN = re.compile(
-  rf"[{IDEOGRAPHS}]|[{UNSPACED}]{{1,3}}|[{PUNCTUATION}]"
-  rf"|[^\s{IDEOGRAPHS}{UNSPACED}{PUNCTUATION}]+"
+  rf"[{PUNCTUATION}]|[{IDEOGRAPHS}]|(?:(?![{PUNCTUATION}])[{DENSE}]){{1,4}}"
+  rf"|[^\s{IDEOGRAPHS}{DENSE}{PUNCTUATION}]+"
 )
 
-# %s, %-5d, %.2f; %(name)s, also as translators break it: "%(name) s"; {}, {0}, {name}, ${name}
+# %s, %-5d, %.2f; %(name)s, also as translators break it: "%(name) s"; {}, {0}, {name}, ${name};
+# a call's brackets: %s().
 PLACEHOLDER = re.compile(
-  r"%\([^()]*\) ?[-+#0]*\d*(?:\.\d+)?[a-zA-Z]|%[-+#0]*\d*(?:\.\d+)?[sdrifuxg]|\$?\{[^{}]*\}"
+  r"(?:%\([^()]*\) ?[-+#0]*\d*(?:\.\d+)?[a-zA-Z]|%[-+#0]*\d*(?:\.\d+)?[sdrifuxg]"
+  r"|\$?\{[^{}]*\})(?:\(\))?"
 )
-TAG = re.compile(r"</?([a-z][a-z0-9]*)(?:\s[^<>]*)?/?>", re.IGNORECASE)
+TAG = re.compile(r"</?([a-z][a-z0-9]*)(?:\s[^<>]*)?/?>")
 BLOCK_TAGS = {"p", "br", "li", "ul", "ol", "div", "h1", "h2", "h3", "tr", "td"}
 LITERAL = re.compile(r"(?::[\w:.+-]+:)?(`{1,2})([^`]+)\1_{0,2}")  # :role:`x`, ``x``, `x`, `x`_
 # File &As, E&xit; 文件(&F). AT&T is none.
 ACCELERATOR = re.compile(r"\(&\w\)|(?<!\w)&(?=\w)|&(?=[a-z])")
-LEFT_OVER = re.compile(r"%[-.(a-zA-Z]|[{}<>`]|&#?\w+;")
+LEFT_OVER = re.compile(r"%[-.(a-zA-Z]|[{}<`\\]|(?<!-)>|&#?\w+;")
 SLOT = "\ue000"  # stands for a placeholder while its surroundings are tidied
-QUOTE = "\"'“”„«»‘’‚‹›「」『』《》〈〉״׳"
+QUOTED_SLOT = re.compile(
+  rf"[\"'“”„«»‘’‚‹›「」『』《》〈〉״׳`<]\s*{SLOT}\s*[\"'“”„«»‘’‚‹›「」『』《》〈〉״׳`>]"
+  rf"|\(\s*{SLOT}\s*\)|\[\s*{SLOT}\s*\]|（\s*{SLOT}\s*）|【\s*{SLOT}\s*】"
+)
+# At the start or after "(", with what sets it off ("%s: "); before a sentence's end, with what
+# introduces it (": %s."); elsewhere.
+FIRST_SLOTS = re.compile(rf"(?:^|(?<=[(\[（]))(?:\s*{SLOT}[\s:,;–—-]*)+")
+LAST_SLOTS = re.compile(rf"(?:[\s:,;：，、；=–—-]*{SLOT})+\s*(?=[.,;:!?…)\]。，；：！？）؟،।]|$)")
+SLOTS = re.compile(rf"(?:\s*{SLOT}\s*)+")
 
 
 def normalise(text: str) -> str:
@@ -45,36 +57,32 @@ def normalise(text: str) -> str:
   Control and format characters go (byte-order marks, soft hyphens, bidi marks, zero-width spaces),
   but for the zero-width joiner and non-joiner, which spell words in Indic and Arabic scripts.
   """
-  text = re.sub(r"\s", " ", text)
-  kept = (c for c in text if c in "\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf"))
-  return re.sub(" {2,}", " ", unicodedata.normalize("NFC", "".join(kept))).strip()
+  if not text.isprintable():  # it has control or format characters, or white space but " "
+    text = re.sub(r"\s", " ", text)
+    visible = (unicodedata.category(c) not in ("Cc", "Cf") or c in "\u200c\u200d" for c in text)
+    text = "".join(itertools.compress(text, visible))
+  return re.sub(" {2,}", " ", unicodedata.normalize("NFC", text)).strip()
 
 
 def strip_interface_markup(text: str) -> str:
   """A normalised interface string as plain text.
 
-  HTML tags, reST roles and backticks, accelerators, placeholders with the quotes around them, and
-  what introduces a value at the end (": %s", "...") are taken out; sentence ends stay.
+  Taken out: HTML tags, reST roles and backticks, accelerators, placeholders with the quotes around
+  them, and at the end the colon or dots of a label ("Name:", "Loading..."). Sentence ends stay.
   """
-  text = TAG.sub(lambda match: " " if match[1].lower() in BLOCK_TAGS else "", text)
-  text = PLACEHOLDER.sub(SLOT, html.unescape(text)).replace("%%", "%")
+  text = TAG.sub(lambda match: " " if match[1] in BLOCK_TAGS else "", text)
+  text = re.sub(r"\\(?=[\"'])", "", html.unescape(text))  # some translators escape quotes twice
+  text = PLACEHOLDER.sub(SLOT, text).replace("%%", "%")
   text = LITERAL.sub(r"\2", ACCELERATOR.sub("", text))
-  text = re.sub(rf"[{QUOTE}`(（\[【]*\s*{SLOT}(?:\s*{SLOT})*\s*[{QUOTE}`)）\]】]*", SLOT, text)
-  return tidy(text.replace(SLOT, " "))
-
-
-def tidy(text: str) -> str:
-  """Mends what a removed placeholder leaves: spaces and stray punctuation; cuts the ends."""
-  text = re.sub(r"\s+", " ", text)
-  text = re.sub(r"(?<=[(\[（]) | (?=[)\]）])", "", text)
-  text = re.sub(r" +(?=[,.;:!?…，。：；！？،؟।])", "", text)
-  text = re.sub(r"[,;:，：；、،]+(?=[,.;:!?。，：；！？])", "", text)
-  text = re.sub(r"(?:\.{2,}|…)+(?=$| )", "", text)
-  return text.strip(" :：;,，،、|-–—→…")
+  for _ in range(2):  # ("%s") is quoted twice
+    text = QUOTED_SLOT.sub(SLOT, text)
+  text = SLOTS.sub(" ", LAST_SLOTS.sub("", FIRST_SLOTS.sub("", text)))
+  text = re.sub(r"(?:\.{2,}|…)+(?= |$)", "", re.sub(r"\s+", " ", text))
+  return text.strip().rstrip(" :：…,")
 
 
 def tokens(text: str) -> list[str]:
-  """Words and punctuation marks; scripts without spaces are cut as `TOKEN` says."""
+  """Words and punctuation marks, roughly as many as word pieces; see `DENSE`."""
   return TOKEN.findall(text)
 
 
@@ -84,10 +92,10 @@ def mostly_placeholders(text: str) -> bool:
   return slots > 0 and len(strip_interface_markup(text).split()) < 3 * slots
 
 
-def dap_ratio(pivot: str, translation: str) -> bool:
-  """max(l1, l2) > max(2 min(l1, l2), 32)."""
+def dap_length(pivot: str, translation: str) -> bool:
+  """max(l1, l2) > max(2 min(l1, l2), 32), or min(l1, l2) > 64."""
   short, long = sorted((len(tokens(pivot)), len(tokens(translation))))
-  return long > max(2 * short, 32)
+  return long > max(2 * short, 32) or short > 64
 
 
 def dap_overlap(pivot: str, translation: str) -> bool:
@@ -99,9 +107,13 @@ def dap_overlap(pivot: str, translation: str) -> bool:
 
 
 def length_ratio(pivot: str, translation: str) -> bool:
-  """Lengths that no translation explains: over 3 times and over 12 tokens apart."""
+  """Lengths that no translation explains: over 3 times and over 14 tokens apart."""
   short, long = sorted((len(tokens(pivot)), len(tokens(translation))))
-  return long > 3 * short and long - short > 12
+  return long > 3 * short and long - short > 14
+
+
+def letters(text: str) -> int:
+  return sum(map(str.isalpha, text))
 
 
 def either(test: Callable[[str], bool]) -> Callable[[str, str], bool]:
@@ -112,15 +124,16 @@ def either(test: Callable[[str], bool]) -> Callable[[str, str], bool]:
 # name -> whether the rule rejects (pivot, translation)
 RULES: dict[str, Callable[[str, str], bool]] = {
   "empty": either(lambda text: not text),
-  "no_letters": either(lambda text: sum(map(str.isalpha, text)) < 2),
+  # Interface strings of one or two words are names and labels, often without a sentence to align.
+  "short": lambda pivot, translation: len(pivot.split()) < 3,
+  # One letter can be a Chinese word, but no English one.
+  "no_letters": lambda pivot, translation: letters(pivot) < 2 or letters(translation) < 1,
   "equal": lambda pivot, translation: pivot.casefold() == translation.casefold(),
   "markup": either(lambda text: LEFT_OVER.search(text) is not None),
   "length_ratio": length_ratio,
   "dap_symbols": either(lambda text: "@" in text or "http" in text or text == "N/A"),
   "dap_short": either(lambda text: len(tokens(text)) <= 3),
-  "dap_ratio": dap_ratio,
-  "dap_long": lambda pivot, translation: min(len(tokens(pivot)), len(tokens(translation))) > 64,
-  "dap_equal": lambda pivot, translation: pivot == translation,
+  "dap_length": dap_length,
   "dap_overlap": dap_overlap,
 }
 

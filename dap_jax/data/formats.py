@@ -1,7 +1,7 @@
 """Readers of what users have: each yields rows, `dict` of language -> text, pivot included.
 
 `read(FORMAT, pivot=..., **arguments)` is the entry; a format's arguments are those of its function
-here, and the config's `data.arguments`. Texts come as they stand in the files; `clean` changes them.
+here, and the config's `data.arguments`. Texts come as they stand in the files: `clean` mends them.
 Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name the file and line.
 """
 
@@ -23,14 +23,8 @@ from dap_jax.errors import UserError
 Row = dict[str, str]
 
 LANGUAGE = re.compile(r"[a-z]{2,3}([-_@][A-Za-z0-9]+)*")  # de, pt-BR, zh_Hant, sr@latin
-# Column names that say which side is English, and pairs that leave the order to the languages.
-ENGLISH, OTHER = "english", "non_english"
-NEUTRAL = (
-  ("source", "target"),
-  ("src", "tgt"),
-  ("sentence1", "sentence2"),
-  ("anchor", "positive"),
-)
+# Usual names of a pair's columns that do not say which language they hold.
+GENERIC = {"source", "target", "src", "tgt", "sentence1", "sentence2", "anchor", "positive"}
 
 
 def lines(path: epath.Path) -> Iterator[str]:
@@ -89,9 +83,9 @@ def tsv(*, pivot: str, paths: Sequence[str], languages: Sequence[str] = ()) -> I
   """Tab-separated pairs: the first two columns; further ones (scores, flags) are ignored.
 
   A file's languages, in the order of its columns, come from `languages`, else from its name
-  (`de-en.tsv`, `corpus.en-de.tsv.gz`), else from a first line that names them (`en<TAB>de`). A first
-  line of the usual column names (`source<TAB>target`, ...) is skipped; where it says which column is
-  English (`non_english<TAB>english`, `source<TAB>en`), it decides the order.
+  (`de-en.tsv`, `corpus.en-de.tsv.gz`), else from a first line that names them (`en<TAB>de`). A
+  first line of the usual column names (`source<TAB>target`, ...) is skipped; where it says which
+  column is English (`non_english<TAB>english`, `source<TAB>en`), it decides the order.
 
   Args:
     pivot: the pivot's language code.
@@ -116,11 +110,10 @@ def tsv(*, pivot: str, paths: Sequence[str], languages: Sequence[str] = ()) -> I
 def named_pair(path: epath.Path, *, pivot: str) -> tuple[str, str] | None:
   """`corpus.de-en.tsv` -> ("de", "en"), None where the name does not end in such a pair."""
   name = stem(path).split(".")[-1]
-  for pair in (name.removeprefix(f"{pivot}-"), 1), (name.removesuffix(f"-{pivot}"), 0):
-    other, place = pair
-    if other != name and LANGUAGE.fullmatch(other):
-      return (pivot, other) if place else (other, pivot)
-  return None
+  first, last = name.removesuffix(f"-{pivot}"), name.removeprefix(f"{pivot}-")
+  if first != name and LANGUAGE.fullmatch(first):
+    return first, pivot
+  return (pivot, last) if last != name and LANGUAGE.fullmatch(last) else None
 
 
 def columns_of(
@@ -146,23 +139,15 @@ def columns_of(
       f"{path}: of which languages? Name it like de-{pivot}.tsv, let its first line be"
       f" 'de<TAB>{pivot}', or set data.arguments.languages"
     )
-  if head in NEUTRAL:
-    return expected, True
   other = next(code for code in expected if code != pivot)
-  sides = {pivot.lower(): pivot, other.lower(): other, OTHER: other}
-  sides |= {ENGLISH: pivot} if pivot == "en" else {}
-  generic = {name for pair in NEUTRAL for name in pair}
-  found = [sides.get(column) for column in head]
-  if set(found) == {pivot, other}:
-    return found, True
-  # DAP's own files: one column has its language's code, the other a generic name.
-  if len(head) == 2 and None in found and set(found) != {None}:
-    unnamed = found.index(None)
-    if head[unnamed] in generic:
-      known = found[1 - unnamed]
-      found[unnamed] = other if known == pivot else pivot
-      return found, True
-  return expected, False
+  sides = {"english": pivot, "non_english": other, pivot.lower(): pivot, other.lower(): other}
+  if len(head) != 2 or not all(column in sides or column in GENERIC for column in head):
+    return expected, False
+  left, right = map(sides.get, head)
+  if left is None and right is None:
+    return expected, True
+  # One named column is enough: the released DAP program writes `source<TAB>en`.
+  return ((pivot, other) if left == pivot or right == other else (other, pivot)), True
 
 
 def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[Row]:
@@ -173,22 +158,18 @@ def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> I
     prefixes: what stands before the last dot, folder included.
     languages: which to look for; a prefix need not have all, but at least one.
   """
+  languages = names(languages, "languages")
   for prefix in names(prefixes, "prefixes"):
-    files = {}
-    for code in (pivot, *names(languages, "languages")):
-      tried = [epath.Path(f"{prefix}.{code}{ending}") for ending in ("", ".gz")]
-      files[code] = next((path for path in tried if path.exists()), None)
-    pivot_file = files.pop(pivot)
-    others = {code: path for code, path in files.items() if path is not None}
-    if pivot_file is None or not others:
-      wanted = (
-        f"{prefix}.{pivot}"
-        if pivot_file is None
-        else " nor ".join(f"{prefix}.{code}" for code in files)
-      )
-      raise UserError(f"data.arguments.prefixes: there is no {wanted} (nor with .gz)")
-    for code, path in others.items():
-      yield from aligned({pivot: pivot_file, code: path})
+    found = {}
+    for code in (pivot, *languages):
+      for path in (epath.Path(f"{prefix}.{code}.gz"), epath.Path(f"{prefix}.{code}")):
+        if path.exists():
+          found[code] = path
+    if pivot not in found or len(found) == 1:
+      code = " or ".join(languages) if pivot in found else pivot
+      raise UserError(f"data.arguments.prefixes: no file {prefix}.{code}, nor with .gz")
+    for code in [code for code in found if code != pivot]:
+      yield from aligned({pivot: found[pivot], code: found[code]})
 
 
 def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
@@ -203,8 +184,8 @@ def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
 def multiway(*, pivot: str, folder: str) -> Iterator[Row]:
   """One file a language: `xx.tsv[.gz]` of `KEY<TAB>text`, or `xx.txt[.gz]`, line-aligned.
 
-  In keyed files a language may lack keys; in line-aligned ones it leaves the line empty. Files whose
-  name is no language code (`README.txt`) are passed over.
+  In keyed files a language may lack keys; in line-aligned ones it leaves the line empty. Files
+  whose name is no language code (`README.txt`) are passed over.
   """
   if not epath.Path(folder).is_dir():
     raise UserError(f"data.arguments.folder={folder!r} is no folder")
@@ -283,12 +264,8 @@ READERS = {"tsv": tsv, "moses": moses, "multiway": multiway, "tfds": tfds, "gett
 def read(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
   """Rows of a corpus, each with the pivot and at least one other language.
 
-  A text that is empty or blank counts as missing.
-
-  Args:
-    format: a key of `READERS`.
-    pivot: the pivot's language code.
-    **arguments: the reader's own.
+  A text that is empty or blank counts as missing. `format` is a key of `READERS`, `arguments` are
+  that reader's own.
 
   Raises:
     UserError: unknown format or argument at once; while reading, what is wrong in the files, or at
@@ -296,10 +273,15 @@ def read(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
   """
   if format not in READERS:
     raise UserError(f"data.format={format!r} is none of {', '.join(READERS)}")
+  signature = inspect.signature(READERS[format])
   try:
-    inspect.signature(READERS[format]).bind(pivot=pivot, **arguments)
+    signature.bind(pivot=pivot, **arguments)
   except TypeError as error:
-    raise UserError(f"data.arguments for data.format={format!r}: {error}") from error
+    takes = ", ".join(name for name in signature.parameters if name != "pivot")
+    raise UserError(
+      f"data.arguments has {', '.join(arguments) or 'nothing'}, but data.format={format!r} takes"
+      f" {takes}: {error}"
+    ) from error
   rows = READERS[format](pivot=pivot, **arguments)
   return complete(rows, pivot=pivot, what=f"data.format={format!r} with {arguments}")
 

@@ -67,7 +67,7 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
   """(English, translation) of one catalogue, sorted; contexts (`CONTEXT\\x04message`) removed.
 
   Of a message with plural forms only the singular is taken, in the form that the catalogue's own
-  rule gives for n = 1, and only where no side has a placeholder: "Delete 1 page", but not "%d pages",
+  rule gives for n = 1, and only where no side has a placeholder: "Delete 1 page", not "%d pages",
   whose number chooses among forms that the English text does not tell apart.
 
   msgfmt leaves fuzzy entries out of .mo files; the header's message is "".

@@ -7,11 +7,14 @@ DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import os
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +87,21 @@ def read_pairs(
   return pairs
 
 
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+  """Sends what C++ libraries write to standard error while they load to nowhere."""
+  sys.stderr.flush()
+  kept = os.dup(2)
+  nowhere = os.open(os.devnull, os.O_WRONLY)
+  try:
+    os.dup2(nowhere, 2)
+    yield
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
+    os.close(nowhere)
+
+
 def prepare(
   directory: epath.PathLike,
   *,
@@ -112,7 +130,8 @@ def prepare(
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
     pivot, format, arguments, languages, rules, markup: see `read_pairs`.
   """
-  from dap_jax.data import tasks  # loads TensorFlow: seconds that a resumed run need not pay
+  with quiet_stderr():  # TensorFlow: seconds that a resumed run need not pay, and chatter
+    from dap_jax.data import tasks
 
   rejected = Counter()
   pairs = read_pairs(

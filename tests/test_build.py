@@ -1,0 +1,146 @@
+"""Config to jitted step: meshes, optimizer, and mistakes in a config."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import base, dap_mbert, dap_xlmr, demo
+from dap_jax import build, optim, sharding
+from dap_jax.errors import UserError
+from tests.test_objectives import VOCABULARY, batch_of
+
+
+def settings_of(**mesh):
+  config = demo.get_config()
+  config.model.layers, config.model.width, config.model.heads = 1, 16, 2
+  config.model.mlp_width, config.model.dropout = 32, 0.1
+  config.max_tokens, config.mesh = 12, mesh
+  config = config.to_dict()
+  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer", "mesh")
+  return {key: config[key] for key in keys}
+
+
+def trained(steps=3, **mesh):
+  parts = build.build(vocabulary=VOCABULARY, **settings_of(**mesh))
+  state = parts.init()
+  for step in range(steps):
+    batch = jax.tree.map(np.asarray, batch_of([[5, 9], [7, 4]] * 4, seed=step))
+    state, means = parts.step(state, sharding.put_batch(batch, parts.mesh, batch_size=8))
+  return jax.device_get(state), {name: float(mean.compute()) for name, mean in means.items()}
+
+
+def test_a_mesh_changes_nothing_but_places():
+  """8x1, 4x2 and 2x4 devices, dropout on: the same losses and parameters to 1e-5."""
+  state, means = trained(data=8, model=1)
+  for mesh in ({"data": 4, "model": 2}, {"data": 2, "model": 4}):
+    other, other_means = trained(**mesh)
+    for name in means:
+      np.testing.assert_allclose(means[name], other_means[name], rtol=1e-5, err_msg=name)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state.params, other.params
+    )
+
+
+def test_the_same_run_twice_is_equal_bit_for_bit():
+  first, second = trained(data=8, model=1)[0], trained(data=8, model=1)[0]
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_wide_matrices_are_sharded_and_moments_follow():
+  parts = build.build(vocabulary=VOCABULARY, **settings_of(data=4, model=2))
+  params, moments = parts.abstract_state.params, parts.abstract_state.opt_state[1].m
+  kernel = params["encoder"]["layers_0"]["mlp_in"]["kernel"]
+  assert kernel.sharding.spec == jax.sharding.PartitionSpec(None, "model")
+  jax.tree.map(lambda p, m: None if p.sharding == m.sharding else pytest.fail(), params, moments)
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+  with pytest.raises(ValueError, match="mystery/kernel"):
+    sharding.spec_of("mystery/kernel", (2, 2), sharding.make_mesh(data=8, model=1))
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"optimizer": {"learning_rte": 1}}, "unknown config key optimizer.learning_rte"),
+    ({"objectives": {"translation_ranking": {"weight": 1, "temprature": 1}}}, "temprature"),
+    ({"objectives": {"no_such": {"weight": 1}}}, "no dap_jax/objectives/no_such.py"),
+    ({"objectives": {"translation_ranking": {"weight": 0}}}, "no objective has a weight"),
+    ({"mesh": {"data": 3, "model": 1}}, "does not cover the 8 devices"),
+    ({"model": {"pooling": "max"}}, "model.pooling='max' is none of cls"),
+    ({"model": {"heads": 3}}, "model.width=16 is not divisible by model.heads=3"),
+    ({"model": {"positions": 20}}, "model.positions=20 is too few"),
+    ({"model": {"compute_dtype": "float16"}}, "compute_dtype='float16'"),
+    ({"optimizer": {"schedule_name": "step"}}, "schedule_name"),
+  ],
+)
+def test_mistakes_name_the_key(change, message):
+  settings = settings_of(data=8, model=1)
+  for section, keys in change.items():
+    merged = {**settings[section], **keys} if section != "objectives" else keys
+    settings[section] = merged
+  with pytest.raises(UserError, match=message.replace(".", r"\.")):
+    build.build(vocabulary=VOCABULARY, **settings)
+
+
+def test_a_batch_that_does_not_divide_is_named():
+  mesh = sharding.make_mesh(data=8, model=1)
+  with pytest.raises(UserError, match="batch_size=12 is not divisible by the 8"):
+    sharding.local_rows(mesh, 12)
+  assert sharding.local_rows(mesh, 16) == slice(0, 16)
+
+
+def test_adamw_is_optax_adamw_where_eps_is_small():
+  """Without decay and with eps far below the gradients the two definitions agree."""
+  params = {"a": jax.random.normal(jax.random.key(0), (4, 3))}
+  rate = optax.constant_schedule(0.01)
+  ours = optim.adamw(rate, b1=0.9, b2=0.999, eps=1e-12, weight_decay=0.0)
+  theirs = optax.adam(rate, eps=1e-12)
+  states = [ours.init(params), theirs.init(params)]
+  for seed in range(4):
+    grads = {"a": jax.random.normal(jax.random.key(seed), (4, 3))}
+    updates = []
+    for i, optimizer in enumerate((ours, theirs)):
+      update, states[i] = optimizer.update(grads, states[i], params)
+      updates.append(update["a"])
+    np.testing.assert_allclose(*updates, rtol=1e-5)
+
+
+def test_decay_follows_the_update_and_spares_vectors():
+  """g = 0 leaves only decay: p (1 - lr wd) for a matrix, p for a bias."""
+  optimizer = optim.adamw(
+    optax.constant_schedule(0.1), b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.5
+  )
+  params = {"kernel": jnp.full((2, 2), 4.0), "bias": jnp.full(2, 4.0)}
+  grads = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = optimizer.update(grads, optimizer.init(params), params)
+  np.testing.assert_allclose(params["kernel"] + updates["kernel"], 4.0 * (1 - 0.1 * 0.5), rtol=1e-6)
+  np.testing.assert_allclose(params["bias"] + updates["bias"], 4.0)
+
+
+def test_schedules_by_hand():
+  def rates(name, warmup):
+    schedule = optim.schedule(name, learning_rate=1.0, warmup_steps=warmup, steps=10)
+    return [float(schedule(step)) for step in (0, 1, 2, 6, 10)]
+
+  np.testing.assert_allclose(rates("linear", 0), [1.0, 0.9, 0.8, 0.4, 0.0], atol=1e-6)
+  np.testing.assert_allclose(rates("linear", 2), [0.0, 0.5, 1.0, 0.5, 0.0], atol=1e-6)
+  np.testing.assert_allclose(rates("cosine", 2), [0.0, 0.5, 1.0, 0.5, 0.0], atol=1e-6)
+  np.testing.assert_allclose(rates("constant", 2), [0.0, 0.5, 1.0, 1.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [base, dap_mbert, dap_xlmr, demo])
+def test_every_config_builds_abstractly(config):
+  """All shapes of the real sizes, no memory: the paper's settings are complete."""
+  settings = config.get_config().to_dict()
+  size = settings["tokenizer"]["vocabulary_size"]
+  english = np.arange(5, size // 3, dtype=np.int32)
+  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer", "mesh")
+  parts = build.build(
+    vocabulary=VOCABULARY._replace(size=size, english_ids=english),
+    **{key: settings[key] for key in keys},
+  )
+  word = parts.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
+  assert word.shape == (size, settings["model"]["width"])

@@ -1,0 +1,212 @@
+"""Cleaning: every rule on pairs that it must reject and pairs, just beyond, that it must not."""
+
+from collections import Counter
+
+import pytest
+
+from dap_jax.data import clean
+from dap_jax.errors import UserError
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    ("  a\tb\r\n c\u00a0\u3000d ", "a b c d"),  # every white space is one space
+    ("a\u2028b\x85c", "a b c"),  # line separators are white space too
+    ("a\x00b\x1bc\x7f", "abc"),  # controls
+    ("a \x00 b", "a b"),  # no two spaces where one went
+    ("\ufeffso\u00adft\u200b \u202bRTL\u202c", "soft RTL"),  # format characters
+    ("cafe\u0301", "caf\u00e9"),  # NFC
+    ("e\u200b\u0301", "\u00e9"),  # composed after the invisible one went
+    ("می\u200cخواهم", "می\u200cخواهم"),  # Persian needs its zero-width non-joiner
+    ("क\u094d\u200dष", "क\u094d\u200dष"),
+    ("", ""),
+  ],
+)
+def test_normalise(text, expected):
+  assert clean.normalise(text) == expected
+  assert clean.normalise(expected) == expected
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    # tags
+    ('Why not <a href="%(url)s">add one</a>?', "Why not add one?"),
+    ("在<b>你</b>", "在你"),
+    ("one<br/>two<p>three</p>", "one two three"),
+    ("if 2 < 3", "if 2 < 3"),
+    ("&copy; Tom &amp; Jerry&nbsp;", "© Tom & Jerry"),
+    # placeholders: quotes and brackets around them go too
+    ('The page "%(title)s" was deleted.', "The page was deleted."),
+    ("Die Seite „%s“ wurde gelöscht.", "Die Seite wurde gelöscht."),
+    ("La page « %(title)s » existe.", "La page existe."),
+    ("“%(value)s”的值应该为True", "的值应该为True"),
+    ("Slug (up to %(max_length)s)", "Slug (up to)"),
+    ("(default: %(default)s)", "(default)"),
+    ('\\"%(title)s\\" was moved', "was moved"),
+    ("\\&quot;%(title)s\\&quot; was moved", "was moved"),
+    ("%s() (built-in function)", "(built-in function)"),
+    ("Listed (HTTP %d) here", "Listed (HTTP) here"),
+    ('Invalid ("%s") value', "Invalid value"),
+    ("Maximum size: %(size)s.", "Maximum size."),
+    ("Failed to remove %s: %s", "Failed to remove"),
+    ("%s: not a file", "not a file"),
+    ("{name} was added, ${x} too {}", "was added, too"),
+    ("took %.3f s, %5d times", "took s, times"),
+    ("100% free, 50% discount, 5%% off", "100% free, 50% discount, 5% off"),
+    # what a placeholder does not excuse stays as it was
+    ("Voulez-vous partir ?", "Voulez-vous partir ?"),
+    ("Make .rst files (see 'a' 'b')", "Make .rst files (see 'a' 'b')"),
+    ("-A option, name=value", "-A option, name=value"),
+    ("Title: (Z -> A)", "Title: (Z -> A)"),
+    # reST
+    ("See :ref:`the guide` or ``make html`` or `x`", "See the guide or make html or x"),
+    # accelerators
+    ("Save &As", "Save As"),
+    ("E&xit", "Exit"),
+    ("文件(&F)", "文件"),
+    ("AT&T and R&D", "AT&T and R&D"),
+    # labels and ellipses; a sentence keeps its end
+    ("Loading...", "Loading"),
+    ("Search all pages…", "Search all pages"),
+    ("Email address:", "Email address"),
+    ("名前：", "名前"),
+    ("Image updated.", "Image updated."),
+    ("Really?", "Really?"),
+    ("%s", ""),
+    ("…", ""),
+  ],
+)
+def test_strip_interface_markup(text, expected):
+  assert clean.strip_interface_markup(text) == expected
+  assert clean.strip_interface_markup(expected) == expected
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    ("Add %s", True),  # one word for one
+    ("Are you sure to delete %s?", False),
+    ("This %(m)s is at %(t)s in %(w)s.", True),  # five words for three placeholders
+    ("OK", False),  # short, but no placeholder
+  ],
+)
+def test_mostly_placeholders(text, expected):
+  assert clean.mostly_placeholders(text) is expected
+
+
+@pytest.mark.parametrize(
+  ("text", "count"),
+  [
+    ("Tom is sad.", 4),  # three words and the full stop
+    ("這很好。", 4),  # three ideographs and the full stop
+    ("ขอบคุณครับ", 3),  # ten Thai characters, up to four to a token
+    ("ありがとう", 2),
+    ("안녕하세요 여러분", 3),  # five and three syllables
+    ("ירושלים، سلام", 4),  # seven and four letters, a comma
+    ("की मैं", 2),  # vowel signs stay in their words
+    ("", 0),
+  ],
+)
+def test_tokens(text, count):
+  assert len(clean.tokens(text)) == count
+
+
+def words(n, start=0):
+  return " ".join(f"w{i}" for i in range(start, start + n))
+
+
+# Both columns follow from the rules as METHODS section 1 and the docstrings put them.
+REJECTED = [
+  ("empty", "Hello", ""),
+  ("no_letters", "S", "Samstag"),
+  ("no_letters", "twenty", "20"),
+  ("equal", "Email", "email"),
+  ("markup", "Total %Y", "Summe"),
+  ("markup", "Hello there", "Hallo {da"),
+  ("markup", "Hello there", "Hallo\\"),
+  ("markup", "Hello there", "Hallo <em"),
+  ("markup", "run `make html' now", "jetzt ausführen"),
+  ("length_ratio", words(5), words(20)),
+  ("dap_symbols", "mail me at a@b", "schreib mir"),
+  ("dap_symbols", "see it", "siehe http://x"),
+  ("dap_symbols", "N/A", "nichts"),
+  ("dap_short", "one two three", "eins zwei drei vier"),
+  ("dap_short", "one two three four", "eins zwei drei"),
+  ("dap_length", words(10), words(33)),
+  ("dap_length", words(41), words(20)),
+  ("dap_length", words(65), words(66, 100)),
+  ("dap_overlap", words(6), words(6, 3)),  # w3 w4 w5 of six are shared
+  ("dap_overlap", words(6), words(20, 3)),  # three of the shorter side's six
+]
+ACCEPTED = [
+  ("empty", "Hello", "x"),
+  ("no_letters", "view", "뷰"),
+  ("equal", "Email", "E-Mail"),
+  ("markup", "sorted Z -> A at 100 % & more", "100% da, %5"),
+  ("length_ratio", words(5), words(19)),  # over 3 times, but only 14 apart
+  ("length_ratio", words(20), words(60)),  # 40 apart, but only 3 times
+  ("dap_symbols", "N/A or not", "nichts"),
+  ("dap_short", "one two three four", "eins zwei drei vier"),
+  ("dap_length", words(10), words(32)),
+  ("dap_length", words(40), words(20)),
+  ("dap_length", words(64), words(90, 100)),
+  ("dap_overlap", words(6), words(6, 4)),  # two of six
+  ("dap_overlap", words(5), words(5)),  # not over 5
+]
+
+
+@pytest.mark.parametrize(("rule", "pivot", "translation"), REJECTED)
+def test_rules_reject(rule, pivot, translation):
+  assert clean.why_rejected(pivot, translation, rules=[rule]) == rule
+
+
+@pytest.mark.parametrize(("rule", "pivot", "translation"), ACCEPTED)
+def test_rules_accept(rule, pivot, translation):
+  assert clean.why_rejected(pivot, translation, rules=[rule]) is None
+
+
+def test_every_rule_has_a_case_on_both_sides():
+  assert {case[0] for case in REJECTED} == {case[0] for case in ACCEPTED} == set(clean.RULES)
+
+
+def test_first_rule_wins_and_unknown_ones_are_told():
+  assert clean.why_rejected("Tom", "Tom", rules=["dap_short", "equal"]) == "dap_short"
+  assert clean.why_rejected("Tom", "Tom", rules=["equal", "dap_short"]) == "equal"
+  assert clean.why_rejected("Tom", "Tom", rules=[]) is None
+  with pytest.raises(UserError, match="data.rules names 'eqal'; known are empty, .*dap_overlap"):
+    clean.why_rejected("a", "b", rules=["equal", "eqal"])
+
+
+def test_clean_rows_counts_every_pair():
+  rejected = Counter()
+  rows = [
+    {"en": "Good  morning", "de": "Guten Morgen", "fr": "Good morning", "it": ""},
+    {"en": "Good morning", "de": "Guten\tMorgen", "fr": "Bonjour"},  # de repeats
+    {"en": "Yes", "de": "yes"},  # nothing remains of it
+  ]
+  cleaned = clean.clean_rows(
+    rows, rules=["empty", "equal"], pivot="en", markup=False, rejected=rejected
+  )
+  assert list(cleaned) == [
+    {"en": "Good morning", "de": "Guten Morgen"},
+    {"en": "Good morning", "fr": "Bonjour"},
+  ]
+  assert rejected == {"empty": 1, "equal": 2, "duplicate": 1}
+
+
+def test_clean_rows_with_markup():
+  rejected = Counter()
+  rows = [
+    {"en": "Add %s", "de": "%s hinzufügen", "fr": "Ajouter %s"},
+    {"en": "<b>Delete</b> this page:", "de": "Diese Seite <b>löschen</b>:"},
+  ]
+  cleaned = clean.clean_rows(rows, rules=[], pivot="en", markup=True, rejected=rejected)
+  assert list(cleaned) == [{"en": "Delete this page", "de": "Diese Seite löschen"}]
+  assert rejected == {"placeholders": 2}
+
+
+def test_clean_rows_checks_rules_even_without_rows():
+  with pytest.raises(UserError, match="data.rules names 'no_such'"):
+    list(clean.clean_rows([], rules=["no_such"], pivot="en", markup=False, rejected=Counter()))
