@@ -134,6 +134,34 @@ class Layer(nn.Module):
     return norm("mlp_norm")(x + drop(dense(x.shape[-1], "mlp_out")(y)))
 
 
+def embeddings_like(sizes: Encoder) -> Embeddings:
+  """Embeddings of an encoder's sizes; a new module of whoever calls it in `setup`."""
+  return Embeddings(
+    vocabulary_size=sizes.vocabulary_size,
+    width=sizes.width,
+    positions=sizes.positions,
+    token_types=sizes.token_types,
+    norm_eps=sizes.norm_eps,
+    dropout=sizes.dropout,
+    dtype=sizes.dtype,
+  )
+
+
+def layers_like(sizes: Encoder, count: int) -> list[Layer]:
+  """`count` layers of an encoder's sizes, named `layers_0`, `layers_1`, ..."""
+  return [
+    Layer(
+      heads=sizes.heads,
+      mlp_width=sizes.mlp_width,
+      norm_eps=sizes.norm_eps,
+      dropout=sizes.dropout,
+      dtype=sizes.dtype,
+      name=f"layers_{i}",
+    )
+    for i in range(count)
+  ]
+
+
 class Encoder(nn.Module):
   """BERT-type encoder: ids -> the states of every layer."""
 
@@ -150,26 +178,8 @@ class Encoder(nn.Module):
   dtype: jnp.dtype
 
   def setup(self):
-    self.embeddings = Embeddings(
-      vocabulary_size=self.vocabulary_size,
-      width=self.width,
-      positions=self.positions,
-      token_types=self.token_types,
-      norm_eps=self.norm_eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
-    )
-    self.stack = [
-      Layer(
-        heads=self.heads,
-        mlp_width=self.mlp_width,
-        norm_eps=self.norm_eps,
-        dropout=self.dropout,
-        dtype=self.dtype,
-        name=f"layers_{i}",
-      )
-      for i in range(self.layers)
-    ]
+    self.embeddings = embeddings_like(self)
+    self.stack = layers_like(self, self.layers)
 
   def __call__(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> list[jax.Array]:
     """ids int32 [N, L], mask bool [N, L] -> `layers + 1` arrays [N, L, D], embeddings first."""
@@ -234,26 +244,8 @@ class Decoder(nn.Module):
 
   def setup(self):
     like = self.encoder
-    self.embeddings = Embeddings(
-      vocabulary_size=like.vocabulary_size,
-      width=like.width,
-      positions=like.positions,
-      token_types=like.token_types,
-      norm_eps=like.norm_eps,
-      dropout=like.dropout,
-      dtype=like.dtype,
-    )
-    self.stack = [
-      Layer(
-        heads=like.heads,
-        mlp_width=like.mlp_width,
-        norm_eps=like.norm_eps,
-        dropout=like.dropout,
-        dtype=like.dtype,
-        name=f"layers_{i}",
-      )
-      for i in range(self.layers)
-    ]
+    self.embeddings = embeddings_like(like)
+    self.stack = layers_like(like, self.layers)
     self.head = Head(self.head_size, self.tied, like.norm_eps, like.dtype)
 
   def __call__(

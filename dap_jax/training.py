@@ -1,8 +1,4 @@
-"""One run from config to last checkpoint: prepare, build, resume, then the loop.
-
-Order within the loop: evaluate(n), save(n), batch(n), step. The start decides in this order:
-the newest checkpoint of the workdir, `init_from`, random weights.
-"""
+"""One run from its config to the loop: prepare the data, build, resume or begin, say what it is."""
 
 from __future__ import annotations
 
@@ -19,18 +15,14 @@ from jax.experimental import multihost_utils
 from dap_jax import build, checkpoint, sharding, workdir
 from dap_jax.data import loader, store
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.embedder import encode_texts
 from dap_jax.errors import UserError
-from dap_jax.evals.retrieval import retrieval
 from dap_jax.journal import Journal
-from dap_jax.metrics import Mean
+from dap_jax.loop import Run
 from dap_jax.objectives import Vocabulary
 from dap_jax.preemption import Preemption
 from dap_jax.train_step import TrainState
 
 logger = logging.getLogger(__name__)
-
-EVALUATION_BATCH = 128  # texts a call, rounded up to the mesh
 
 
 class Start(NamedTuple):
@@ -113,7 +105,8 @@ def train(
     ) as journal:
       run = Run(parts, corpus, tokens, batches, checkpoints, preemption, journal)
       run.loop(
-        start,
+        start.state,
+        first_step=start.step,
         steps=steps,
         batch_size=batch_size,
         log_steps=log_steps,
@@ -256,143 +249,3 @@ def introduce(
     "start": start.said,
   }
   logger.info("\n%s", "\n".join(f"  {name:<11} {text}" for name, text in lines.items()))
-
-
-class Window:
-  """The means and the clock since the last line of metrics.jsonl."""
-
-  def __init__(self, batch_size: int):
-    self.batch_size = batch_size
-    self.restart()
-
-  def restart(self) -> None:
-    self._means: list[dict[str, Mean]] = []
-    self.restart_clock()
-
-  def restart_clock(self) -> None:
-    self._clock, self._steps, self.waited = time.monotonic(), 0, 0.0
-
-  def add(self, means: dict[str, Mean]) -> None:
-    """Takes a step's means, still on the device, and lets the device be one step behind."""
-    if self._means:
-      jax.block_until_ready(self._means[-1]["loss"])
-    self._means.append(means)
-    self._steps += 1
-
-  def compute(self) -> dict[str, float]:
-    """Numbers of one line: means over the window's steps, and the speed."""
-    fetched = jax.device_get(self._means)
-    elapsed = time.monotonic() - self._clock
-    total = fetched[0]
-    for means in fetched[1:]:
-      total = {name: mean.merge(means[name]) for name, mean in total.items()}
-    numbers = {name: float(mean.total / max(mean.count, 1)) for name, mean in total.items()}
-    tokens = numbers.pop("tokens")
-    numbers["pairs_per_second"] = self._steps * self.batch_size / elapsed
-    numbers["tokens_per_second"] = self._steps * tokens / elapsed
-    numbers["data_wait"] = self.waited / elapsed
-    return numbers
-
-
-class Run:
-  """The loop and what it holds."""
-
-  def __init__(self, parts, corpus, tokens, batches, checkpoints, preemption, journal):
-    self._parts: build.Parts = parts
-    self._corpus: store.Corpus = corpus
-    self._tokens: Tokenizer = tokens
-    self._batches = batches
-    self._checkpoints: checkpoint.Checkpoints = checkpoints
-    self._preemption: Preemption = preemption
-    self._journal: Journal = journal
-
-  def loop(
-    self,
-    start: Start,
-    *,
-    steps: int,
-    batch_size: int,
-    log_steps: int,
-    eval_steps: int,
-    save_steps: int,
-    pivot: str,
-    started: float,
-  ) -> None:
-    """Steps until the last one, or until the job is to be stopped."""
-    state, step = start.state, start.step
-    window = Window(batch_size)
-    while True:
-      last, fresh = step == steps, step > start.step
-      stop = self._preemption.requested(step)
-      scores: dict[str, float] = {}
-      if fresh and (last or step % eval_steps == 0) and not stop:
-        scores = self.evaluate(state, step, pivot=pivot)
-        window.restart()
-      if fresh and (last or stop or step % save_steps == 0):
-        self._checkpoints.save(step, state, metrics=scores)
-      if last or stop:
-        break
-      batch = self._next_batch(window, batch_size)
-      with jax.transfer_guard("disallow"):
-        state, means = self._parts.step(state, batch)
-      step += 1
-      window.add(means)
-      self._journal.advance()
-      if not fresh:  # the first step of this start: it compiles, so it is no measure of speed
-        jax.block_until_ready(means)
-        self._journal.announce(
-          f"first step done {time.monotonic() - started:.1f} s after the start"
-        )
-        window.restart_clock()
-      elif step % log_steps == 0 or step == steps:
-        self._log(step, window, steps=steps)
-    self._checkpoints.wait()
-    self._journal.announce(
-      f"stopped at step {step} as asked; the same command resumes"
-      if stop and not last
-      else f"finished at step {step}; best checkpoint: step {self._checkpoints.best_step()}"
-    )
-
-  def _next_batch(self, window: Window, batch_size: int) -> dict[str, jax.Array]:
-    clock = time.monotonic()
-    rows = next(self._batches)
-    window.waited += time.monotonic() - clock
-    return sharding.put_batch(rows, self._parts.mesh, batch_size=batch_size)
-
-  def _log(self, step: int, window: Window, *, steps: int) -> None:
-    metrics = window.compute()
-    metrics["learning_rate"] = float(self._parts.learning_rate(step - 1))
-    self._journal.write(step, metrics)
-    speed = metrics["pairs_per_second"]
-    text = f"loss {metrics['loss']:.3f}  {speed:.0f} pairs/s"
-    left = (steps - step) * window.batch_size / speed
-    self._journal.say(step, text, seconds_left=left)
-    window.restart()
-
-  def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
-    """Retrieval of the held-out sentences -> `eval/retrieval/METRIC`, written and returned."""
-    mesh = self._parts.mesh
-    size = -(-EVALUATION_BATCH // mesh.shape["data"]) * mesh.shape["data"]
-    rows = sharding.local_rows(mesh, size)
-
-    def embed(ids, mask):
-      placed = sharding.put_batch({"ids": ids[rows], "mask": mask[rows]}, mesh, batch_size=size)
-      return self._parts.embed(state.params, placed["ids"], placed["mask"])
-
-    def encode(texts):
-      return encode_texts(
-        texts,
-        embed,
-        tokenizer=self._tokens,
-        max_tokens=self._corpus.info["max_tokens"],
-        batch_size=size,
-      )
-
-    scores = retrieval(self._corpus.heldout, encode, pivot=pivot)
-    scores = {f"eval/retrieval/{name}": value for name, value in scores.items()}
-    self._journal.write(step, scores)
-    to, back = (scores[f"eval/retrieval/{way}_pivot_accuracy"] for way in ("to", "from"))
-    self._journal.announce(
-      f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}"
-    )
-    return scores
