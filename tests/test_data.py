@@ -1,0 +1,194 @@
+"""The split, the SeqIO tasks, the store and the loader, on small corpora made here."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+
+from dap_jax.data import loader, split, store, tokenizer
+from dap_jax.data.split import Pair
+from dap_jax.errors import UserError
+
+
+def corpus():
+  """60 English sentences of three words, in three languages; two spellings of the first."""
+  words = (
+    ["red", "old", "new"],
+    ["page", "user", "file", "word"],
+    ["opens", "shuts", "waits", "moves", "is"],
+  )
+  english = [" ".join(choice) for choice in itertools.product(*words)]
+  return [
+    Pair(lang, text, f"{lang} {text[::-1]}") for lang in ("aa", "bb", "cc") for text in english
+  ]
+
+
+SPLIT = {"pivot": "en", "sentences": 10, "min_words": 3, "min_languages": 3}
+
+
+def test_nothing_of_a_held_out_sentence_stays_in_training():
+  pairs = corpus()
+  rows = split.split_pairs(pairs, **SPLIT).heldout
+  # Another spelling of a held-out sentence, and its translation given to another sentence.
+  pairs += [Pair("aa", rows[0]["en"].upper() + "!", "aa anything")]
+  pairs += [Pair("aa", "quite another one", rows[0]["aa"])]
+  train, heldout = split.split_pairs(pairs, **SPLIT)
+  assert len(heldout) == 10
+  assert len(train) == 3 * 50
+  keys = {split.key_of(row["en"]) for row in heldout}
+  seen = {(lang, split.key_of(text)) for row in heldout for lang, text in row.items()}
+  assert not any(split.key_of(pair.pivot) in keys for pair in train)
+  assert not any((pair.language, split.key_of(pair.translation)) in seen for pair in train)
+
+
+def test_the_split_is_by_hash_not_by_order():
+  pairs = corpus()
+  first = split.split_pairs(pairs, **SPLIT).heldout
+  second = split.split_pairs(pairs[::-1], **SPLIT).heldout
+  assert [row["en"] for row in first] == [row["en"] for row in second]
+
+
+def test_too_few_sentences_say_how_many():
+  with pytest.raises(UserError, match="only 60 English sentences have 3 words"):
+    split.split_pairs(corpus(), **SPLIT | {"sentences": 61})
+  with pytest.raises(UserError, match="only 0 English sentences"):
+    split.split_pairs(corpus(), **SPLIT | {"min_languages": 4})
+  with pytest.raises(UserError, match="no pair to train on"):
+    split.split_pairs(corpus(), **SPLIT | {"sentences": 60})
+
+
+def source_of(count, seed):
+  rng = np.random.default_rng(seed)
+  sequences = [rng.integers(5, 99, rng.integers(3, 8)).astype(np.int32) for _ in range(count)]
+  ragged = loader.Ragged.of(sequences)
+  return loader.PairSource(ragged, ragged, max_tokens=8, pad_id=0), sequences
+
+
+def stream(*, rows=slice(0, 12), first_step=0, rates=None, steps=5, batch_size=12):
+  sources = {"aa": source_of(7, 0)[0], "bb": source_of(30, 1)[0]}
+  batches = loader.batches(
+    sources,
+    rates=rates or {"aa": 1.0, "bb": 3.0},
+    seed=4,
+    batch_size=batch_size,
+    rows=rows,
+    first_step=first_step,
+  )
+  return [next(batches) for _ in range(steps)]
+
+
+def test_a_pair_as_arrays():
+  source, sequences = source_of(7, 0)
+  pair = source[3]
+  assert pair["ids"].shape == (2, 8)
+  assert pair["ids"][1].tolist() == [*sequences[3], *[0] * (8 - len(sequences[3]))]
+  assert pair["mask"][0].sum() == len(sequences[3])
+  assert pair["text_hash"][0] == pair["text_hash"][1]  # the same ids
+  assert len({int(source[i]["text_hash"][0]) for i in range(7)}) == 7
+
+
+def test_the_step_is_the_only_state():
+  whole = stream(steps=9)
+  for first in (1, 4, 8):
+    for ours, theirs in zip(stream(first_step=first, steps=9 - first), whole[first:], strict=True):
+      for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_every_number_of_processes_sees_the_same_batches(processes):
+  size = 12 // processes
+  shares = [stream(rows=slice(p * size, (p + 1) * size)) for p in range(processes)]
+  for step, whole in enumerate(stream()):
+    joined = np.concatenate([share[step]["ids"] for share in shares])
+    np.testing.assert_array_equal(joined, whole["ids"])
+
+
+def test_languages_come_at_their_rates_and_every_pair_once_an_epoch():
+  batches = stream(steps=10)
+  ids = np.concatenate([batch["ids"][:, 0] for batch in batches])
+  known = {tuple(source_of(7, 0)[0][i]["ids"][0]) for i in range(7)}
+  from_aa = [tuple(row) for row in ids if tuple(row) in known]
+  assert len(from_aa) == 30  # a quarter of 120
+  counts = collections.Counter(from_aa[:28])  # four epochs of 7
+  assert set(counts.values()) == {4}
+
+
+PREPARE = {
+  "format": "tsv",
+  "pivot": "en",
+  "languages": (),
+  "rules": ("empty",),
+  "markup": False,
+  "vocabulary_size": 36,
+  "max_tokens": 8,
+  "temperature": 2.0,
+  "min_pairs": 1,
+  "heldout": {"sentences": 10, "min_words": 3, "min_languages": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("prepared")
+  counts = {"aa": 60, "bb": 60, "cc": 26}
+  for lang, count in counts.items():
+    pairs = [pair for pair in corpus() if pair.language == lang][:count]
+    text = "".join(f"{pair.translation}\t{pair.pivot}\n" for pair in pairs)
+    (folder / f"{lang}-en.tsv").write_text(text)
+  store.prepare(
+    folder / "data",
+    tokenizer_directory=folder / "tokenizer",
+    arguments={"paths": str(folder / "*-en.tsv")},
+    **PREPARE,
+  )
+  return folder
+
+
+def test_what_is_prepared_is_what_the_tokenizer_says(prepared):
+  """The path through SeqIO gives the ids of the tokenizer alone, cut to 8 with [SEP] at the end."""
+  tokens = tokenizer.Tokenizer.load(prepared / "tokenizer", max_tokens=8)
+  loaded = store.load(prepared / "data", pad_id=0)
+  train = split.split_pairs(
+    [pair for pair in corpus() if pair.language == "aa"],
+    **SPLIT | {"sentences": 0, "min_languages": 1},
+  ).train
+  heldout = {row["en"] for row in loaded.heldout}
+  pairs = [pair for pair in train if pair.pivot not in heldout]
+  source = loaded.sources["aa"]
+  assert len(source) == len(pairs) == 50
+  for i in (0, 17, 49):
+    for k, text in enumerate((pairs[i].pivot, pairs[i].translation)):
+      ids = tokens.encode_ragged([text])[0]
+      assert source[i]["ids"][k][source[i]["mask"][k]].tolist() == ids
+      assert len(ids) <= 8 and ids[0] == 2 and ids[-1] == 3
+
+
+def test_rates_are_tempered_and_the_english_ids_are_those_of_the_english_side(prepared):
+  loaded = store.load(prepared / "data", pad_id=0)
+  sizes = {lang: len(source) for lang, source in loaded.sources.items()}
+  roots = {lang: size**0.5 for lang, size in sizes.items()}
+  for lang, rate in loaded.rates.items():
+    assert rate == pytest.approx(roots[lang] / sum(roots.values()))
+  english = {int(i) for s in loaded.sources.values() for n in range(len(s)) for i in s[n]["ids"][0]}
+  assert set(loaded.english_ids.tolist()) == english - {0}
+
+
+def test_held_out_texts_are_not_in_the_vocabulary_training(prepared, monkeypatch):
+  seen = []
+  monkeypatch.setattr(tokenizer, "train", lambda texts, **_: seen.extend(texts))
+  with pytest.raises(UserError, match="no tokenizer.json"):  # since nothing was trained
+    store.prepare(
+      prepared / "again",
+      tokenizer_directory=prepared / "none",
+      arguments={"paths": str(prepared / "*-en.tsv")},
+      **PREPARE,
+    )
+  heldout = {text for row in store.heldout(prepared / "data") for text in row.values()}
+  assert seen and not heldout & set(seen)
+
+
+def test_an_unfinished_preparation_is_not_complete(prepared):
+  assert store.complete(prepared / "data")
+  assert not store.complete(prepared / "again")
