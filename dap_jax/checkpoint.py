@@ -52,7 +52,8 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: epath.PathLike, *, keep_last: int, best_metric: str):
-    self._workdir, self._best_metric = epath.Path(workdir), best_metric
+    # Orbax takes absolute paths only.
+    self._workdir, self._best_metric = epath.Path(workdir).resolve(), best_metric
     if keep_last < 1:
       raise UserError(f"checkpoint.keep_last={keep_last}: keep at least 1 to be able to resume")
     policies = ocp.training.preservation_policies
@@ -197,7 +198,7 @@ def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) 
   Raises:
     UserError: there is no such checkpoint, or it is of another model.
   """
-  folder = epath.Path(workdir) / FOLDER
+  folder = epath.Path(workdir).resolve() / FOLDER
   if not folder.exists():
     raise UserError(f"{workdir} has no checkpoints: train there first, or give another folder")
   with ocp.training.Checkpointer(folder) as orbax:

@@ -167,7 +167,8 @@ def lines_of_unfinished(run):
 
 def test_sigterm_saves_and_exits_0(commands):
   run = commands.prepared("terminated")
-  process = commands.start(*commands.train_flags(run, "--config.log_steps=1"))
+  relative = os.path.relpath(run, ROOT)  # as most users name it
+  process = commands.start(*commands.train_flags(relative, "--config.log_steps=1"))
   while not (run / "metrics.jsonl").exists() or len(lines_of_unfinished(run)) < 13:
     assert process.poll() is None
     time.sleep(0.02)

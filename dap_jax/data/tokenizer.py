@@ -56,10 +56,13 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
       minloglevel=2,
     )
   except RuntimeError as error:
-    found = re.search(r"(?:<=|less than|at most)\s*(\d+)", str(error))
     if "ocabulary size" not in str(error):
       raise
-    limit = f": the training split supports at most {found[1]}" if found else ""
+    limit = ""
+    if most := re.search(r"a value <= (\d+)", str(error)):
+      limit = f": the training split supports at most {most[1]}"
+    elif least := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
+      limit = f": its characters alone need at least {least[1]}"
     raise UserError(
       f"tokenizer.vocabulary_size={vocabulary_size} does not fit the data{limit};"
       " change it in the config"

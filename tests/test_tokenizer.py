@@ -1,0 +1,71 @@
+"""The tokenizer against sentencepiece itself and against transformers, on text of ten scripts."""
+
+import pytest
+import sentencepiece
+import transformers
+
+from dap_jax.data import gettext_catalogues, tokenizer
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.errors import UserError
+
+HOSTILE = ["", "   ", "a\tb", " a  b ", "x" * 10_000, "\x00a\x01", "👩‍👩‍👧 🎉", "ﬁ ½ Ⅷ", "a\u200bb"]
+HOSTILE += ["\u3000全角　スペース", "é e\u0301", "מלון", "ok\u2028ok", "\ufeffx"]
+
+
+@pytest.fixture(scope="module")
+def texts():
+  """2,000 real interface strings of ten scripts."""
+  languages = ("ru", "el", "ja", "zh_Hans", "ar", "he", "hi", "ko", "th", "ka")
+  rows = gettext_catalogues.read(["django"], pivot="en")
+  found = [row[lang] for row in rows for lang in languages if lang in row]
+  return found[:: max(len(found) // 2000, 1)]
+
+
+@pytest.fixture(scope="module")
+def folder(texts, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("tokenizer")
+  tokenizer.train(texts, vocabulary_size=2000, directory=folder)
+  return folder
+
+
+def test_ids_are_those_of_sentencepiece(folder, texts):
+  ours = Tokenizer.load(folder, max_tokens=20_000)
+  theirs = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
+  for text in texts + HOSTILE:
+    assert ours.encode_ragged([text])[0] == [2, *theirs.encode(text), 3], repr(text)
+
+
+def test_ids_are_those_of_transformers_cut_alike(folder, texts):
+  ours = Tokenizer.load(folder, max_tokens=16)
+  theirs = transformers.AutoTokenizer.from_pretrained(folder)
+  special = ["[MASK] and [SEP]", "[CLS]x[PAD]"]  # become special tokens in both
+  for text in texts + HOSTILE + special:
+    expected = theirs(text, truncation=True, max_length=16)["input_ids"]
+    assert ours.encode_ragged([text])[0] == expected, repr(text)
+  names = ("pad_token_id", "unk_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+  assert [getattr(theirs, name) for name in names] == [0, 1, 2, 3, 4]
+
+
+def test_training_twice_gives_the_same_files(folder, texts, tmp_path):
+  tokenizer.train(texts, vocabulary_size=2000, directory=tmp_path)
+  for file in folder.iterdir():
+    assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
+
+
+def test_text_comes_back(folder):
+  tokens = Tokenizer.load(folder, max_tokens=64)
+  for text in ("Сохранить и продолжить", "全角 スペース"):
+    assert tokens.decode(tokens.encode_ragged([text])[0]) == text
+
+
+def test_a_vocabulary_too_large_says_the_limit(tmp_path):
+  with pytest.raises(UserError, match=r"vocabulary_size=900 .* at most \d+"):
+    tokenizer.train(["a few words only", "and a few more"], vocabulary_size=900, directory=tmp_path)
+  with pytest.raises(UserError, match=r"vocabulary_size=6 .* at least \d+"):
+    tokenizer.train(["a few words only"], vocabulary_size=6, directory=tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_a_tokenizer(tmp_path):
+  with pytest.raises(UserError, match="no tokenizer.json"):
+    Tokenizer.load(tmp_path, max_tokens=8)
