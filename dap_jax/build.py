@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from dap_jax import optim, sharding, train_step
 from dap_jax.errors import UserError
 from dap_jax.model import POOLINGS, Decoder, DualAlignment, Encoder
 from dap_jax.objectives import Vocabulary
+from dap_jax.settings import bind
 
 
 class Parts(NamedTuple):
@@ -46,28 +46,6 @@ class Parts(NamedTuple):
   step: Callable
   embed: Callable
   learning_rate: optax.Schedule
-
-
-def bind(function: Callable, settings: Mapping[str, Any], *, where: str, **given) -> Callable:
-  """partial(function, **settings), after checking that settings are just what it takes.
-
-  Args:
-    function: what uses the settings; its keyword-only parameters are the known keys.
-    settings: one section of the config.
-    where: the section's name, for the message.
-    **given: keyword arguments that do not come from the section.
-
-  Raises:
-    UserError: a key that nothing reads, or one that is missing.
-  """
-  parameters = inspect.signature(function).parameters.values()
-  known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - set(given)
-  for key in settings:
-    if key not in known:
-      raise UserError(f"unknown config key {where}.{key}: known are {', '.join(sorted(known))}")
-  for key in sorted(known - set(settings)):
-    raise UserError(f"config key {where}.{key} is missing")
-  return functools.partial(function, **settings, **given)
 
 
 def make_model(
@@ -117,12 +95,10 @@ def make_model(
     dropout=dropout,
     dtype=jnp.dtype(compute_dtype) if compute_dtype == "bfloat16" else None,
   )
-  make = functools.partial(
-    make_decoder, encoder=encoder, max_tokens=max_tokens, vocabulary=vocabulary
-  )
+  given = {"encoder": encoder, "max_tokens": max_tokens, "vocabulary": vocabulary}
   return DualAlignment(
     encoder=encoder,
-    decoder=make(**decoder) if decoder else None,
+    decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
     pooling=pooling,
     projection=projection,
   )
@@ -149,6 +125,8 @@ def make_objectives(
   """The config's `objectives` section -> functions; one that is None or has weight 0 is off."""
   objectives = {}
   for name, entry in settings.items():
+    if entry and "weight" not in entry:
+      raise UserError(f"config key objectives.{name}.weight is missing")
     if not entry or not entry["weight"]:
       continue
     try:
@@ -184,7 +162,7 @@ def build(
   chosen = make_objectives(objectives)
   # A decoder that no objective trains would only cost memory.
   decoder = decoder if "representation_translation" in chosen else None
-  if decoder is not None and not decoder["english_head"]:
+  if decoder is not None and not decoder.get("english_head"):
     vocabulary = vocabulary._replace(english_ids=None)
   network = bind(
     make_model, model, where="model", vocabulary=vocabulary, max_tokens=max_tokens, decoder=decoder

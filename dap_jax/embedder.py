@@ -65,14 +65,15 @@ class Loaded(NamedTuple):
   """A model ready to encode.
 
   Attributes:
-    network, params: the encoder alone, `params` on the first device.
+    params: the encoder's parameters, on the first device.
+    embed: (ids, mask) -> unit vectors, jitted.
     model: the config's `model` section.
     tokenizer, max_tokens: how texts become ids.
     step: of the checkpoint; None for an exported folder.
   """
 
-  network: DualAlignment
   params: dict[str, Any]
+  embed: Callable[[np.ndarray, np.ndarray], jax.Array]
   model: dict[str, Any]
   tokenizer: Tokenizer
   max_tokens: int
@@ -80,16 +81,18 @@ class Loaded(NamedTuple):
 
   def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> np.ndarray:
     """Unit vectors float32 [len(texts), D]."""
-    embed = functools.partial(
-      jax.jit(functools.partial(embed_step, model=self.network)), self.params
-    )
     return encode_texts(
       texts,
-      embed,
+      self.embed,
       tokenizer=self.tokenizer,
       max_tokens=self.max_tokens,
       batch_size=batch_size,
     )
+
+
+def jitted(network: DualAlignment, params: dict[str, Any]) -> Callable:
+  """`embed_step` of one model; the parameters stay an argument, not constants of the program."""
+  return functools.partial(jax.jit(functools.partial(embed_step, model=network)), params)
 
 
 def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int) -> DualAlignment:
@@ -116,7 +119,8 @@ def load(model: epath.PathLike, *, step: str = "newest") -> Loaded:
     tokenizer = Tokenizer.load(folder, max_tokens=found.max_tokens)
     network = encoder_of(found.model, tokenizer=tokenizer, max_tokens=found.max_tokens)
     params = jax.tree.map(jnp.asarray, {"encoder": found.encoder})
-    return Loaded(network, params, found.model, tokenizer, found.max_tokens, None)
+    embed = jitted(network, params)
+    return Loaded(params, embed, found.model, tokenizer, found.max_tokens, None)
   config = workdir.read_config(folder)
   tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config["max_tokens"])
   network = encoder_of(config["model"], tokenizer=tokenizer, max_tokens=config["max_tokens"])
@@ -127,4 +131,11 @@ def load(model: epath.PathLike, *, step: str = "newest") -> Loaded:
   here = SingleDeviceSharding(jax.local_devices()[0])
   abstract = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=here), shapes)
   found = checkpoint.restore_params(folder, abstract, step=step)
-  return Loaded(network, found.state, config["model"], tokenizer, config["max_tokens"], found.step)
+  return Loaded(
+    params=found.state,
+    embed=jitted(network, found.state),
+    model=config["model"],
+    tokenizer=tokenizer,
+    max_tokens=config["max_tokens"],
+    step=found.step,
+  )

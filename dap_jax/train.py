@@ -46,7 +46,7 @@ def main() -> None:
   settings: dict[str, Any] = config.to_dict()
   set_up_jax()
   from dap_jax import training  # after jax knows of its processes
-  from dap_jax.build import bind
+  from dap_jax.settings import bind
 
   bind(training.train, settings, where="config", workdir=WORKDIR.value)()
 

@@ -12,7 +12,8 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from dap_jax import build, checkpoint, sharding, workdir
+from dap_jax import build, sharding
+from dap_jax.checkpoint import Checkpoints, restore_params
 from dap_jax.data import loader, store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
@@ -20,7 +21,9 @@ from dap_jax.journal import Journal
 from dap_jax.loop import Run
 from dap_jax.objectives import Vocabulary
 from dap_jax.preemption import Preemption
+from dap_jax.settings import bind
 from dap_jax.train_step import TrainState
+from dap_jax.workdir import claim
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ def train(
     if value < 1:
       raise UserError(f"{name}={value}: expected 1 or more")
   started = time.monotonic()
-  rows = sharding.local_rows(build.bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
+  rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
   corpus, tokens = prepare(
     workdir,
     config=config,
@@ -88,7 +91,7 @@ def train(
   save_steps = policy.pop("save_steps", 0)
   if save_steps < 1:
     raise UserError(f"checkpoint.save_steps={save_steps}: expected 1 or more")
-  keep = build.bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
+  keep = bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
   with jax.set_mesh(parts.mesh), keep() as checkpoints, Preemption() as preemption:
     start = begin(parts, checkpoints, init_from=init_from, corpus=corpus)
     introduce(parts, corpus, start=start, batch_size=batch_size, max_tokens=max_tokens)
@@ -128,9 +131,9 @@ def refuse_accumulation(micro_batches: int) -> None:
     )
 
 
-def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> checkpoint.Checkpoints:
+def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> Checkpoints:
   """The checkpoints of the workdir; the arguments are the config's `checkpoint` section."""
-  return checkpoint.Checkpoints(workdir, keep_last=keep_last, best_metric=best_metric)
+  return Checkpoints(workdir, keep_last=keep_last, best_metric=best_metric)
 
 
 def vocabulary_of(tokens: Tokenizer, english_ids: np.ndarray) -> Vocabulary:
@@ -157,12 +160,12 @@ def prepare(
   """Claims the workdir and prepares its data, once; process 0 does it, the others wait."""
   path = epath.Path(folder)
   if jax.process_index() == 0:
-    workdir.claim(path, config)
+    claim(path, config)
     if not store.complete(path / "data"):
       logger.info("preparing the data, once; it is kept in %s", path / "data")
       if init_from:
         copy_tokenizer(epath.Path(init_from) / "tokenizer", path / "tokenizer")
-      build.bind(
+      bind(
         store.prepare,
         {**data, **tokenizer},
         where="data",
@@ -187,7 +190,7 @@ def copy_tokenizer(source: epath.Path, target: epath.Path) -> None:
 
 def begin(
   parts: build.Parts,
-  checkpoints: checkpoint.Checkpoints,
+  checkpoints: Checkpoints,
   *,
   init_from: str,
   corpus: store.Corpus,
@@ -206,7 +209,7 @@ def begin(
   same_head = np.array_equal(theirs, corpus.english_ids)
   if not same_head:  # rows of the RTL head stand for other ids there
     wanted = {name: tree for name, tree in wanted.items() if name != "decoder"}
-  found = checkpoint.restore_params(init_from, wanted, step="newest")
+  found = restore_params(init_from, wanted, step="newest")
   said = (
     f"weights of {init_from} at step {found.step}, in {time.monotonic() - clock:.1f} s;"
     f" the optimizer starts anew{'' if same_head else ', and so does the RTL decoder'}"

@@ -15,6 +15,7 @@ import pytest
 from dap_jax import build, optim, train_step
 from dap_jax.hub import names
 from dap_jax.objectives import Vocabulary, representation_translation, translation_ranking
+from dap_jax.settings import bind
 
 MODEL = {
   "layers": 3,
@@ -116,7 +117,7 @@ class Case:
       "mask": jnp.asarray(golden["in/attention_mask"][:, flip], bool),
       "text_hash": jnp.arange(16, dtype=jnp.int32).reshape(8, 2),  # all different: none masked
     }
-    ranking = build.bind(translation_ranking.objective, TR | settings, where="test")
+    ranking = bind(translation_ranking.objective, TR | settings, where="test")
     self.objectives = {"translation_ranking": train_step.Objective(1.0, ranking)}
     if english is not None:
       replaced = golden[f"{name}/in/rtl_mask_tgt"]

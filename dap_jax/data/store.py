@@ -23,6 +23,7 @@ from etils import epath
 from dap_jax.data import clean, formats, split, tokenizer
 from dap_jax.data.loader import PairSource, Ragged
 from dap_jax.errors import UserError
+from dap_jax.settings import bind
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ def prepare(
     markup=markup,
     rejected=rejected,
   )
-  train, held = split.split_pairs(pairs, pivot=pivot, **heldout)
+  divide = bind(split.split_pairs, heldout, where="data.heldout", pivot=pivot)
+  train, held = divide(pairs)
   counts = Counter(pair.language for pair in train)
   train = [pair for pair in train if counts[pair.language] >= min_pairs]
   if not train:
