@@ -13,9 +13,10 @@ import os
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from dap_jax import command
+from dap_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; may be gs://.")
@@ -43,6 +44,11 @@ def main() -> None:
   config = CONFIG.value
   if config is None or WORKDIR.value is None:
     command.fail("--config and --workdir are both needed; --help lists the flags", status=2)
+  if not isinstance(config, ConfigDict):
+    raise UserError(
+      f"--config={flags.FLAGS['config'].config_filename}: its get_config() must return an"
+      f" ml_collections.ConfigDict, it returned {type(config).__name__}"
+    )
   settings: dict[str, Any] = config.to_dict()
   set_up_jax()
   from dap_jax import training  # after jax knows of its processes
