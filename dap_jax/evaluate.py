@@ -53,11 +53,11 @@ def main() -> None:
   from dap_jax.data import store
   from dap_jax.evals.retrieval import retrieval
 
+  loaded = embedder.load(MODEL.value, step=STEP.value)
   data = epath.Path(DATA.value or MODEL.value)
   if not store.complete(data / "data"):
     raise UserError(f"{data} holds no prepared data: name a workdir of train with --data")
   pivot = workdir.read_config(data)["data"]["pivot"]
-  loaded = embedder.load(MODEL.value, step=STEP.value)
   rows = store.heldout(data / "data")
   scores = retrieval(rows, loaded.encode, pivot=pivot)
   protocol = (

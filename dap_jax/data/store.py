@@ -69,17 +69,22 @@ def read_pairs(
   Raises:
     UserError: a language that was asked for has no pairs, or there are none at all.
   """
+  available = set()
+
+  def wanted(row: formats.Row) -> formats.Row:
+    available.update(row)
+    return {lang: text for lang, text in row.items() if lang in {pivot, *languages}}
+
   rows = formats.read(format, pivot=pivot, **arguments)
   if languages:
-    wanted = {pivot, *languages}
-    rows = ({lang: text for lang, text in row.items() if lang in wanted} for row in rows)
+    rows = (kept for row in rows if len(kept := wanted(row)) > 1)
   pairs = split.to_pairs(
     clean.clean_rows(rows, rules=rules, pivot=pivot, markup=markup, rejected=rejected), pivot=pivot
   )
   found = Counter(pair.language for pair in pairs)
   for language in languages:
     if not found[language]:
-      known = ", ".join(sorted(found)) or "none"
+      known = ", ".join(sorted(available - {pivot})) or "none"
       raise UserError(
         f"language {language!r} in data.languages has no pairs: there are pairs for {known}"
       )
