@@ -29,6 +29,9 @@ def get_config() -> ConfigDict:
   config.data.markup = False  # strip tags and placeholders: for interface strings
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
   config.data.min_pairs = 1  # languages with fewer training pairs are left out
+  # Padded lengths of batches, rising to max_tokens; each pair goes to the shortest that holds it,
+  # and the step is compiled once for each. () is one length, max_tokens.
+  config.data.bucket_tokens = ()
   config.data.heldout = ConfigDict()
   config.data.heldout.sentences = 300  # English sentences held out, in every language at once
   config.data.heldout.min_words = 3  # words such a sentence has at least

@@ -18,9 +18,10 @@ def get_config() -> ConfigDict:
   config.log_steps = 25
   config.eval_steps = 250
 
-  config.data.rules = ("empty", "short", "no_letters", "equal", "markup", "length_ratio")
+  config.data.rules = ("empty", "no_letters", "equal", "markup", "length_ratio")
   config.data.markup = True
   config.data.temperature = 1.0
+  config.data.bucket_tokens = (12, 24)
   config.data.heldout.min_languages = 15
   config.tokenizer.vocabulary_size = 8_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +68,8 @@ def train(
       raise UserError(f"{name}={value}: expected 1 or more")
   started = time.monotonic()
   rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
+  data = dict(data)
+  bucket_tokens = check_buckets(data.pop("bucket_tokens", None), max_tokens=max_tokens)
   corpus, tokens = prepare(
     workdir,
     config=config,
@@ -94,10 +96,11 @@ def train(
   keep = bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
   with jax.set_mesh(parts.mesh), keep() as checkpoints, Preemption() as preemption:
     start = begin(parts, checkpoints, init_from=init_from, corpus=corpus)
-    introduce(parts, corpus, start=start, batch_size=batch_size, max_tokens=max_tokens)
+    introduce(parts, corpus, start=start, batch_size=batch_size, bucket_tokens=bucket_tokens)
     batches = loader.batches(
       corpus.sources,
       rates=corpus.rates,
+      bucket_tokens=bucket_tokens,
       seed=seed,
       batch_size=batch_size,
       rows=rows,
@@ -129,6 +132,17 @@ def refuse_accumulation(micro_batches: int) -> None:
       " loss (1024 pairs: 3.864; the mean over 8 x 128: 2.086). To save memory use more devices"
       " (mesh.data, mesh.model), compute_dtype=bfloat16, or a smaller batch_size"
     )
+
+
+def check_buckets(bucket_tokens: Sequence[int] | None, *, max_tokens: int) -> list[int]:
+  """The padded lengths of batches: rising, the last one `max_tokens`."""
+  buckets = list(bucket_tokens or [max_tokens])
+  if buckets != sorted(set(buckets)) or buckets[0] < 1 or buckets[-1] != max_tokens:
+    raise UserError(
+      f"data.bucket_tokens={tuple(buckets)}: expected rising lengths, the last of them"
+      f" max_tokens={max_tokens}"
+    )
+  return buckets
 
 
 def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> Checkpoints:
@@ -223,7 +237,7 @@ def introduce(
   *,
   start: Start,
   batch_size: int,
-  max_tokens: int,
+  bucket_tokens: Sequence[int],
 ) -> None:
   """The block at the start of every run."""
   sizes = {
@@ -231,6 +245,7 @@ def introduce(
     for name, tree in parts.abstract_state.params.items()
   }
   each = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+  padding = loader.padding_share(corpus.sources, rates=corpus.rates, bucket_tokens=bucket_tokens)
   rates = sorted(corpus.rates.items(), key=lambda item: -item[1])
   shown = ", ".join(f"{language} {rate:.1%}" for language, rate in rates[:12])
   weights = ", ".join(f"{name} x {entry.weight:g}" for name, entry in parts.objectives.items())
@@ -244,9 +259,9 @@ def introduce(
   lines = {
     "parameters": f"{sum(sizes.values()):,} ({each})",
     "objectives": f"{weights}{scale}",
-    "batch": f"{batch_size} pairs of {max_tokens} tokens, {batch_size - 1} negatives per anchor",
-    "data": f"{sum(corpus.info['pairs'].values()):,} pairs, {len(corpus.heldout)} English sentences"
-    f" held out, {corpus.info['padding']:.0%} padding",
+    "batch": f"{batch_size} pairs of {' or '.join(map(str, bucket_tokens))} tokens,"
+    f" {batch_size - 1} negatives per anchor, {padding:.0%} padding",
+    "data": f"{sum(corpus.info['pairs'].values()):,} pairs, {len(corpus.heldout)} English sentences held out",
     "languages": f"{len(rates)}: {shown}{', ...' if len(rates) > 12 else ''}",
     "mesh": f"data {parts.mesh.shape['data']} x model {parts.mesh.shape['model']} on {devices}",
     "start": start.said,

@@ -42,6 +42,16 @@ def test_nothing_of_a_held_out_sentence_stays_in_training():
   assert not any((pair.language, split.key_of(pair.translation)) in seen for pair in train)
 
 
+def test_padding_share_by_hand():
+  """Pairs of 3 + 5 and 2 + 2 ids: in one bucket of 8, 12 of 32 ids are real; in 4 and 8, of 24."""
+  pivot = loader.Ragged.of([np.ones(3, np.int32), np.ones(2, np.int32)])
+  other = loader.Ragged.of([np.ones(5, np.int32), np.ones(2, np.int32)])
+  sources = {"aa": loader.PairSource(pivot, other, max_tokens=8, pad_id=0)}
+  for buckets, share in (((8,), 1 - 12 / 32), ((4, 8), 1 - 12 / 24)):
+    found = loader.padding_share(sources, rates={"aa": 0.3}, bucket_tokens=buckets)
+    assert found == pytest.approx(share)
+
+
 def test_the_split_is_by_hash_not_by_order():
   pairs = corpus()
   first = split.split_pairs(pairs, **SPLIT).heldout
@@ -65,11 +75,12 @@ def source_of(count, seed):
   return loader.PairSource(ragged, ragged, max_tokens=8, pad_id=0), sequences
 
 
-def stream(*, rows=slice(0, 12), first_step=0, rates=None, steps=5, batch_size=12):
+def stream(*, rows=slice(0, 12), first_step=0, rates=None, steps=5, batch_size=12, buckets=(8,)):
   sources = {"aa": source_of(7, 0)[0], "bb": source_of(30, 1)[0]}
   batches = loader.batches(
     sources,
     rates=rates or {"aa": 1.0, "bb": 3.0},
+    bucket_tokens=buckets,
     seed=4,
     batch_size=batch_size,
     rows=rows,
@@ -88,10 +99,12 @@ def test_a_pair_as_arrays():
   assert len({int(source[i]["text_hash"][0]) for i in range(7)}) == 7
 
 
-def test_the_step_is_the_only_state():
-  whole = stream(steps=9)
+@pytest.mark.parametrize("buckets", [(8,), (5, 8)])
+def test_the_step_is_the_only_state(buckets):
+  whole = stream(steps=9, buckets=buckets)
   for first in (1, 4, 8):
-    for ours, theirs in zip(stream(first_step=first, steps=9 - first), whole[first:], strict=True):
+    later = stream(first_step=first, steps=9 - first, buckets=buckets)
+    for ours, theirs in zip(later, whole[first:], strict=True):
       for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name])
 
@@ -99,8 +112,8 @@ def test_the_step_is_the_only_state():
 @pytest.mark.parametrize("processes", [2, 3, 4])
 def test_every_number_of_processes_sees_the_same_batches(processes):
   size = 12 // processes
-  shares = [stream(rows=slice(p * size, (p + 1) * size)) for p in range(processes)]
-  for step, whole in enumerate(stream()):
+  shares = [stream(rows=slice(p * size, (p + 1) * size), buckets=(5, 8)) for p in range(processes)]
+  for step, whole in enumerate(stream(buckets=(5, 8))):
     joined = np.concatenate([share[step]["ids"] for share in shares])
     np.testing.assert_array_equal(joined, whole["ids"])
 
@@ -113,6 +126,23 @@ def test_languages_come_at_their_rates_and_every_pair_once_an_epoch():
   assert len(from_aa) == 30  # a quarter of 120
   counts = collections.Counter(from_aa[:28])  # four epochs of 7
   assert set(counts.values()) == {4}
+
+
+def test_a_bucket_holds_the_pairs_of_its_lengths_and_none_is_lost():
+  """Over whole epochs at rates that follow the sizes, every pair comes equally often."""
+  rates = {"aa": 7.0, "bb": 30.0}
+  batches = stream(steps=37, batch_size=4, rows=slice(0, 4), rates=rates, buckets=(5, 8))
+  lengths = {5: range(1, 6), 8: range(6, 9)}
+  counts = collections.Counter()
+  for batch in batches:
+    longest = batch["ids"].shape[-1]
+    assert set(batch["mask"][:, 0].sum(1).tolist()) <= set(lengths[longest])
+    counts.update(
+      tuple(ids[mask]) for ids, mask in zip(batch["ids"][:, 0], batch["mask"][:, 0], strict=True)
+    )
+  assert len(counts) == 37
+  assert sum(counts.values()) == 4 * 37
+  assert set(counts.values()) <= {3, 4, 5}
 
 
 PREPARE = {

@@ -124,8 +124,6 @@ def either(test: Callable[[str], bool]) -> Callable[[str, str], bool]:
 # name -> whether the rule rejects (pivot, translation)
 RULES: dict[str, Callable[[str, str], bool]] = {
   "empty": either(lambda text: not text),
-  # Interface strings of one or two words are names and labels, often without a sentence to align.
-  "short": lambda pivot, translation: len(pivot.split()) < 3,
   # One letter can be a Chinese word, but no English one.
   "no_letters": lambda pivot, translation: letters(pivot) < 2 or letters(translation) < 1,
   "equal": lambda pivot, translation: pivot.casefold() == translation.casefold(),

@@ -1,6 +1,6 @@
 """From a corpus to what training reads: prepared once, kept in the workdir, read without SeqIO.
 
-DIRECTORY/info.json        languages, pairs, rates, what was rejected and why, padding share
+DIRECTORY/info.json        languages, pairs, rates, what was rejected and why
 DIRECTORY/train.npz        the tokenised pairs of every language
 DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
 """
@@ -172,14 +172,12 @@ def prepare(
       arrays[f"{language}/{feature}/offsets"] = ragged.offsets
   total = sum(rates.values())
   english = np.unique(np.concatenate([arrays[f"{lang}/pivot/tokens"] for lang in rates]))
-  real = sum(array.size for name, array in arrays.items() if name.endswith("tokens"))
   trained = {pair.language for pair in train} | {pivot}
   info = {
     "pairs": dict(sorted(Counter(pair.language for pair in train).items())),
     "rates": {language: rate / total for language, rate in sorted(rates.items())},
     "heldout": len(held),
     "rejected": dict(rejected.most_common()),
-    "padding": 1 - real / (2 * len(train) * max_tokens),
     "max_tokens": max_tokens,
     "english_ids": english.tolist(),
   }
