@@ -261,7 +261,8 @@ def introduce(
     "objectives": f"{weights}{scale}",
     "batch": f"{batch_size} pairs of {' or '.join(map(str, bucket_tokens))} tokens,"
     f" {batch_size - 1} negatives per anchor, {padding:.0%} padding",
-    "data": f"{sum(corpus.info['pairs'].values()):,} pairs, {len(corpus.heldout)} sentences held out",
+    "data": f"{sum(corpus.info['pairs'].values()):,} pairs,"
+    f" {len(corpus.heldout)} English sentences held out",
     "languages": f"{len(rates)}: {shown}{', ...' if len(rates) > 12 else ''}",
     "mesh": f"data {parts.mesh.shape['data']} x model {parts.mesh.shape['model']} on {devices}",
     "start": start.said,
