@@ -19,7 +19,9 @@ from jax.sharding import PartitionSpec as P
 
 from dap_jax import optim, sharding, train_step
 from dap_jax.errors import UserError
-from dap_jax.model import POOLINGS, Decoder, DualAlignment, Encoder
+from dap_jax.model.bert import Encoder
+from dap_jax.model.decoder import Decoder
+from dap_jax.model.dual_alignment import POOLINGS, DualAlignment
 from dap_jax.objectives import Vocabulary
 from dap_jax.settings import bind
 

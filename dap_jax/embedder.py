@@ -16,7 +16,7 @@ from dap_jax import build, checkpoint, workdir
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.hub import from_hf
-from dap_jax.model import DualAlignment
+from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.objectives import Vocabulary
 from dap_jax.train_step import embed_step
 

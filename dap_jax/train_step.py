@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from dap_jax.metrics import Mean
-from dap_jax.model import DualAlignment
+from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.objectives import Context, Vocabulary
 
 

@@ -1,0 +1,104 @@
+"""The decoder of representation translation learning (RTL); shapes: `dap_jax/model/__init__.py`."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dap_jax.model.bert import INITIALIZER, Encoder, embeddings_like, layers_like
+
+
+class Head(nn.Module):
+  """The masked-LM head: dense, GELU, LayerNorm, projection onto ids."""
+
+  size: int
+  tied: bool
+  norm_eps: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: jax.Array, word_embedding: jax.Array) -> jax.Array:
+    """x [N, L, D] -> logits [N, L, size], float32 or wider; `word_embedding` [V, D] if tied."""
+    width = x.shape[-1]
+    x = nn.Dense(width, dtype=self.dtype, kernel_init=INITIALIZER, name="dense")(x)
+    x = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name="norm")(
+      nn.gelu(x, approximate=False)
+    )
+    kernel, bias = Projection(self.size, self.tied, name="vocabulary")(width)
+    kernel = word_embedding.T if self.tied else kernel
+    accumulate = jnp.promote_types(x.dtype, jnp.float32)
+    logits = jnp.dot(x, kernel.astype(x.dtype), preferred_element_type=accumulate)
+    return logits + bias.astype(logits.dtype)[None, None]
+
+
+class Projection(nn.Module):
+  """Holds the parameters of the projection onto ids: a bias, and a kernel unless it is tied."""
+
+  size: int
+  tied: bool
+
+  @nn.compact
+  def __call__(self, width: int) -> tuple[jax.Array | None, jax.Array]:
+    kernel = None if self.tied else self.param("kernel", INITIALIZER, (width, self.size))
+    return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
+
+
+class Decoder(nn.Module):
+  """The RTL decoder: a small masked LM that reads token states of x and fills the slots of y.
+
+  DAP (arXiv 2305.09148) section 3.2 and its released program: the target slots pass through the
+  embedding layer twice, so they carry two position embeddings. They start at position `max_tokens`,
+  the padded source length, whatever the length of this batch.
+  """
+
+  encoder: Encoder  # its sizes; the decoder has its own parameters
+  layers: int
+  max_tokens: int
+  head_size: int
+  tied: bool
+  mask_id: int
+
+  def setup(self):
+    like = self.encoder
+    self.embeddings = embeddings_like(like)
+    self.stack = layers_like(like, self.layers)
+    self.head = Head(self.head_size, self.tied, like.norm_eps, like.dtype)
+
+  def __call__(
+    self,
+    h: jax.Array,
+    *,
+    source_mask: jax.Array,
+    target_h: jax.Array,
+    target_mask: jax.Array,
+    replaced: jax.Array,
+    deterministic: bool,
+  ) -> jax.Array:
+    """Logits at the target positions only.
+
+    Args:
+      h, target_h: [B, L, D], the encoder's token states of source and target.
+      source_mask, target_mask: bool [B, L], True = real token.
+      replaced: bool [B, L], slots that hold [MASK]; the others hold `target_h`, the answer.
+      deterministic: no dropout.
+
+    Returns:
+      float32 [B, L, V_en].
+    """
+    offset, positions = self.encoder.position_offset, jnp.arange(target_h.shape[1])
+    masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
+    slots = self.embeddings.place(
+      self.embeddings.word(masks), offset + positions, deterministic=deterministic
+    )
+    slots = jnp.where(replaced[..., None], slots, target_h)
+    x = jnp.concatenate([h, slots], axis=1)
+    positions = jnp.concatenate([jnp.arange(h.shape[1]), self.max_tokens + positions])
+    x = self.embeddings.place(x, offset + positions, deterministic=deterministic)
+    # Neither the [CLS] of x nor the [CLS] slot of y may be read: RTL must work from the tokens.
+    readable = jnp.concatenate(
+      [source_mask.at[:, 0].set(False), target_mask.at[:, 0].set(False)], axis=1
+    )
+    for layer in self.stack:
+      x = layer(x, readable, deterministic=deterministic)
+    return self.head(x[:, h.shape[1] :], self.embeddings.word.embedding)

@@ -1,0 +1,95 @@
+"""What trains: encoder, pooling, projection and decoder; shapes: `dap_jax/model/__init__.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dap_jax.model.bert import INITIALIZER, Encoder
+from dap_jax.model.decoder import Decoder
+
+POOLINGS = ("cls", "mean", "mean_top2", "mean_first_last")
+
+
+class Encodings(NamedTuple):
+  """What the encoder makes of a batch.
+
+  Attributes:
+    h: [B, K, L, D], last-layer token states, in the compute dtype.
+    pooled: [B, K, D], pooled states: the sentence vector that evaluation and export use.
+    z: [B, K, D], the sentence vector that training contrasts (pooled, then projected if asked).
+  """
+
+  h: jax.Array
+  pooled: jax.Array
+  z: jax.Array
+
+
+def pool(hidden: Sequence[jax.Array], mask: jax.Array, *, pooling: str) -> jax.Array:
+  """One vector a sequence: `hidden` (embeddings, then each layer) [N, L, D], mask [N, L] -> [N, D].
+
+  Means run over the real tokens, [CLS] and [SEP] included, in float32.
+  """
+  if pooling == "cls":
+    return hidden[-1][:, 0]
+  layers = {
+    "mean": hidden[-1:],
+    "mean_top2": hidden[-2:],
+    "mean_first_last": [hidden[0], hidden[-1]],
+  }[pooling]
+  states = sum(jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32)) for x in layers)
+  weights = mask[..., None].astype(states.dtype)
+  return (states * weights).sum(1) / weights.sum(1) / len(layers)
+
+
+class DualAlignment(nn.Module):
+  """The model that trains: the shared encoder, its training-only projection, the RTL decoder."""
+
+  encoder: Encoder
+  decoder: Decoder | None
+  pooling: str
+  projection: bool
+
+  def setup(self):
+    if self.projection:
+      self.project = nn.Dense(
+        self.encoder.width,
+        dtype=self.encoder.dtype,
+        kernel_init=INITIALIZER,
+        name="projection",
+      )
+
+  def encode(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> Encodings:
+    """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`."""
+    shape = ids.shape  # [B, K, L] -> [B*K, L] moves nothing between devices
+    flat_ids, flat_mask = ids.reshape(-1, shape[-1]), mask.reshape(-1, shape[-1])
+    hidden = self.encoder(flat_ids, flat_mask, deterministic=deterministic)
+    pooled = pool(hidden, flat_mask, pooling=self.pooling)
+    z = jnp.tanh(self.project(pooled)) if self.projection else pooled
+    accumulate = jnp.promote_types(z.dtype, jnp.float32)
+    return Encodings(
+      h=hidden[-1].reshape(*shape, -1),
+      pooled=pooled.reshape(*shape[:-1], -1).astype(accumulate),
+      z=z.reshape(*shape[:-1], -1).astype(accumulate),
+    )
+
+  def decode(self, h: jax.Array, **arguments) -> jax.Array:
+    """See `Decoder.__call__`."""
+    return self.decoder(h, **arguments)
+
+  def initialise(self, ids: jax.Array, mask: jax.Array) -> None:
+    """Touches every parameter, for `init`: ids int32 [B, K, L], mask bool [B, K, L]."""
+    h = self.encode(ids, mask, deterministic=True).h
+    if self.decoder is not None:
+      self.decode(
+        h[:, 1],
+        source_mask=mask[:, 1],
+        target_h=h[:, 0],
+        target_mask=mask[:, 0],
+        replaced=mask[:, 0],
+        deterministic=True,
+      )
