@@ -1,6 +1,7 @@
 """Settings that bite: eight devices, no silent broadcasting, keys used once."""
 
 import os
+import pathlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -8,6 +9,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+pytest.register_assert_rewrite("tests.commands")
+from tests.commands import Commands  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -17,9 +21,13 @@ jax.config.update("jax_debug_key_reuse", True)
 @pytest.fixture(scope="session")
 def shared():
   """The development folder beside the project; tests that need it skip where it is absent."""
-  import pathlib
-
   folder = pathlib.Path(__file__).parents[2] / "shared"
   if not folder.is_dir():
     pytest.skip("needs the development folder ../shared, which is absent")
   return folder
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory):
+  """Commands on a corpus, and a run of 60 steps that was never interrupted."""
+  return Commands(tmp_path_factory.mktemp("commands")).straight_run()

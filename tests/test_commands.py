@@ -1,127 +1,19 @@
-"""The commands as a user runs them: real processes, real files, killed and restarted.
+"""The commands as a user runs them: real processes, real files, killed and restarted."""
 
-The corpus is made here: English sentences of a small grammar, and three ciphers of it.
-"""
-
-import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from dap_jax import build, checkpoint, embedder, sharding, training, workdir
-from dap_jax.data import store
-
-ROOT = Path(__file__).parents[1]
-CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
-CIPHERS["cc"] = "αβγδεζηθικλμνξοπρστυφχψωϊϋ"
-
-
-def write_corpus(folder):
-  """One keyed file a language: 480 sentences of four or five words."""
-  words = ["the", "a"], ["red", "old", "new", "big"], ["page", "user", "file", "word", "group"]
-  words += (["opens", "keeps", "finds", "needs"], ["it", "them", "more"])
-  english = [" ".join(choice) for choice in itertools.product(*words)]
-  folder.mkdir()
-  for code in ("en", *CIPHERS):
-    table = str.maketrans(
-      "abcdefghijklmnopqrstuvwxyz", CIPHERS.get(code, "abcdefghijklmnopqrstuvwxyz")
-    )
-    lines = [f"{number}\t{text.translate(table)}\n" for number, text in enumerate(english)]
-    (folder / f"{code}.tsv").write_text("".join(lines), encoding="utf-8")
-
-
-def environment(cache, *, devices=1):
-  return {
-    **os.environ,
-    "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": str(devices),
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "HF_HUB_OFFLINE": "1",
-  }
-
-
-class Commands:
-  """Runs commands on one corpus, with one compilation cache."""
-
-  def __init__(self, folder):
-    self.folder, self.corpus = folder, folder / "corpus"
-    write_corpus(self.corpus)
-
-  def arguments(self, name, *flags):
-    return [sys.executable, "-m", f"dap_jax.{name}", *map(str, flags)]
-
-  def train_flags(self, run, *flags):
-    return ["train", f"--config=tests/tiny.py:{self.corpus}", f"--workdir={run}", *flags]
-
-  def start(self, name, *flags, devices=1):
-    return subprocess.Popen(
-      self.arguments(name, *flags),
-      cwd=ROOT,
-      env=environment(self.folder / "cache", devices=devices),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-
-  def run(self, name, *flags, status=0, devices=1):
-    process = self.start(name, *flags, devices=devices)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
-    return out + err
-
-  def fail(self, name, *flags, status=1):
-    """Runs a command that must fail with one clear line; returns that line."""
-    said = self.run(name, *flags, status=status)
-    errors = [line for line in said.split("\n") if line.startswith("error: ")]
-    assert len(errors) == 1, said
-    assert "Traceback" not in said
-    return errors[0]
-
-  def prepared(self, name):
-    """A workdir whose data is prepared but which has not trained yet: saves the tests time."""
-    run = self.folder / name
-    run.mkdir()
-    for part in ("data", "tokenizer"):
-      shutil.copytree(self.straight / part, run / part)
-    return run
-
-  def straight_run(self):
-    self.straight = self.folder / "straight"
-    self.said = self.run(*self.train_flags(self.straight))
-    return self
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-  return Commands(tmp_path_factory.mktemp("commands")).straight_run()
-
-
-def final_state(run):
-  """The newest state of a workdir on the host, and its step."""
-  config = workdir.read_config(run)
-  tokens = training.Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
-  vocabulary = training.vocabulary_of(tokens, store.english_ids(run / "data"))
-  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer")
-  parts = build.build(
-    vocabulary=vocabulary, mesh={"data": -1, "model": 1}, **{key: config[key] for key in keys}
-  )
-  with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
-    restored = checkpoints.restore(parts.abstract_state)
-  return jax.device_get(restored.state), restored.step
-
-
-def lines_of(run):
-  return [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n") if line]
+from dap_jax import embedder, sharding
+from tests.commands import ROOT, environment, final_state, lines_of, lines_of_unfinished
 
 
 def test_a_run_says_what_it_does_and_learns(commands):
@@ -159,10 +51,6 @@ def test_killed_at_a_random_step_it_resumes_bit_for_bit(commands):
   jax.tree.map(np.testing.assert_array_equal, state, expected)
   steps = [line["step"] for line in lines_of(run) if "loss" in line]
   assert steps == sorted(set(steps)), "a line was written twice"
-
-
-def lines_of_unfinished(run):
-  return (run / "metrics.jsonl").read_text().split("\n")[:-1]
 
 
 def test_sigterm_saves_and_exits_0(commands):
@@ -299,88 +187,3 @@ def test_the_core_imports_nothing_heavy():
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout == "[]\n", ran.stderr
-
-
-class TestMistakes:
-  """Each costs one clear line that names the value, status 1, and nothing of the workdir."""
-
-  def test_unknown_key(self, commands, tmp_path):
-    said = commands.fail(*commands.train_flags(tmp_path / "r", "--config.modle.width=8"))
-    assert "modle" in said
-    assert not (tmp_path / "r").exists()
-
-  def test_value_of_the_wrong_type(self, commands, tmp_path):
-    said = commands.fail(*commands.train_flags(tmp_path / "r", "--config.steps=many"))
-    assert "steps" in said and "many" in said
-
-  def test_a_config_that_is_no_config(self, commands, tmp_path):
-    (tmp_path / "c.py").write_text("def get_config():\n  return 3\n")
-    said = commands.fail("train", f"--config={tmp_path}/c.py", f"--workdir={tmp_path}/r")
-    assert "c.py" in said
-
-  def test_a_config_that_is_not_there(self, commands, tmp_path):
-    said = commands.fail("train", f"--config={tmp_path}/no.py", f"--workdir={tmp_path}/r")
-    assert "no.py" in said
-
-  def test_workdir_of_another_config(self, commands):
-    before = (commands.straight / "config.json").read_bytes()
-    said = commands.fail(*commands.train_flags(commands.straight, "--config.batch_size=8"))
-    assert "batch_size=16" in said and "8" in said and "another --workdir" in said
-    assert (commands.straight / "config.json").read_bytes() == before
-
-  def test_unwritable_workdir(self, commands, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    said = commands.fail(*commands.train_flags(tmp_path / "file"))
-    assert "cannot be written" in said
-    assert (tmp_path / "file").read_text() == "mine"
-
-  def test_language_without_pairs(self, commands, tmp_path):
-    said = commands.fail(
-      *commands.train_flags(tmp_path / "r", "--config.data.languages=('aa','xx')")
-    )
-    assert "'xx' in data.languages has no pairs" in said and "aa, bb, cc" in said
-
-  def test_vocabulary_too_large(self, commands, tmp_path):
-    said = commands.fail(
-      *commands.train_flags(tmp_path / "r", "--config.tokenizer.vocabulary_size=50000")
-    )
-    assert "vocabulary_size=50000" in said and "at most" in said
-
-  def test_batch_that_does_not_divide(self, commands, tmp_path):
-    flags = commands.train_flags(tmp_path / "r", "--config.batch_size=12")
-    said = commands.run(*flags, status=1, devices=8)
-    assert "error: batch_size=12 is not divisible by the 8" in said
-
-  def test_gradient_accumulation(self, commands, tmp_path):
-    said = commands.fail(
-      *commands.train_flags(tmp_path / "r", "--config.gradient_accumulation_steps=4")
-    )
-    assert "another, easier loss" in said
-
-  def test_truncated_newest_checkpoint(self, commands):
-    run = commands.folder / "truncated"
-    shutil.copytree(commands.straight, run)
-    files = [p for p in (run / "checkpoints" / "60" / "state").rglob("*") if p.is_file()]
-    largest = max(files, key=lambda p: p.stat().st_size)
-    largest.write_bytes(largest.read_bytes()[:100])
-    said = commands.run(*commands.train_flags(run))
-    assert "checkpoint 60 cannot be read" in said and "resumed at step 50" in said
-    jax.tree.map(
-      np.testing.assert_array_equal, final_state(run)[0], final_state(commands.straight)[0]
-    )
-
-  def test_wrong_flags_have_status_2(self, commands):
-    assert "wrkdir" in commands.fail("train", "--wrkdir=x", status=2)
-    commands.fail("train", status=2)
-
-  def test_a_model_that_is_none(self, commands, tmp_path):
-    assert "no folder" in commands.fail("evaluate", f"--model={tmp_path}/none")
-    assert "no workdir" in commands.fail(
-      "evaluate", f"--model={tmp_path}", f"--data={commands.straight}"
-    )
-
-  def test_export_overwrites_nothing(self, commands, tmp_path):
-    (tmp_path / "mine.txt").write_text("")
-    said = commands.fail("export", f"--workdir={commands.straight}", f"--output={tmp_path}")
-    assert "exists already" in said
-    assert list(tmp_path.iterdir()) == [tmp_path / "mine.txt"]

@@ -1,0 +1,118 @@
+"""The commands as real processes on a corpus made here, for the tests that run them.
+
+The corpus: English sentences of a small grammar, and three ciphers of it.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+
+from dap_jax import build, checkpoint, training, workdir
+from dap_jax.data import store
+
+ROOT = Path(__file__).parents[1]
+CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
+CIPHERS["cc"] = "αβγδεζηθικλμνξοπρστυφχψωϊϋ"
+
+
+def write_corpus(folder):
+  """One keyed file a language: 480 sentences of four or five words."""
+  words = ["the", "a"], ["red", "old", "new", "big"], ["page", "user", "file", "word", "group"]
+  words += (["opens", "keeps", "finds", "needs"], ["it", "them", "more"])
+  english = [" ".join(choice) for choice in itertools.product(*words)]
+  folder.mkdir()
+  for code in ("en", *CIPHERS):
+    table = str.maketrans(
+      "abcdefghijklmnopqrstuvwxyz", CIPHERS.get(code, "abcdefghijklmnopqrstuvwxyz")
+    )
+    lines = [f"{number}\t{text.translate(table)}\n" for number, text in enumerate(english)]
+    (folder / f"{code}.tsv").write_text("".join(lines), encoding="utf-8")
+
+
+def environment(cache, *, devices=1):
+  return {
+    **os.environ,
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": str(devices),
+    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "HF_HUB_OFFLINE": "1",
+  }
+
+
+class Commands:
+  """Runs commands on one corpus, with one compilation cache."""
+
+  def __init__(self, folder):
+    self.folder, self.corpus = folder, folder / "corpus"
+    write_corpus(self.corpus)
+
+  def arguments(self, name, *flags):
+    return [sys.executable, "-m", f"dap_jax.{name}", *map(str, flags)]
+
+  def train_flags(self, run, *flags):
+    return ["train", f"--config=tests/tiny.py:{self.corpus}", f"--workdir={run}", *flags]
+
+  def start(self, name, *flags, devices=1):
+    return subprocess.Popen(
+      self.arguments(name, *flags),
+      cwd=ROOT,
+      env=environment(self.folder / "cache", devices=devices),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  def run(self, name, *flags, status=0, devices=1):
+    process = self.start(name, *flags, devices=devices)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
+    return out + err
+
+  def fail(self, name, *flags, status=1):
+    """Runs a command that must fail with one clear line; returns that line."""
+    said = self.run(name, *flags, status=status)
+    errors = [line for line in said.split("\n") if line.startswith("error: ")]
+    assert len(errors) == 1, said
+    assert "Traceback" not in said
+    return errors[0]
+
+  def prepared(self, name):
+    """A workdir whose data is prepared but which has not trained yet: saves the tests time."""
+    run = self.folder / name
+    run.mkdir()
+    for part in ("data", "tokenizer"):
+      shutil.copytree(self.straight / part, run / part)
+    return run
+
+  def straight_run(self):
+    self.straight = self.folder / "straight"
+    self.said = self.run(*self.train_flags(self.straight))
+    return self
+
+
+def final_state(run):
+  """The newest state of a workdir on the host, and its step."""
+  config = workdir.read_config(run)
+  tokens = training.Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
+  vocabulary = training.vocabulary_of(tokens, store.english_ids(run / "data"))
+  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer")
+  parts = build.build(
+    vocabulary=vocabulary, mesh={"data": -1, "model": 1}, **{key: config[key] for key in keys}
+  )
+  with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
+    restored = checkpoints.restore(parts.abstract_state)
+  return jax.device_get(restored.state), restored.step
+
+
+def lines_of(run):
+  return [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n") if line]
+
+
+def lines_of_unfinished(run):
+  return (run / "metrics.jsonl").read_text().split("\n")[:-1]
