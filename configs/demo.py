@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
   config.data.temperature = 1.0
   config.data.bucket_tokens = (12, 24)
   config.data.heldout.min_languages = 15
-  config.tokenizer.vocabulary_size = 8_000
+  config.tokenizer.vocabulary_size = 16_000
 
   config.model.layers = 2
   config.model.width = 128
