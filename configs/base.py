@@ -70,6 +70,8 @@ def get_config() -> ConfigDict:
   config.objectives.representation_translation.weight = 1.0  # lambda of the paper
   config.objectives.representation_translation.mask_ratio = 1.0  # below 1 leaks the answer
   config.objectives.representation_translation.direction = "to_pivot"
+  # Positions whose logits (x batch x English ids) are held at a time: memory and speed, no number.
+  config.objectives.representation_translation.chunk_positions = 4
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 5e-5  # the peak

@@ -76,6 +76,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P("data"))
 
 
+def batch_shards(rows: int) -> int:
+  """How many devices share `rows` of the batch, while a program for a mesh is traced; else 1."""
+  shards = jax.sharding.get_abstract_mesh().shape.get("data", 1)
+  return shards if rows % shards == 0 else 1
+
+
 def local_rows(mesh: Mesh, batch_size: int) -> slice:
   """The contiguous rows of the global batch that this process's devices hold."""
   if batch_size % mesh.shape["data"]:

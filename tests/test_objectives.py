@@ -73,12 +73,6 @@ def test_legacy_gradient_is_what_n_workers_computed():
   np.testing.assert_allclose(loss(z, workers), loss(z), rtol=1e-6)
 
 
-def test_token_losses_by_hand():
-  logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]))
-  losses = representation_translation.token_losses(logits, jnp.array([[0, 2]]))
-  np.testing.assert_allclose(losses, [[np.log(2), -np.log(0.8)]], rtol=1e-6)
-
-
 def test_compact_labels():
   labels = representation_translation.compact_labels(jnp.array([4, 5, 29, 30]), VOCABULARY)
   assert labels.tolist() == [-1, 0, 24, -1]
@@ -115,7 +109,7 @@ def batch_of(lengths, *, padded=12, seed=0):
 
 
 def objectives_of():
-  reconstruct = {"mask_ratio": 1.0, "direction": "to_pivot"}
+  reconstruct = {"mask_ratio": 1.0, "direction": "to_pivot", "chunk_positions": 4}
   return build.make_objectives(
     {
       "translation_ranking": {"weight": 1.0, **RANKING},
@@ -158,7 +152,7 @@ def test_rtl_sees_neither_the_sentence_vector_nor_the_words_of_y():
       replaced=jnp.ones((2, 12), bool),
       deterministic=True,
       method="decode",
-    )[:, 1:]
+    ).multiply()[:, 1:]
 
   expected = logits(h)
   np.testing.assert_array_equal(logits(h.at[:, 0].multiply(-3)), expected)  # y's states

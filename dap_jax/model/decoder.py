@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.model.bert import INITIALIZER, Encoder, embeddings_like, layers_like
 
 
@@ -18,18 +19,15 @@ class Head(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x: jax.Array, word_embedding: jax.Array) -> jax.Array:
-    """x [N, L, D] -> logits [N, L, size], float32 or wider; `word_embedding` [V, D] if tied."""
+  def __call__(self, x: jax.Array, word_embedding: jax.Array) -> FactoredLogits:
+    """x [N, L, D] -> factors of the logits [N, L, size]; `word_embedding` [V, D] if tied."""
     width = x.shape[-1]
     x = nn.Dense(width, dtype=self.dtype, kernel_init=INITIALIZER, name="dense")(x)
     x = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name="norm")(
       nn.gelu(x, approximate=False)
     )
     kernel, bias = Projection(self.size, self.tied, name="vocabulary")(width)
-    kernel = word_embedding.T if self.tied else kernel
-    accumulate = jnp.promote_types(x.dtype, jnp.float32)
-    logits = jnp.dot(x, kernel.astype(x.dtype), preferred_element_type=accumulate)
-    return logits + bias.astype(logits.dtype)[None, None]
+    return FactoredLogits(x, word_embedding.T if self.tied else kernel, bias)
 
 
 class Projection(nn.Module):
@@ -74,7 +72,7 @@ class Decoder(nn.Module):
     target_mask: jax.Array,
     replaced: jax.Array,
     deterministic: bool,
-  ) -> jax.Array:
+  ) -> FactoredLogits:
     """Logits at the target positions only.
 
     Args:
@@ -84,7 +82,7 @@ class Decoder(nn.Module):
       deterministic: no dropout.
 
     Returns:
-      float32 [B, L, V_en].
+      The factors of logits [B, L, V_en].
     """
     offset, positions = self.encoder.position_offset, jnp.arange(target_h.shape[1])
     masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.model.bert import INITIALIZER, Encoder
 from dap_jax.model.decoder import Decoder
 
@@ -77,7 +78,7 @@ class DualAlignment(nn.Module):
       z=z.reshape(*shape[:-1], -1).astype(accumulate),
     )
 
-  def decode(self, h: jax.Array, **arguments) -> jax.Array:
+  def decode(self, h: jax.Array, **arguments) -> FactoredLogits:
     """See `Decoder.__call__`."""
     return self.decoder(h, **arguments)
 

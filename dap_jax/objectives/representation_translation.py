@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dap_jax.cross_entropy import summed_cross_entropy
 from dap_jax.errors import UserError
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context, Vocabulary
@@ -33,12 +34,6 @@ def compact_labels(ids: jax.Array, vocabulary: Vocabulary) -> jax.Array:
   return jnp.asarray(rows)[ids]
 
 
-def token_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """Cross-entropy per token: [B, L, V_en] (float32 or 64), int32 [B, L] -> [B, L]."""
-  chosen = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[..., None], axis=-1)[..., 0]
-  return jax.nn.logsumexp(logits, axis=-1) - chosen
-
-
 def draw_replaced(mask: jax.Array, *, mask_ratio: float, key: jax.Array) -> jax.Array:
   """Which target slots hold [MASK] and are predicted: bool [B, L], keyed; the rest see h(y)."""
   if mask_ratio == 1.0:
@@ -46,7 +41,9 @@ def draw_replaced(mask: jax.Array, *, mask_ratio: float, key: jax.Array) -> jax.
   return jax.random.bernoulli(key, mask_ratio, mask.shape)
 
 
-def reconstruction(context: Context, *, source: int, target: int, replaced: jax.Array) -> Mean:
+def reconstruction(
+  context: Context, *, source: int, target: int, replaced: jax.Array, chunk_positions: int
+) -> Mean:
   """The loss of one route: rendering `target` from the states of rendering `source`."""
   ids, mask = context.batch["ids"], context.batch["mask"]
   logits = context.decode(
@@ -59,11 +56,12 @@ def reconstruction(context: Context, *, source: int, target: int, replaced: jax.
   labels = compact_labels(ids[:, target], context.vocabulary)
   predicted = mask[:, target] & replaced & (labels >= 0)
   predicted = predicted.at[:, 0].set(False)  # [CLS] is not predicted
-  return Mean.of(token_losses(logits, labels), predicted)
+  total = summed_cross_entropy(logits, jnp.maximum(labels, 0), predicted, chunk=chunk_positions)
+  return Mean(total, predicted.sum(dtype=jnp.float32))
 
 
 def objective(
-  context: Context, *, mask_ratio: float, direction: str
+  context: Context, *, mask_ratio: float, direction: str, chunk_positions: int
 ) -> tuple[Mean, dict[str, Mean]]:
   """RTL over the pairs of the global batch (K = 2).
 
@@ -72,7 +70,8 @@ def objective(
     mask_ratio: share of target tokens replaced by [MASK] and predicted; 1.0 in the paper. The
       others show the encoder's own states of y: they leak the answer, and results are worse.
     direction: "to_pivot" (other language -> English, the paper's best), "from_pivot", or "both"
-      (the sum of the two means, as released).
+      (one mean over the tokens of the two).
+    chunk_positions: target positions whose logits are held at a time.
 
   Returns:
     The mean over the predicted tokens, and no extra metrics.
@@ -88,5 +87,8 @@ def objective(
   for number, (source, target) in enumerate(ROUTES[direction]):
     key = jax.random.fold_in(context.key, number)
     replaced = draw_replaced(context.batch["mask"][:, target], mask_ratio=mask_ratio, key=key)
-    loss = loss.merge(reconstruction(context, source=source, target=target, replaced=replaced))
+    mean = reconstruction(
+      context, source=source, target=target, replaced=replaced, chunk_positions=chunk_positions
+    )
+    loss = loss.merge(mean)
   return loss, {}
