@@ -29,21 +29,14 @@ from dap_jax.hub import names
 from dap_jax.objectives import Vocabulary
 
 BATCH, LENGTH, VOCABULARY = 64, 32, 30_000
-MODEL = {
-  "layers": 6,
-  "width": 384,
-  "heads": 12,
-  "mlp_width": 1536,
-  "positions": 64,
-  "dropout": 0.0,
-  "pooling": "cls",
-  "projection": True,
-}
+SIZES = {"layers": 6, "width": 384, "heads": 12, "mlp_width": 1536, "positions": 64}
 
 
 def our_parts(*, with_rtl: bool, dtype: str) -> build.Parts:
   """The jitted step of this project."""
   config = base.get_config().to_dict()
+  config["model"] |= {"dropout": 0.0, "pooling": "cls", "compute_dtype": dtype}
+  config["model"]["encoder"] |= SIZES
   if not with_rtl:
     config["objectives"]["representation_translation"]["weight"] = 0.0
   vocabulary = Vocabulary(VOCABULARY, 0, 2, 3, 4, np.arange(VOCABULARY, dtype=np.int32))
@@ -52,7 +45,7 @@ def our_parts(*, with_rtl: bool, dtype: str) -> build.Parts:
     seed=0,
     steps=1000,
     max_tokens=LENGTH,
-    model={**config["model"], **MODEL, "compute_dtype": dtype},
+    model=config["model"],
     decoder=config["decoder"],
     objectives=config["objectives"],
     optimizer=config["optimizer"],
@@ -74,17 +67,18 @@ class TorchPeer:
   def __init__(self, params: dict, *, with_rtl: bool, device: str, dtype: str):
     config = transformers.BertConfig(
       vocab_size=VOCABULARY,
-      hidden_size=MODEL["width"],
-      num_hidden_layers=MODEL["layers"],
-      num_attention_heads=MODEL["heads"],
-      intermediate_size=MODEL["mlp_width"],
-      max_position_embeddings=MODEL["positions"],
+      hidden_size=SIZES["width"],
+      num_hidden_layers=SIZES["layers"],
+      num_attention_heads=SIZES["heads"],
+      intermediate_size=SIZES["mlp_width"],
+      max_position_embeddings=SIZES["positions"],
       hidden_dropout_prob=0.0,
       attention_probs_dropout_prob=0.0,
     )
     self.encoder = transformers.BertModel(config, add_pooling_layer=False)
-    self.encoder.load_state_dict(to_torch(names.encoder_to_torch(params["encoder"])))
-    self.projection = torch.nn.Linear(MODEL["width"], MODEL["width"])
+    encoder = names.encoder_entries(names.BERT, SIZES["layers"])
+    self.encoder.load_state_dict(to_torch(names.to_torch(params["encoder"], encoder)))
+    self.projection = torch.nn.Linear(SIZES["width"], SIZES["width"])
     kernel, bias = params["projection"]["kernel"], params["projection"]["bias"]
     self.projection.load_state_dict(to_torch({"weight": kernel.T, "bias": bias}))
     modules = [self.encoder, self.projection]
@@ -94,7 +88,9 @@ class TorchPeer:
         **{**config.to_dict(), "num_hidden_layers": 2, "tie_word_embeddings": False}
       )
       self.decoder = transformers.BertForMaskedLM(small)
-      tensors = names.decoder_to_torch(params["decoder"])
+      entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=False)
+      tensors = names.to_torch(params["decoder"], entries)
+      tensors = {name if "cls." in name else f"bert.{name}": x for name, x in tensors.items()}
       tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"]
       missing = self.decoder.load_state_dict(to_torch(tensors), strict=False)
       assert not missing.unexpected_keys, missing
@@ -151,7 +147,7 @@ def compare(*, with_rtl: bool, seconds: float, rounds: int, dtype: str) -> tuple
   """Median pairs per second of (ours, torch)."""
   parts = our_parts(with_rtl=with_rtl, dtype=dtype)
   batch = random_batch()
-  state = parts.init()
+  state = parts.init({})
   device = "cuda" if torch.cuda.is_available() else "cpu"
   params = jax.device_get(state.params)
   peer = TorchPeer(params, with_rtl=with_rtl, device=device, dtype=dtype)

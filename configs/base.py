@@ -17,7 +17,9 @@ def get_config() -> ConfigDict:
   config.gradient_accumulation_steps = 1  # only 1: more would be another loss, train says why
   config.log_steps = 100  # a line of metrics.jsonl every so many steps
   config.eval_steps = 5_000  # held-out retrieval every so many steps (and at the end)
-  config.init_from = ""  # a workdir whose weights and vocabulary to start from; "" = random
+  # Weights, sizes and vocabulary to start from: a hub id, a folder of a checkpoint, or a workdir;
+  # "" = random weights, and a vocabulary of the data.
+  config.init_from = ""
 
   config.data = ConfigDict()
   config.data.format = "gettext"  # a reader of dap_jax/data/formats.py
@@ -38,19 +40,29 @@ def get_config() -> ConfigDict:
   config.data.heldout.min_languages = 1  # languages it is translated into at least
 
   config.tokenizer = ConfigDict()
-  config.tokenizer.vocabulary_size = 32_000  # ids of the unigram model trained on the split
+  # Ids of the unigram model trained on the training split; not read with init_from.
+  config.tokenizer.vocabulary_size = 32_000
 
   config.model = ConfigDict()
-  config.model.layers = 12
-  config.model.width = 768
-  config.model.heads = 12
-  config.model.mlp_width = 3072
-  config.model.positions = 512  # rows of the position table; the decoder needs 2 * max_tokens
-  config.model.token_types = 2
-  config.model.position_offset = 0  # 0 for BERT, padding id + 1 for XLM-R
-  config.model.norm_eps = 1e-12
+  # What a checkpoint decides; `init_from` replaces this section by the checkpoint's own.
+  config.model.encoder = ConfigDict()
+  # bert, roberta, xlm-roberta, distilbert, or modernbert, which has other keys beside the sizes:
+  # norm_eps, global_every, window, global_theta, local_theta (dap_jax/model/modernbert.py).
+  config.model.encoder.model_type = "bert"
+  config.model.encoder.vocabulary_size = 0  # rows of the word embedding; 0 = as many as ids
+  config.model.encoder.layers = 12
+  config.model.encoder.width = 768
+  config.model.encoder.heads = 12
+  config.model.encoder.mlp_width = 3072
+  config.model.encoder.positions = 512  # rows of the position table; RTL needs 2 * max_tokens
+  config.model.encoder.token_types = 2
+  config.model.encoder.position_offset = 0  # 0 for BERT, padding id + 1 for XLM-R
+  config.model.encoder.norm_eps = 1e-12
+  # A dense layer after the pooling, as LaBSE has it; width 0 = none. `init_from` replaces it.
+  config.model.dense = ConfigDict({"width": 0, "activation": "identity"})  # identity, tanh
+  config.model.normalize = True  # sentence vectors have unit length; `init_from` replaces it
   config.model.dropout = 0.1  # of embeddings, attention weights and both residual branches
-  config.model.pooling = "cls"  # cls, mean, mean_top2, mean_first_last
+  config.model.pooling = ""  # cls, mean, mean_top2, mean_first_last; "" = the checkpoint's, or cls
   config.model.projection = True  # Linear + tanh on the pooled vector, in training only
   config.model.compute_dtype = "bfloat16"  # of matmuls; parameters and losses stay float32
 

@@ -3,8 +3,8 @@
     python -m dap_jax.train --config=configs/dap_mbert.py:DATA --workdir=...
 
 DATA: a glob of `xx-en.tsv` files, the 36 languages of the paper with at most 1M pairs each.
-Expected with mBERT's weights: Tatoeba-36 90.9 / 91.2, BUCC test F1 86.6 (the paper's table).
-Without `init_from` it starts from random weights at these sizes.
+Expected: Tatoeba-36 90.9 / 91.2, BUCC test F1 86.6 (the paper's table).
+Where the hub is out of reach, --config.init_from=FOLDER takes a copy of the checkpoint.
 """
 
 from ml_collections import ConfigDict
@@ -22,13 +22,15 @@ def get_config(data: str = "data/*-en.tsv.gz") -> ConfigDict:
   config.steps = 100_000
   config.batch_size = 1024
   config.max_tokens = 32
+  config.init_from = "google-bert/bert-base-multilingual-cased"
 
   config.data.format = "tsv"
   config.data.arguments = ConfigDict({"paths": (data,)})
   config.data.languages = tuple(LANGUAGES)
   config.data.rules = ("empty", "equal", "dap_symbols", "dap_short", "dap_length", "dap_overlap")
   config.data.temperature = 1.0  # released runs mix pairs as they are
-  config.tokenizer.vocabulary_size = 119_547  # mBERT-cased
+  config.tokenizer.vocabulary_size = 119_547  # of mBERT-cased, for a run without init_from
+  config.model.pooling = "cls"
 
   config.optimizer.learning_rate = 5e-5
   config.optimizer.schedule_name = "linear"

@@ -25,11 +25,11 @@ def get_config() -> ConfigDict:
   config.data.heldout.min_languages = 15
   config.tokenizer.vocabulary_size = 16_000
 
-  config.model.layers = 2
-  config.model.width = 128
-  config.model.heads = 4
-  config.model.mlp_width = 512
-  config.model.positions = 64
+  config.model.encoder.layers = 2
+  config.model.encoder.width = 128
+  config.model.encoder.heads = 4
+  config.model.encoder.mlp_width = 512
+  config.model.encoder.positions = 64
   config.model.dropout = 0.0  # on a CPU, drawing it would take a quarter of the time
   config.model.pooling = "mean"
   config.model.projection = False

@@ -19,11 +19,19 @@ from jax.sharding import PartitionSpec as P
 
 from dap_jax import optim, sharding, train_step
 from dap_jax.errors import UserError
-from dap_jax.model.bert import Encoder
+from dap_jax.model.bert import Bert
 from dap_jax.model.decoder import Decoder
-from dap_jax.model.dual_alignment import POOLINGS, DualAlignment
+from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
+from dap_jax.model.encoder import Encoder, Family
+from dap_jax.model.modernbert import ModernBert
 from dap_jax.objectives import Vocabulary
 from dap_jax.settings import bind
+from dap_jax.trees import overlay
+
+# transformers' name of an architecture -> the family that computes it.
+FAMILIES = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), Bert)
+FAMILIES |= {"modernbert": ModernBert}
+DEFAULT_POOLING = "cls"
 
 
 class Parts(NamedTuple):
@@ -34,7 +42,7 @@ class Parts(NamedTuple):
     objectives: name -> `train_step.Objective`.
     mesh: devices.
     abstract_state: `TrainState` of ShapeDtypeStruct with shardings.
-    init: () -> TrainState, sharded, from the seed.
+    init: params -> TrainState, sharded; subtrees that `params` lacks are drawn from the seed.
     step: (state, batch) -> (state, means), jitted; donates the state.
     embed: (params, ids, mask) -> unit vectors, jitted.
     learning_rate: step -> learning rate.
@@ -44,10 +52,67 @@ class Parts(NamedTuple):
   objectives: dict[str, train_step.Objective]
   mesh: Mesh
   abstract_state: train_step.TrainState
-  init: Callable[[], train_step.TrainState]
+  init: Callable[[dict], train_step.TrainState]
   step: Callable
   embed: Callable
   learning_rate: optax.Schedule
+
+
+def vocabulary_of(tokenizer: Any, *, rows: int, english_ids: Any) -> Vocabulary:
+  """What the core needs to know of a tokenizer.
+
+  Args:
+    tokenizer: has size, pad_id, cls_id, sep_id, mask_id.
+    rows: of the word embedding, `model.encoder.vocabulary_size`; 0 = the tokenizer's size.
+    english_ids: int32 [V_en], or None.
+
+  Raises:
+    UserError: the tokenizer is larger than the embedding.
+  """
+  if rows and tokenizer.size > rows:
+    raise UserError(
+      f"the tokenizer has ids up to {tokenizer.size - 1}, the word embedding only {rows} rows:"
+      " give the tokenizer that the weights were trained with"
+    )
+  return Vocabulary(
+    rows or tokenizer.size,
+    tokenizer.pad_id,
+    tokenizer.cls_id,
+    tokenizer.sep_id,
+    tokenizer.mask_id,
+    english_ids,
+  )
+
+
+def make_family(
+  encoder: Mapping[str, Any], *, vocabulary: Vocabulary, dropout: float, compute_dtype: str
+) -> Family:
+  """The encoder's family and sizes from the config's `model.encoder` section."""
+  sizes = dict(encoder)
+  model_type, rows = sizes.pop("model_type", ""), sizes.pop("vocabulary_size", 0)
+  if model_type not in FAMILIES:
+    raise UserError(
+      f"model.encoder.model_type={model_type!r} is none of {', '.join(sorted(FAMILIES))}"
+    )
+  if compute_dtype not in ("float32", "bfloat16"):
+    raise UserError(f"model.compute_dtype={compute_dtype!r} is neither float32 nor bfloat16")
+  if rows not in (0, vocabulary.size):
+    raise UserError(
+      f"model.encoder.vocabulary_size={rows}, but the vocabulary has {vocabulary.size} ids"
+    )
+  family = bind(
+    FAMILIES[model_type],
+    sizes,
+    where="model.encoder",
+    vocabulary_size=vocabulary.size,
+    dropout=dropout,
+    dtype=jnp.dtype(compute_dtype) if compute_dtype == "bfloat16" else None,
+  )()
+  if family.width % family.heads:
+    raise UserError(
+      f"model.encoder.width={family.width} is not divisible by model.encoder.heads={family.heads}"
+    )
+  return family
 
 
 def make_model(
@@ -55,16 +120,11 @@ def make_model(
   vocabulary: Vocabulary,
   max_tokens: int,
   decoder: Mapping[str, Any] | None,
-  layers: int,
-  width: int,
-  heads: int,
-  mlp_width: int,
-  positions: int,
-  token_types: int,
-  position_offset: int,
-  norm_eps: float,
+  encoder: Mapping[str, Any],
   dropout: float,
   pooling: str,
+  dense: Mapping[str, Any],
+  normalize: bool,
   projection: bool,
   compute_dtype: str,
 ) -> DualAlignment:
@@ -72,47 +132,41 @@ def make_model(
 
   `decoder` None leaves the RTL decoder out. Raises UserError for sizes that do not fit together.
   """
-  if width % heads:
-    raise UserError(f"model.width={width} is not divisible by model.heads={heads}")
+  pooling = pooling or DEFAULT_POOLING
   if pooling not in POOLINGS:
     raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
-  if compute_dtype not in ("float32", "bfloat16"):
-    raise UserError(f"model.compute_dtype={compute_dtype!r} is neither float32 nor bfloat16")
-  needed = position_offset + max_tokens * (2 if decoder else 1)
-  if positions < needed:
+  if dense.get("activation") not in ACTIVATIONS:
     raise UserError(
-      f"model.positions={positions} is too few for max_tokens={max_tokens}: {needed} are needed"
+      f"model.dense.activation={dense.get('activation')!r} is none of {', '.join(ACTIVATIONS)}"
+    )
+  given = {"vocabulary": vocabulary, "dropout": dropout, "compute_dtype": compute_dtype}
+  family = make_family(encoder, **given)
+  needed = family.position_offset + max_tokens * (2 if decoder else 1)
+  if family.positions < needed:
+    raise UserError(
+      f"model.encoder.positions={family.positions} is too few for max_tokens={max_tokens}: {needed}"
+      " are needed"
       f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
     )
-  encoder = Encoder(
-    vocabulary_size=vocabulary.size,
-    layers=layers,
-    width=width,
-    heads=heads,
-    mlp_width=mlp_width,
-    positions=positions,
-    token_types=token_types,
-    position_offset=position_offset,
-    norm_eps=norm_eps,
-    dropout=dropout,
-    dtype=jnp.dtype(compute_dtype) if compute_dtype == "bfloat16" else None,
-  )
-  given = {"encoder": encoder, "max_tokens": max_tokens, "vocabulary": vocabulary}
+  given = {"family": family, "max_tokens": max_tokens, "vocabulary": vocabulary}
   return DualAlignment(
-    encoder=encoder,
+    encoder=Encoder(family),
     decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
     pooling=pooling,
+    dense_width=dense["width"],
+    dense_activation=dense["activation"],
+    normalize=normalize,
     projection=projection,
   )
 
 
 def make_decoder(
-  *, encoder: Encoder, max_tokens: int, vocabulary: Vocabulary, layers: int, english_head: bool
+  *, family: Family, max_tokens: int, vocabulary: Vocabulary, layers: int, english_head: bool
 ) -> Decoder:
   """The RTL decoder: `layers` transformer layers; `english_head` predicts the English ids only."""
   tied = not english_head
   return Decoder(
-    encoder=encoder.clone(parent=None),
+    family=family,
     layers=layers,
     max_tokens=max_tokens,
     head_size=vocabulary.size if tied else len(vocabulary.english_ids),
@@ -173,13 +227,14 @@ def build(
     optim.make_optimizer, optimizer, where="optimizer", steps=steps
   )()
 
-  def init():
+  def init(given):
     ids = jnp.zeros((1, 2, max_tokens), jnp.int32)
     key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)  # a step no run reaches
     params = network.init(key, ids, ids == 0, method="initialise")["params"]
+    params = overlay(params, given)
     return train_step.TrainState(jnp.zeros([], jnp.int32), params, transformation.init(params))
 
-  abstract_state = sharding.with_shardings(jax.eval_shape(init), mesh)
+  abstract_state = sharding.with_shardings(jax.eval_shape(init, {}), mesh)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
   rows, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
   step = functools.partial(
@@ -196,7 +251,7 @@ def build(
     objectives=chosen,
     mesh=mesh,
     abstract_state=abstract_state,
-    init=jax.jit(init, out_shardings=shardings),
+    init=jax.jit(init, out_shardings=shardings, donate_argnums=0),
     step=jax.jit(
       step,
       in_shardings=(shardings, rows),

@@ -19,6 +19,7 @@ from orbax.checkpoint import v1 as ocp
 
 from dap_jax.errors import UserError
 from dap_jax.sharding import path_name
+from dap_jax.trees import overlay, select
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +188,14 @@ def root_cause(error: BaseException) -> str:
   return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:
+  """The checkpoints of a run, to read. Raises UserError where there are none."""
+  folder = epath.Path(workdir).resolve() / FOLDER
+  if not folder.exists():
+    raise UserError(f"{workdir} has no checkpoints: train there first, or give another folder")
+  return ocp.training.Checkpointer(folder)
+
+
 def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Restored:
   """The parameters alone, for evaluation and export; the optimizer's state is not read.
 
@@ -198,10 +207,7 @@ def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) 
   Raises:
     UserError: there is no such checkpoint, or it is of another model.
   """
-  folder = epath.Path(workdir).resolve() / FOLDER
-  if not folder.exists():
-    raise UserError(f"{workdir} has no checkpoints: train there first, or give another folder")
-  with ocp.training.Checkpointer(folder) as orbax:
+  with open_existing(workdir) as orbax:
     found = {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
     number = choose(found, step, workdir=workdir)
     metadata = orbax.metadata(number).metadata
@@ -217,6 +223,30 @@ def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) 
   return Restored(select(state["params"], abstract_params), number)
 
 
+def restore_stored(
+  workdir: epath.PathLike, *, without: Mapping[str, Any], step: str
+) -> dict[str, Any]:
+  """The stored parameter subtrees that `without` lacks, as they are stored, on the first device."""
+  here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  abstract = {
+    name: jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+      tree,
+      is_leaf=lambda leaf: hasattr(leaf, "shape"),
+    )
+    for name, tree in stored_params(workdir, step=step).items()
+    if name not in without
+  }
+  return restore_params(workdir, abstract, step=step).state if abstract else {}
+
+
+def stored_params(workdir: epath.PathLike, *, step: str = "newest") -> dict[str, Any]:
+  """The parameters of a checkpoint as shapes, nothing loaded; errors as `restore_params`."""
+  with open_existing(workdir) as orbax:
+    found = {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
+    return orbax.metadata(choose(found, step, workdir=workdir)).metadata["params"]
+
+
 def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epath.PathLike) -> int:
   """ "newest", "best" or a number -> the step of a checkpoint; `found`: step -> its metrics."""
   scored = {number: next(iter(metrics.values())) for number, metrics in found.items() if metrics}
@@ -227,17 +257,3 @@ def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epat
   if step.isdigit() and int(step) in found:
     return int(step)
   raise UserError(f"{workdir} has no checkpoint {step!r}: there are {sorted(found) or 'none'}")
-
-
-def overlay(base: Any, top: Any) -> Any:
-  """`base` with the leaves of the nested dict `top` in their places."""
-  if not isinstance(top, Mapping):
-    return top
-  return {key: overlay(base[key], top[key]) if key in top else base[key] for key in base}
-
-
-def select(tree: Any, like: Any) -> Any:
-  """The part of a nested dict that `like` has."""
-  if not isinstance(like, Mapping):
-    return tree
-  return {key: select(tree[key], like[key]) for key in like}

@@ -61,6 +61,8 @@ def run(main: Callable[[], None]) -> None:
       main()
     except UserError as error:
       fail(str(error), status=1)
+    except BrokenPipeError:  # `| head`: whoever read our output has seen enough
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
       fail("interrupted; the same command resumes", status=130)
 

@@ -12,12 +12,13 @@ import numpy as np
 from etils import epath
 from jax.sharding import SingleDeviceSharding
 
-from dap_jax import build, checkpoint, workdir
+from dap_jax import build, checkpoint, sharding, workdir
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
-from dap_jax.hub import from_hf
+from dap_jax.hub import download, from_hf
+from dap_jax.hub import tokenizer as tokenizer_files
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.objectives import Vocabulary
+from dap_jax.settings import bind
 from dap_jax.train_step import embed_step
 
 
@@ -33,7 +34,7 @@ def encode_texts(
 
   Args:
     texts: any strings; the empty one too.
-    embed: (ids int32 [N, L], mask bool [N, L]) -> unit vectors [N, D].
+    embed: (ids int32 [N, L], mask bool [N, L]) -> vectors [N, D].
     tokenizer: text -> ids.
     max_tokens: longest sequence; a batch is padded to the next multiple of 16 of its longest.
     batch_size: N of every call; the last batch is filled with padding rows.
@@ -65,8 +66,8 @@ class Loaded(NamedTuple):
   """A model ready to encode.
 
   Attributes:
-    params: the encoder's parameters, on the first device.
-    embed: (ids, mask) -> unit vectors, jitted.
+    params: those of the encoder, and of the dense layer if it has one, on the first device.
+    embed: (ids, mask) -> vectors, jitted.
     model: the config's `model` section.
     tokenizer, max_tokens: how texts become ids.
     step: of the checkpoint; None for an exported folder.
@@ -80,7 +81,7 @@ class Loaded(NamedTuple):
   step: int | None
 
   def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> np.ndarray:
-    """Unit vectors float32 [len(texts), D]."""
+    """Vectors float32 [len(texts), D]."""
     return encode_texts(
       texts,
       self.embed,
@@ -97,45 +98,58 @@ def jitted(network: DualAlignment, params: dict[str, Any]) -> Callable:
 
 def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int) -> DualAlignment:
   """The network without what only training needs."""
-  vocabulary = Vocabulary(
-    tokenizer.size, tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, None
-  )
-  return build.make_model(
-    vocabulary=vocabulary, max_tokens=max_tokens, decoder=None, **{**model, "projection": False}
-  )
+  rows = model["encoder"]["vocabulary_size"]
+  vocabulary = build.vocabulary_of(tokenizer, rows=rows, english_ids=None)
+  return bind(
+    build.make_model,
+    {**model, "projection": False},
+    where="model",
+    vocabulary=vocabulary,
+    max_tokens=max_tokens,
+    decoder=None,
+  )()
 
 
-def load(model: epath.PathLike, *, step: str = "newest") -> Loaded:
-  """A workdir (`step`: newest, best or a number) or an exported folder -> a model.
-
-  Raises:
-    UserError: the folder is neither, or something in it is missing or damaged.
-  """
-  folder = epath.Path(model)
-  if not folder.is_dir():
-    raise UserError(f"--model={folder} is no folder: give a workdir or a folder that export wrote")
-  if (folder / "model.safetensors").exists():
-    found = from_hf.read(folder)
-    tokenizer = Tokenizer.load(folder, max_tokens=found.max_tokens)
-    network = encoder_of(found.model, tokenizer=tokenizer, max_tokens=found.max_tokens)
-    params = jax.tree.map(jnp.asarray, {"encoder": found.encoder})
-    embed = jitted(network, params)
-    return Loaded(params, embed, found.model, tokenizer, found.max_tokens, None)
-  config = workdir.read_config(folder)
-  tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config["max_tokens"])
-  network = encoder_of(config["model"], tokenizer=tokenizer, max_tokens=config["max_tokens"])
-  ids = jnp.zeros((1, 2, config["max_tokens"]), jnp.int32)
+def abstract_params(network: DualAlignment, *, max_tokens: int) -> dict[str, Any]:
+  """Shapes of the parameters, on the first device."""
+  ids = jnp.zeros((1, 2, max_tokens), jnp.int32)
   shapes = jax.eval_shape(
     lambda: network.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   )
   here = SingleDeviceSharding(jax.local_devices()[0])
-  abstract = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=here), shapes)
+  return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=here), shapes)
+
+
+def load(model: str, *, step: str = "newest", max_tokens: int | None = None) -> Loaded:
+  """A workdir (`step`: newest, best or a number), a checkpoint's folder or a hub id -> a model.
+
+  `max_tokens`: where texts are cut; None = where the model says.
+
+  Raises:
+    UserError: it is none of these, or something in it is missing or damaged.
+  """
+  if workdir.is_workdir(model):
+    return load_workdir(epath.Path(model), step=step, max_tokens=max_tokens)
+  folder = download.local_folder(str(model))
+  found = from_hf.read(folder)
+  limit = max_tokens or found.max_tokens
+  files = tokenizer_files.convert(found.folder)
+  tokens = Tokenizer.from_files(files, where=str(found.folder), max_tokens=limit)
+  settings = {"dropout": found.dropout, "projection": False, "compute_dtype": "float32"}
+  section = {"pooling": build.DEFAULT_POOLING, **settings, **found.model}
+  network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
+  abstract = abstract_params(network, max_tokens=limit)
+  params = sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  return Loaded(params, jitted(network, params), section, tokens, limit, None)
+
+
+def load_workdir(folder: epath.Path, *, step: str, max_tokens: int | None) -> Loaded:
+  """See `load`."""
+  config = workdir.read_config(folder)
+  limit = max_tokens or config["max_tokens"]
+  tokens = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
+  network = encoder_of(config["model"], tokenizer=tokens, max_tokens=limit)
+  abstract = abstract_params(network, max_tokens=limit)
   found = checkpoint.restore_params(folder, abstract, step=step)
-  return Loaded(
-    params=found.state,
-    embed=jitted(network, found.state),
-    model=config["model"],
-    tokenizer=tokenizer,
-    max_tokens=config["max_tokens"],
-    step=found.step,
-  )
+  params = found.state
+  return Loaded(params, jitted(network, params), config["model"], tokens, limit, found.step)

@@ -1,6 +1,8 @@
 """Writes a trained model as a Hugging Face and sentence-transformers folder.
 
-python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
+    python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
+
+`--include_decoder` adds what only training needs, so that `init_from` can go on from the folder.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import logging
 from absl import flags
 
 from dap_jax import command
+from dap_jax.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to; must not exist yet.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+DECODER = flags.DEFINE_bool("include_decoder", False, "Write RTL decoder and projection too.")
 
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 
@@ -39,26 +43,38 @@ def main() -> None:
   import jax
   from etils import epath
 
-  from dap_jax import embedder, workdir
-  from dap_jax.hub import to_hf
+  from dap_jax import checkpoint, embedder, workdir
+  from dap_jax.data import store
+  from dap_jax.hub import card, to_hf
 
   folder = epath.Path(WORKDIR.value)
   config = workdir.read_config(folder)
   loaded = embedder.load(folder, step=STEP.value)
+  params, step = loaded.params, str(loaded.step)
+  if DECODER.value:
+    params |= checkpoint.restore_stored(folder, without=params, step=step)
+    if "decoder" not in params:
+      raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   info = json.loads((folder / "data" / "info.json").read_text())
-  readme = to_hf.card(
+  readme = card.card(
     name=epath.Path(OUTPUT.value).name,
     languages=[config["data"]["pivot"], *info["pairs"]],
     metrics=held_out_scores(folder, loaded.step),
     pairs=info["pairs"],
     max_tokens=loaded.max_tokens,
     commit=workdir.versions()["commit"],
+    config=config,
   )
+  params = jax.device_get(params)
+  rows = len(params["encoder"]["embeddings"]["word"]["embedding"])
+  tokens = loaded.tokenizer
   to_hf.write(
     OUTPUT.value,
-    encoder=jax.device_get(loaded.params["encoder"]),
-    model=loaded.model,
+    params=params,
+    model={**loaded.model, "encoder": {**loaded.model["encoder"], "vocabulary_size": rows}},
+    english_ids=store.english_ids(folder / "data"),
     tokenizer_directory=folder / "tokenizer",
+    special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=loaded.max_tokens,
     readme=readme,
   )

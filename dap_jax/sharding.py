@@ -21,6 +21,7 @@ RULES = (
   (r"word/embedding$", P("model", None)),
   (r"(position|token_type)/embedding$", P()),
   (r"(query|key|value|mlp_in)/kernel$", P(None, "model")),
+  (r"(qkv|gated_in)/kernel$", P(None, None, "model")),
   (r"(query|key|value|mlp_in)/bias$", P("model")),
   (r"(output|mlp_out)/kernel$", P("model", None)),
   (r"(output|mlp_out)/bias$", P()),
@@ -69,6 +70,33 @@ def with_shardings(tree, mesh: Mesh):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
   return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def place(tree, abstract):
+  """Parameters that are still in their files -> arrays on their devices, the largest first.
+
+  Never is more than one of them held beside the arrays; each device gets only its own part.
+
+  Args:
+    tree: a nested dict; its leaves have `read(shape)` -> numpy array.
+    abstract: ShapeDtypeStructs with shardings; a nested dict that holds the same paths.
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "read"))
+  wanted = dict(jax.tree_util.tree_leaves_with_path(abstract))
+  placed = {}
+  for path, leaf in sorted(leaves, key=lambda item: -wanted[item[0]].size):
+    like = wanted[path]
+    array = np.asarray(leaf.read(like.shape))
+    pieces = [
+      # No alias: the file may change or go away while the run lives.
+      jax.device_put(array[index].astype(like.dtype, copy=False), device, may_alias=False)
+      for device, index in like.sharding.addressable_devices_indices_map(like.shape).items()
+    ]
+    jax.block_until_ready(pieces)
+    placed[path] = jax.make_array_from_single_device_arrays(like.shape, like.sharding, pieces)
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: placed[path], tree, is_leaf=lambda node: hasattr(node, "read")
+  )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -134,11 +134,13 @@ def train_step(
 def embed_step(
   params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
 ) -> jax.Array:
-  """Unit sentence vectors as evaluation and export see them (pooled, never projected).
+  """Sentence vectors as evaluation and export see them (pooled, never projected).
 
-  ids int32 [N, L], mask bool [N, L] -> float32 [N, D].
+  ids int32 [N, L], mask bool [N, L] -> float32 [N, D], of unit length if the model normalizes.
   """
   pooled = model.apply(
     {"params": params}, ids[:, None], mask[:, None], deterministic=True, method="encode"
   ).pooled[:, 0]
+  if not model.normalize:
+    return pooled
   return pooled / jnp.maximum(jnp.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)

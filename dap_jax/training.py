@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from dap_jax import build, sharding
-from dap_jax.checkpoint import Checkpoints, restore_params
+from dap_jax import build, sharding, warm_start
+from dap_jax.checkpoint import Checkpoints
 from dap_jax.data import loader, store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
+from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.journal import Journal
 from dap_jax.loop import Run
-from dap_jax.objectives import Vocabulary
 from dap_jax.preemption import Preemption
 from dap_jax.settings import bind
 from dap_jax.train_step import TrainState
-from dap_jax.workdir import claim
+from dap_jax.workdir import claim, is_workdir, read_config
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +61,7 @@ def train(
     UserError: a mistake in the config, the data or the workdir.
   """
   config = {key: value for key, value in locals().items() if key != "workdir"}
+  model = config["model"] = decide(model, init_from=init_from, folder=workdir)
   refuse_accumulation(gradient_accumulation_steps)
   for name, value in {"steps": steps, "log_steps": log_steps, "eval_steps": eval_steps}.items():
     if value < 1:
@@ -79,7 +79,9 @@ def train(
     max_tokens=max_tokens,
   )
   parts = build.build(
-    vocabulary=vocabulary_of(tokens, corpus.english_ids),
+    vocabulary=build.vocabulary_of(
+      tokens, rows=model["encoder"]["vocabulary_size"], english_ids=corpus.english_ids
+    ),
     seed=seed,
     steps=steps,
     max_tokens=max_tokens,
@@ -150,16 +152,20 @@ def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> Checkpo
   return Checkpoints(workdir, keep_last=keep_last, best_metric=best_metric)
 
 
-def vocabulary_of(tokens: Tokenizer, english_ids: np.ndarray) -> Vocabulary:
-  """What the core needs to know of the tokenizer."""
-  return Vocabulary(
-    size=tokens.size,
-    pad_id=tokens.pad_id,
-    cls_id=tokens.cls_id,
-    sep_id=tokens.sep_id,
-    mask_id=tokens.mask_id,
-    english_ids=english_ids,
-  )
+def decide(model: Mapping[str, Any], *, init_from: str, folder: str) -> dict[str, Any]:
+  """The config's `model` section, with what `init_from` decides in its place.
+
+  A run that has begun keeps what was decided then, so that it resumes without the checkpoint.
+  """
+  path, sections = epath.Path(folder), {}
+  if init_from:
+    begun = read_config(path) if is_workdir(path) else {}
+    if begun.get("init_from") == init_from:
+      sections = {name: begun["model"][name] for name in warm_start.DECIDED}
+    else:
+      sections = dict(warm_start.open_source(init_from).model)
+  pooling = model["pooling"] or sections.get("pooling") or build.DEFAULT_POOLING
+  return {**model, **sections, "pooling": pooling}
 
 
 def prepare(
@@ -177,8 +183,9 @@ def prepare(
     claim(path, config)
     if not store.complete(path / "data"):
       logger.info("preparing the data, once; it is kept in %s", path / "data")
-      if init_from:
-        copy_tokenizer(epath.Path(init_from) / "tokenizer", path / "tokenizer")
+      if init_from:  # weights are of use only with the vocabulary they were trained with
+        files = warm_start.open_source(init_from).tokenizer_files()
+        hub_tokenizer.write(files, path / "tokenizer")
       bind(
         store.prepare,
         {**data, **tokenizer},
@@ -191,15 +198,6 @@ def prepare(
     multihost_utils.sync_global_devices("the data is prepared")
   tokens = Tokenizer.load(path / "tokenizer", max_tokens=max_tokens)
   return store.load(path / "data", pad_id=tokens.pad_id), tokens
-
-
-def copy_tokenizer(source: epath.Path, target: epath.Path) -> None:
-  """Weights are of use only with the vocabulary they were trained with."""
-  if not (source / "tokenizer.json").exists():
-    raise UserError(f"init_from: {source.parent} is no workdir of train: it has no tokenizer/")
-  target.mkdir(parents=True, exist_ok=True)
-  for file in source.iterdir():
-    file.copy(target / file.name, overwrite=True)
 
 
 def begin(
@@ -215,20 +213,13 @@ def begin(
   if restored is not None:
     said = f"resumed at step {restored.step} in {time.monotonic() - clock:.1f} s"
     return Start(restored.state, restored.step, said)
-  state = parts.init()
   if not init_from:
-    return Start(state, 0, "random weights")
-  wanted = parts.abstract_state.params
-  theirs = store.english_ids(epath.Path(init_from) / "data")
-  same_head = np.array_equal(theirs, corpus.english_ids)
-  if not same_head:  # rows of the RTL head stand for other ids there
-    wanted = {name: tree for name, tree in wanted.items() if name != "decoder"}
-  found = restore_params(init_from, wanted, step="newest")
-  said = (
-    f"weights of {init_from} at step {found.step}, in {time.monotonic() - clock:.1f} s;"
-    f" the optimizer starts anew{'' if same_head else ', and so does the RTL decoder'}"
+    return Start(parts.init({}), 0, "random weights")
+  params, said = warm_start.open_source(init_from).params(
+    parts.abstract_state.params, english_ids=corpus.english_ids
   )
-  return Start(state._replace(params={**state.params, **found.state}), 0, said)
+  said += f"; {time.monotonic() - clock:.1f} s; the optimizer starts anew"
+  return Start(parts.init(params), 0, said)
 
 
 def introduce(
@@ -256,7 +247,10 @@ def introduce(
     if "temperature" in objective.function.keywords
   ]
   scale = "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in settings)
+  family = parts.model.encoder.family
   lines = {
+    "encoder": f"{family.layers} layers x {family.width}, {family.vocabulary_size:,} ids,"
+    f" pooling {parts.model.pooling}",
     "parameters": f"{sum(sizes.values()):,} ({each})",
     "objectives": f"{weights}{scale}",
     "batch": f"{batch_size} pairs of {' or '.join(map(str, bucket_tokens))} tokens,"

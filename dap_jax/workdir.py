@@ -34,6 +34,12 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
+def is_workdir(folder: epath.PathLike) -> bool:
+  """Whether train wrote this folder; a checkpoint's folder has a config.json too, but no steps."""
+  folder = epath.Path(folder)
+  return (folder / "config.json").exists() and (folder / "versions.json").exists()
+
+
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
   """The resolved config of a workdir. Raises UserError where there is none."""
   path = epath.Path(workdir) / "config.json"

@@ -100,7 +100,7 @@ def final_state(run):
   """The newest state of a workdir on the host, and its step."""
   config = workdir.read_config(run)
   tokens = training.Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
-  vocabulary = training.vocabulary_of(tokens, store.english_ids(run / "data"))
+  vocabulary = build.vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
   keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer")
   parts = build.build(
     vocabulary=vocabulary, mesh={"data": -1, "model": 1}, **{key: config[key] for key in keys}

@@ -14,8 +14,9 @@ from tests.test_objectives import VOCABULARY, batch_of
 
 def settings_of(**mesh):
   config = demo.get_config()
-  config.model.layers, config.model.width, config.model.heads = 1, 16, 2
-  config.model.mlp_width, config.model.dropout = 32, 0.1
+  encoder = config.model.encoder
+  encoder.layers, encoder.width, encoder.heads, encoder.mlp_width = 1, 16, 2, 32
+  config.model.dropout = 0.1
   config.max_tokens, config.mesh = 12, mesh
   config = config.to_dict()
   keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer", "mesh")
@@ -24,7 +25,7 @@ def settings_of(**mesh):
 
 def trained(steps=3, **mesh):
   parts = build.build(vocabulary=VOCABULARY, **settings_of(**mesh))
-  state = parts.init()
+  state = parts.init({})
   for step in range(steps):
     batch = jax.tree.map(np.asarray, batch_of([[5, 9], [7, 4]] * 4, seed=step))
     state, means = parts.step(state, sharding.put_batch(batch, parts.mesh, batch_size=8))
@@ -70,8 +71,11 @@ def test_a_parameter_without_a_rule_is_an_error():
     ({"objectives": {"translation_ranking": {"weight": 0}}}, "no objective has a weight"),
     ({"mesh": {"data": 3, "model": 1}}, "does not cover the 8 devices"),
     ({"model": {"pooling": "max"}}, "model.pooling='max' is none of cls"),
-    ({"model": {"heads": 3}}, "model.width=16 is not divisible by model.heads=3"),
-    ({"model": {"positions": 20}}, "model.positions=20 is too few"),
+    ({"encoder": {"heads": 3}}, "model.encoder.width=16 is not divisible by model.encoder.heads=3"),
+    ({"encoder": {"positions": 20}}, "model.encoder.positions=20 is too few"),
+    ({"encoder": {"lyers": 2}}, "unknown config key model.encoder.lyers"),
+    ({"encoder": {"model_type": "t5"}}, "model.encoder.model_type='t5' is none of bert"),
+    ({"encoder": {"vocabulary_size": 7}}, "model.encoder.vocabulary_size=7, but the vocabulary"),
     ({"model": {"compute_dtype": "float16"}}, "compute_dtype='float16'"),
     ({"optimizer": {"schedule_name": "step"}}, "schedule_name"),
   ],
@@ -79,8 +83,10 @@ def test_a_parameter_without_a_rule_is_an_error():
 def test_mistakes_name_the_key(change, message):
   settings = settings_of(data=8, model=1)
   for section, keys in change.items():
-    merged = {**settings[section], **keys} if section != "objectives" else keys
-    settings[section] = merged
+    if section == "encoder":
+      settings["model"]["encoder"] |= keys
+    else:
+      settings[section] = {**settings[section], **keys} if section != "objectives" else keys
   with pytest.raises(UserError, match=message.replace(".", r"\.")):
     build.build(vocabulary=VOCABULARY, **settings)
 
@@ -143,4 +149,4 @@ def test_every_config_builds_abstractly(config):
     **{key: settings[key] for key in keys},
   )
   word = parts.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
-  assert word.shape == (size, settings["model"]["width"])
+  assert word.shape == (size, settings["model"]["encoder"]["width"])

@@ -6,6 +6,7 @@ how). Skipped where that folder is absent.
 
 import functools
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +17,9 @@ from dap_jax import build, optim, train_step
 from dap_jax.hub import names
 from dap_jax.objectives import Vocabulary, representation_translation, translation_ranking
 from dap_jax.settings import bind
+from tests.models import encoder_section, model_section
 
-MODEL = {
-  "layers": 3,
-  "width": 64,
-  "heads": 4,
-  "mlp_width": 128,
-  "positions": 64,
-  "token_types": 2,
-  "position_offset": 0,
-  "norm_eps": 1e-12,
-  "dropout": 0.0,
-  "compute_dtype": "float32",
-}
+SIZES = {"layers": 3, "width": 64, "heads": 4, "mlp_width": 128, "positions": 64}
 TR = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
 RTL = {"mask_ratio": 1.0, "direction": "to_pivot"}
 POOLINGS = {
@@ -59,18 +50,18 @@ def golden(shared):
   return np.load(path)
 
 
+def tree_of(tensors, entries):
+  """Torch tensors -> our tree."""
+  return names.nest(
+    {e.ours: tensors[e.theirs].T if e.transposed else tensors[e.theirs] for e in entries}
+  )
+
+
 def weights(golden, *, english, projection, decoder):
   """The released weights as our parameter tree."""
   tensors = {name[2:]: golden[name] for name in golden.files if name.startswith("w/")}
-  params = {
-    "encoder": names.encoder_to_flax(
-      {
-        name.removeprefix("bert."): array
-        for name, array in tensors.items()
-        if name.startswith("bert.") and "lang_embeddings" not in name
-      }
-    )
-  }
+  plain = {name.removeprefix("bert."): array for name, array in tensors.items()}
+  params = {"encoder": tree_of(plain, names.encoder_entries(names.BERT, 3))}
   if projection:
     params["projection"] = {
       "kernel": tensors["mlp.dense.weight"].T,
@@ -78,14 +69,15 @@ def weights(golden, *, english, projection, decoder):
     }
   if decoder:
     head = {
-      name.removeprefix("decoder."): array
+      re.sub(r"^decoder\.(bert\.)?", "", name): array
       for name, array in tensors.items()
       if name.startswith("decoder.") and not name.endswith("@en")
     }
     if english:
       for name in ("cls.predictions.bias", "cls.predictions.decoder.weight"):
         head[name] = tensors[f"decoder.{name}@en"]
-    params["decoder"] = names.decoder_to_flax(head)
+    entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=not english)
+    params["decoder"] = tree_of(head, entries)
   return params
 
 
@@ -103,9 +95,9 @@ class Case:
       vocabulary=self.vocabulary,
       max_tokens=16,
       decoder=None if english is None else {"layers": 2, "english_head": english},
-      **MODEL,
-      pooling=pooling or "cls",
-      projection=pooling is None,
+      **model_section(
+        encoder=encoder_section(**SIZES), pooling=pooling or "cls", projection=pooling is None
+      ),
     )
     self.params = weights(
       golden, english=english, projection=pooling is None, decoder=english is not None
@@ -156,15 +148,18 @@ def precision(request):
 
 def torch_names(params):
   """Our tree of gradients under the released program's names, float arrays."""
+  entries = names.encoder_entries(names.BERT, 3)
   flat = {
-    f"bert.{name}": array for name, array in names.encoder_to_torch(params["encoder"]).items()
+    f"bert.{name}": array for name, array in names.to_torch(params["encoder"], entries).items()
   }
   if "projection" in params:
     flat["mlp.dense.weight"] = np.asarray(params["projection"]["kernel"]).T
     flat["mlp.dense.bias"] = np.asarray(params["projection"]["bias"])
   if "decoder" in params:
-    for name, array in names.decoder_to_torch(params["decoder"]).items():
-      flat[f"decoder.{name}"] = array
+    tied = "kernel" not in params["decoder"]["head"]["vocabulary"]
+    entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=tied)
+    for name, array in names.to_torch(params["decoder"], entries).items():
+      flat[f"decoder.{'' if name.startswith('cls.') else 'bert.'}{name}"] = array
   return flat
 
 

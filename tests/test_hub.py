@@ -1,44 +1,23 @@
-"""Weights in and out: against transformers' own BertModel, byte for byte and number for number."""
+"""Weights in and out: against transformers' own models, byte for byte and number for number."""
 
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
+import safetensors.torch
+import sentence_transformers
 import torch
 import transformers
 
-from dap_jax import embedder
+from dap_jax import embedder, sharding
 from dap_jax.data import tokenizer
-from dap_jax.errors import UserError
 from dap_jax.hub import from_hf, names, to_hf
+from tests.models import ENCODERS, model_section, transformers_model
 
-MODEL = {
-  "layers": 3,
-  "width": 48,
-  "heads": 4,
-  "mlp_width": 96,
-  "positions": 40,
-  "token_types": 2,
-  "position_offset": 0,
-  "norm_eps": 1e-12,
-  "dropout": 0.1,
-  "pooling": "cls",
-  "projection": True,
-  "compute_dtype": "float32",
-}
 TEXTS = ["red page", "old user opens the page", "", "x" * 500]
-
-
-def bert(vocabulary_size):
-  torch.manual_seed(0)
-  sizes = to_hf.bert_config(MODEL, vocabulary_size=vocabulary_size)
-  config = transformers.BertConfig(**{k: v for k, v in sizes.items() if "dtype" not in k})
-  return transformers.BertModel(config, add_pooling_layer=False).eval()
-
-
-def arrays_of(module):
-  return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+TYPES = list(ENCODERS)
 
 
 @pytest.fixture(scope="module")
@@ -50,81 +29,154 @@ def tokenizer_folder(tmp_path_factory):
   return folder
 
 
-def written(folder, tokenizer_folder, **changes):
-  to_hf.write(
-    folder,
-    encoder=names.encoder_to_flax(arrays_of(bert(23))),
-    model={**MODEL, **changes},
-    tokenizer_directory=tokenizer_folder,
-    max_tokens=16,
-    readme="# a card\n",
-  )
+def saved(folder, module, tokenizer_folder):
+  """A checkpoint's folder as transformers writes it, with our tokenizer."""
+  module.save_pretrained(folder)
+  transformers.AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(folder)
   return folder
 
 
-def test_torch_to_flax_to_torch_is_byte_equal():
-  tensors = arrays_of(bert(23))
-  back = names.encoder_to_torch(names.encoder_to_flax(tensors))
-  assert set(back) == set(tensors)
-  for name, array in tensors.items():
-    assert back[name].tobytes() == array.tobytes(), name
+def network_of(found, *, size, max_tokens=24):
+  """Our network for an imported folder, and its parameters."""
+  tokens = type("Tokens", (), {"size": size, "pad_id": 0, "cls_id": 2, "sep_id": 3, "mask_id": 4})
+  section = model_section(**found.model)
+  network = embedder.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
+  abstract = embedder.abstract_params(network, max_tokens=max_tokens)
+  return network, sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_our_encoder_is_transformers_and_the_folder_loads(tmp_path, tokenizer_folder, pooling):
-  """Loaded by sentence-transformers and by us: the same unit vectors."""
-  sentence_transformers = pytest.importorskip("sentence_transformers", reason="requirements-dev")
-  folder = written(tmp_path / "model", tokenizer_folder, pooling=pooling)
-  theirs = sentence_transformers.SentenceTransformer(str(folder)).encode(TEXTS)
-  np.testing.assert_allclose(embedder.load(folder).encode(TEXTS), theirs, atol=1e-6)
-  np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1.0, rtol=1e-5)
-
-
-def test_padded_states_are_transformers(tokenizer_folder):
+@pytest.mark.parametrize("model_type", TYPES)
+def test_states_are_transformers(tmp_path, tokenizer_folder, model_type):
   """Every layer's states at real tokens, padding in the batch."""
-  module = bert(23)
-  tokens = tokenizer.Tokenizer.load(tokenizer_folder, max_tokens=16)
-  network = embedder.encoder_of(MODEL, tokenizer=tokens, max_tokens=16)
-  ids = np.random.default_rng(0).integers(5, 23, (3, 16))
-  mask = np.arange(16) < np.array([[16], [9], [4]])
+  module = transformers_model(model_type, vocabulary_size=23)
+  network, params = network_of(from_hf.read(saved(tmp_path, module, tokenizer_folder)), size=23)
+  ids = np.random.default_rng(0).integers(5, 23, (3, 24))
+  mask = np.arange(24) < np.array([[24], [17], [4]])
+  ids[~mask] = module.config.pad_token_id
   with torch.no_grad():
-    expected = module(
+    expected = module.base_model(
       torch.from_numpy(ids), attention_mask=torch.from_numpy(mask).long(), output_hidden_states=True
     ).hidden_states
-  params = {"params": names.encoder_to_flax(arrays_of(module))}
-  hidden = network.encoder.apply(params, jnp.array(ids), jnp.array(mask), deterministic=True)
-  assert len(hidden) == len(expected) == 4
+  hidden = network.encoder.apply(
+    {"params": params["encoder"]}, jnp.array(ids), jnp.array(mask), deterministic=True
+  )
+  assert len(hidden) == len(expected)
   for ours, theirs in zip(hidden, expected, strict=True):
     np.testing.assert_allclose(ours[mask], theirs.numpy()[mask], atol=1e-5)
 
 
-def test_missing_and_unknown_tensors_are_listed_at_once():
-  tensors = arrays_of(bert(23))
-  tensors["surprise"] = tensors.pop("embeddings.LayerNorm.weight")
-  tensors["pooler.dense.weight"] = np.zeros(1)  # dropped on purpose
-  with pytest.raises(UserError, match="surprise") as error:
-    names.encoder_to_flax(tensors)
-  assert "embeddings.LayerNorm.weight" in str(error.value)
-  assert "pooler" not in str(error.value)
+@pytest.mark.parametrize("model_type", TYPES)
+def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder, model_type):
+  module = transformers_model(model_type, vocabulary_size=23)
+  found = from_hf.read(saved(tmp_path / "in", module, tokenizer_folder))
+  _, params = network_of(found, size=23)
+  section = model_section(**found.model)
+  pad = module.config.pad_token_id
+  to_hf.write(
+    tmp_path / "out",
+    params=params,
+    model=section,
+    english_ids=None,
+    tokenizer_directory=tokenizer_folder,
+    special_ids={"pad": pad, "cls": 2, "sep": 3},
+    max_tokens=24,
+    readme="",
+  )
+  written = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
+  tensors = {name: array.numpy() for name, array in module.base_model.state_dict().items()}
+  extra = {name: array for name, array in written.items() if name not in tensors}
+  assert all(name.startswith("pooler.") and not array.any() for name, array in extra.items())
+  for name, array in tensors.items():
+    assert written[name].tobytes() == array.tobytes(), name
+  back = from_hf.read(tmp_path / "out")
+  assert back.model == {**found.model, "pooling": "mean"}
+  assert back.max_tokens == 24
+  ours, again = names.flatten(params), names.flatten(network_of(back, size=23)[1])
+  assert set(ours) == set(again)
+  for path, array in ours.items():
+    assert np.asarray(array).tobytes() == np.asarray(again[path]).tobytes(), path
+  loaded, report = transformers.AutoModel.from_pretrained(
+    tmp_path / "out", output_loading_info=True
+  )
+  assert type(loaded) is type(module.base_model)
+  assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 
 
-def test_what_the_layout_cannot_say_is_refused_and_leaves_nothing(tmp_path, tokenizer_folder):
-  for change in ({"pooling": "mean_top2"}, {"position_offset": 2}):
-    with pytest.raises(UserError, match=next(iter(change))):
-      written(tmp_path / "model", tokenizer_folder, **change)
-  assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("model_type", TYPES)
+@pytest.mark.parametrize("dense", [0, 20])
+def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, model_type, dense):
+  """And we read what it writes: the same vectors, of the same length."""
+  module = transformers_model(model_type, vocabulary_size=23)
+  found = from_hf.read(saved(tmp_path / "in", module, tokenizer_folder))
+  section = model_section(
+    encoder=found.model["encoder"],
+    pooling="cls",
+    normalize=not dense,
+    dense={"width": dense, "activation": "tanh"},
+  )
+  params = network_of(found, size=23)[1]
+  if dense:
+    kernel = np.random.default_rng(0).normal(0, 0.1, (48, dense)).astype(np.float32)
+    params["dense"] = {"kernel": kernel, "bias": kernel[0]}
+  to_hf.write(
+    tmp_path / "out",
+    params=params,
+    model=section,
+    english_ids=None,
+    tokenizer_directory=tokenizer_folder,
+    special_ids={"pad": module.config.pad_token_id, "cls": 2, "sep": 3},
+    max_tokens=16,
+    readme="",
+  )
+  theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
+  vectors = theirs.encode(TEXTS)
+  assert vectors.shape[1] == (dense or 48)
+  if not dense:
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+  np.testing.assert_allclose(embedder.load(str(tmp_path / "out")).encode(TEXTS), vectors, atol=2e-6)
+  theirs.save(str(tmp_path / "theirs"))  # in the layout of its own version
+  again = embedder.load(str(tmp_path / "theirs")).encode(TEXTS)
+  np.testing.assert_allclose(again, vectors, atol=2e-6)
 
 
-@pytest.mark.parametrize("damage", ["cut", "no_pooling", "lying_config"])
-def test_a_broken_folder_is_one_clear_error(tmp_path, tokenizer_folder, damage):
-  folder = written(tmp_path / "model", tokenizer_folder)
-  if damage == "cut":
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:1000])
-  elif damage == "no_pooling":
-    (folder / "1_Pooling" / "config.json").unlink()
-  else:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 24}))
-  with pytest.raises(UserError, match=str(folder)):
-    from_hf.read(folder)
+def test_old_names_and_half_precision(tmp_path, tokenizer_folder):
+  """LayerNorm's gamma and beta, a pooler, and bfloat16 in several files, as old checkpoints are."""
+  module = transformers_model("bert", vocabulary_size=23).to(torch.bfloat16)
+  folder = saved(tmp_path, module, tokenizer_folder)
+  tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+  tensors["bert.pooler.dense.weight"] = torch.zeros(48, 48, dtype=torch.bfloat16)
+  tensors = {
+    name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+      "LayerNorm.bias", "LayerNorm.beta"
+    ): tensor.clone()
+    for name, tensor in tensors.items()
+  }
+  (folder / "model.safetensors").unlink()
+  where = {}
+  for number, name in enumerate(tensors):
+    where[name] = f"model-0000{number % 2 + 1}-of-00002.safetensors"
+  for file in set(where.values()):
+    part = {name: tensor for name, tensor in tensors.items() if where[name] == file}
+    safetensors.torch.save_file(part, folder / file)
+  (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+  _, params = network_of(from_hf.read(folder), size=23)
+  word = params["encoder"]["embeddings"]["word"]["embedding"]
+  assert word.dtype == jnp.float32
+  expected = module.base_model.embeddings.word_embeddings.weight.detach().float().numpy()
+  np.testing.assert_array_equal(word, expected)
+  expected = module.base_model.embeddings.LayerNorm.weight.detach().float().numpy()
+  np.testing.assert_array_equal(params["encoder"]["embeddings"]["norm"]["scale"], expected)
+
+
+def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
+  """On a 4 x 2 mesh each device holds its own part, equal to the whole read at once."""
+  module = transformers_model("modernbert", vocabulary_size=24)
+  found = from_hf.read(saved(tmp_path, module, tokenizer_folder))
+  network, whole = network_of(found, size=23)
+  abstract = embedder.abstract_params(network, max_tokens=24)
+  abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
+  spread = sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]
+  assert {shard.data.shape for shard in qkv.addressable_shards} == {(48, 3, 24)}
+  for path, array in names.flatten(spread).items():
+    np.testing.assert_array_equal(array, names.flatten(whole)[path], err_msg=path)

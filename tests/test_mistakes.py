@@ -89,7 +89,7 @@ def test_wrong_flags_have_status_2(commands):
 
 def test_a_model_that_is_none(commands, tmp_path):
   assert "no folder" in commands.fail("evaluate", f"--model={tmp_path}/none")
-  assert "no workdir" in commands.fail(
+  assert "has no config.json" in commands.fail(
     "evaluate", f"--model={tmp_path}", f"--data={commands.straight}"
   )
 

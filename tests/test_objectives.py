@@ -9,6 +9,7 @@ from dap_jax import build, train_step
 from dap_jax.errors import UserError
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context, Vocabulary, representation_translation, translation_ranking
+from tests.models import encoder_section, model_section
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))
 RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
@@ -79,22 +80,10 @@ def test_compact_labels():
 
 
 def tiny(**settings):
-  model = {
-    "layers": 2,
-    "width": 16,
-    "heads": 2,
-    "mlp_width": 32,
-    "positions": 40,
-    "token_types": 1,
-    "position_offset": 0,
-    "norm_eps": 1e-12,
-    "dropout": 0.0,
-    "pooling": "mean",
-    "projection": True,
-    "compute_dtype": "float32",
-  }
+  sizes = {"layers": 2, "width": 16, "heads": 2, "mlp_width": 32, "positions": 40}
+  model = model_section(encoder=encoder_section(**sizes, token_types=1), **settings)
   decoder = {"layers": 1, "english_head": True}
-  return build.make_model(vocabulary=VOCABULARY, max_tokens=12, decoder=decoder, **model | settings)
+  return build.make_model(vocabulary=VOCABULARY, max_tokens=12, decoder=decoder, **model)
 
 
 def batch_of(lengths, *, padded=12, seed=0):

@@ -2,7 +2,8 @@
 
 A sentencepiece unigram model is trained once and turned once into a `tokenizer.json`. From then on
 only the `tokenizers` library reads text, as transformers does, so ids are equal everywhere.
-Ids of the special tokens: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4.
+Its special tokens: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. A checkpoint's tokenizer has its
+own; the folder's tokenizer_config.json names them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import tokenizers
 from etils import epath
@@ -18,6 +19,8 @@ from etils import epath
 from dap_jax.errors import UserError
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+FILES = ("tokenizer.json", "tokenizer_config.json")
 SPACE = "\u2581"  # sentencepiece's visible space
 
 
@@ -94,9 +97,12 @@ def transformers_files(model: bytes) -> dict[str, str]:
   cls, sep = (SPECIALS[2], 2), (SPECIALS[3], 3)
   tokenizer.post_processor = tokenizers.processors.BertProcessing(sep, cls)
   tokenizer.add_special_tokens(list(SPECIALS))
-  roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-  names = dict(zip(roles, SPECIALS, strict=True))
-  config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+  names = dict(zip(ROLES, SPECIALS, strict=True))
+  config = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "clean_up_tokenization_spaces": False,
+    "model_input_names": ["input_ids", "attention_mask"],
+  }
   return {
     "tokenizer.json": tokenizer.to_str(pretty=True),
     "tokenizer_config.json": json.dumps({**config, **names}, indent=1),
@@ -110,31 +116,47 @@ class Tokenizer:
   As in transformers, the text of a special token, "[MASK]" say, becomes that token.
 
   Attributes:
-    size: number of ids.
+    size: one more than the largest id.
     pad_id, unk_id, cls_id, sep_id, mask_id: the special ids.
   """
 
-  pad_id, unk_id, cls_id, sep_id, mask_id = range(5)
-
-  def __init__(self, backend: tokenizers.Tokenizer, *, max_tokens: int):
+  def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: Sequence[int], max_tokens: int):
     backend.no_padding()
     backend.enable_truncation(max_tokens)
     self._backend = backend
-    self.size = backend.get_vocab_size()
+    self.size = 1 + max(backend.get_vocab().values())
+    self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
 
   @classmethod
   def load(cls, directory: epath.PathLike, *, max_tokens: int) -> Tokenizer:
     """Reads the `tokenizer.json` of a folder. Raises UserError where there is none."""
-    path = epath.Path(directory) / "tokenizer.json"
-    if not path.exists():
+    directory = epath.Path(directory)
+    for name in FILES:
+      if not (directory / name).exists():
+        raise UserError(f"{directory} has no {name}: give a folder that train or export wrote")
+    files = {name: (directory / name).read_text() for name in FILES}
+    return cls.from_files(files, where=str(directory), max_tokens=max_tokens)
+
+  @classmethod
+  def from_files(cls, files: Mapping[str, str], *, where: str, max_tokens: int) -> Tokenizer:
+    """From the content of `FILES`. Raises UserError where they do not fit together."""
+    try:
+      backend = tokenizers.Tokenizer.from_str(files["tokenizer.json"])
+      config = json.loads(files["tokenizer_config.json"])
+    except Exception as error:  # the library raises a bare Exception
+      raise UserError(f"{where}: its tokenizer cannot be read: {error}") from error
+    ids = [backend.token_to_id(config.get(role) or "") for role in ROLES]
+    absent = [role for role, i in zip(ROLES, ids, strict=True) if i is None]
+    if absent:
+      raise UserError(f"{where}: its tokenizer has no id for {', '.join(absent)}")
+    tokens = cls(backend, special_ids=ids, max_tokens=max_tokens)
+    ends = tokens.encode_ragged([""])[0]
+    if ends != [tokens.cls_id, tokens.sep_id]:
       raise UserError(
-        f"{directory} has no tokenizer.json: give a folder that train or export wrote"
+        f"{where}: the empty text becomes {ends}, expected cls and sep,"
+        f" {[tokens.cls_id, tokens.sep_id]}: its tokenizer is not one of an encoder"
       )
-    backend = tokenizers.Tokenizer.from_str(path.read_text())
-    found = tuple(backend.id_to_token(i) for i in range(len(SPECIALS)))
-    if found != SPECIALS:
-      raise UserError(f"{path}: its first ids are {found}, expected {SPECIALS}")
-    return cls(backend, max_tokens=max_tokens)
+    return tokens
 
   def encode_ragged(self, texts: Sequence[str]) -> list[list[int]]:
     """Texts -> ids, [CLS] and [SEP] included, no padding."""

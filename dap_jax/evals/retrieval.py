@@ -1,6 +1,6 @@
 """Retrieval of held-out translations: N texts find each other by cosine. numpy in, numpy out.
 
-Protocol, the same for every model: unit vectors, 1-nearest neighbour by cosine.
+Protocol, the same for every model: 1-nearest neighbour by cosine.
 `to_pivot`: each translation, of whatever language, against all held-out English sentences.
 `from_pivot`: each English sentence against all held-out translations in one language.
 The overall figures count every translation once, so large languages weigh more; a tie between
@@ -29,7 +29,7 @@ def retrieval(
 
   Args:
     rows: held-out sentences, language -> text, each with the pivot.
-    encode: texts -> unit vectors float32 [N, D].
+    encode: texts -> vectors float32 [N, D], of any length.
     pivot: the pivot's language code.
 
   Returns:
@@ -44,6 +44,7 @@ def retrieval(
         texts.append(text)
         languages.append(language)
   vectors = encode([row[pivot] for row in rows] + texts)
+  vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
   english, others = vectors[: len(rows)], vectors[len(rows) :]
   gold, languages = np.asarray(gold), np.asarray(languages)
   to_pivot = hits(others, english, gold)

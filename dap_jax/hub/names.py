@@ -1,74 +1,217 @@
-"""One table between our parameter paths and BERT's torch names; it serves both directions.
+"""One table a model type between our parameter paths and torch's names; it serves both directions.
 
-Every tensor is used exactly once: what is missing, unknown or misshapen is listed all at once.
-Only names and transposes change, so a round trip is byte-exact. numpy only.
+Only names, transposes and reshapes change, so a round trip is byte-exact. A kernel [in, ...out] of
+ours is torch's weight [prod(out), in]. Nothing is imported but numpy.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dap_jax.errors import UserError
-
-DENSE = (("kernel", "weight", True), ("bias", "bias", False))
-NORM = (("scale", "weight", False), ("bias", "bias", False))
+KERNEL = ("kernel", "weight", True)
+DENSE = (KERNEL, ("bias", "bias", False))
+SCALE = ("scale", "weight", False)
+NORM = (SCALE, ("bias", "bias", False))
 TABLE = (("embedding", "weight", False),)
 
-EMBEDDINGS = (
-  ("embeddings/word", "embeddings.word_embeddings", TABLE),
-  ("embeddings/position", "embeddings.position_embeddings", TABLE),
-  ("embeddings/token_type", "embeddings.token_type_embeddings", TABLE),
-  ("embeddings/norm", "embeddings.LayerNorm", NORM),
+Module = tuple[str, str, tuple]  # our path, torch's name, its leaves
+
+
+class Entry(NamedTuple):
+  """ours: path below encoder, decoder, ...; theirs: torch's name; transposed: a kernel."""
+
+  ours: str
+  theirs: str
+  transposed: bool
+
+
+class Table(NamedTuple):
+  """The names of one model type.
+
+  Attributes:
+    prefix: what torch's masked-LM class puts before the names of its encoder.
+    embeddings, final: modules outside the layers.
+    layer_name: torch's name of layer i, a format.
+    layer: the modules of a layer.
+    first_layer_lacks: our modules that layer 0 of an encoder has not.
+    head: modules of the masked-LM head; `head_kernel`, `head_bias`: its projection onto ids.
+    dropped: patterns of tensors that are no part of our model, on purpose.
+  """
+
+  prefix: str
+  embeddings: tuple[Module, ...]
+  final: tuple[Module, ...]
+  layer_name: str
+  layer: tuple[Module, ...]
+  first_layer_lacks: tuple[str, ...]
+  head: tuple[Module, ...]
+  head_kernel: str
+  head_bias: str
+  dropped: tuple[str, ...]
+
+
+BERT = Table(
+  prefix="bert.",
+  embeddings=(
+    ("embeddings/word", "embeddings.word_embeddings", TABLE),
+    ("embeddings/position", "embeddings.position_embeddings", TABLE),
+    ("embeddings/token_type", "embeddings.token_type_embeddings", TABLE),
+    ("embeddings/norm", "embeddings.LayerNorm", NORM),
+  ),
+  final=(),
+  layer_name="encoder.layer.{}.",
+  layer=(
+    ("attention/query", "attention.self.query", DENSE),
+    ("attention/key", "attention.self.key", DENSE),
+    ("attention/value", "attention.self.value", DENSE),
+    ("attention/output", "attention.output.dense", DENSE),
+    ("attention_norm", "attention.output.LayerNorm", NORM),
+    ("mlp_in", "intermediate.dense", DENSE),
+    ("mlp_out", "output.dense", DENSE),
+    ("mlp_norm", "output.LayerNorm", NORM),
+  ),
+  first_layer_lacks=(),
+  head=(
+    ("head/dense", "cls.predictions.transform.dense", DENSE),
+    ("head/norm", "cls.predictions.transform.LayerNorm", NORM),
+  ),
+  head_kernel="cls.predictions.decoder.weight",
+  head_bias="cls.predictions.bias",
+  dropped=(
+    r"pooler\.dense\.(weight|bias)",  # trained for the next-sentence task
+    r"cls\.seq_relationship\.(weight|bias)",  # that task's head
+    r"embeddings\.position_ids",  # the constant 0, 1, 2, ...
+    r"cls\.predictions\.decoder\.bias",  # an alias of the bias
+  ),
 )
-LAYER = (
-  ("attention/query", "attention.self.query", DENSE),
-  ("attention/key", "attention.self.key", DENSE),
-  ("attention/value", "attention.self.value", DENSE),
-  ("attention/output", "attention.output.dense", DENSE),
-  ("attention_norm", "attention.output.LayerNorm", NORM),
-  ("mlp_in", "intermediate.dense", DENSE),
-  ("mlp_out", "output.dense", DENSE),
-  ("mlp_norm", "output.LayerNorm", NORM),
+ROBERTA = BERT._replace(
+  prefix="roberta.",
+  head=(("head/dense", "lm_head.dense", DENSE), ("head/norm", "lm_head.layer_norm", NORM)),
+  head_kernel="lm_head.decoder.weight",
+  head_bias="lm_head.bias",
+  dropped=(
+    r"pooler\.dense\.(weight|bias)",
+    r"embeddings\.position_ids",
+    r"lm_head\.decoder\.bias",
+  ),
 )
-HEAD = (
-  ("head/dense", "cls.predictions.transform.dense", DENSE),
-  ("head/norm", "cls.predictions.transform.LayerNorm", NORM),
+DISTILBERT = BERT._replace(
+  prefix="distilbert.",
+  embeddings=tuple(module for module in BERT.embeddings if "token_type" not in module[0]),
+  layer_name="transformer.layer.{}.",
+  layer=(
+    ("attention/query", "attention.q_lin", DENSE),
+    ("attention/key", "attention.k_lin", DENSE),
+    ("attention/value", "attention.v_lin", DENSE),
+    ("attention/output", "attention.out_lin", DENSE),
+    ("attention_norm", "sa_layer_norm", NORM),
+    ("mlp_in", "ffn.lin1", DENSE),
+    ("mlp_out", "ffn.lin2", DENSE),
+    ("mlp_norm", "output_layer_norm", NORM),
+  ),
+  head=(("head/dense", "vocab_transform", DENSE), ("head/norm", "vocab_layer_norm", NORM)),
+  head_kernel="vocab_projector.weight",
+  head_bias="vocab_projector.bias",
+  dropped=(r"embeddings\.position_ids",),
 )
-HEAD_KERNEL = ("head/vocabulary/kernel", "cls.predictions.decoder.weight", True)
-HEAD_BIAS = ("head/vocabulary/bias", "cls.predictions.bias", False)
+MODERNBERT = Table(
+  prefix="model.",
+  embeddings=(
+    ("embeddings/word", "embeddings.tok_embeddings", TABLE),
+    ("embeddings/norm", "embeddings.norm", (SCALE,)),
+  ),
+  final=(("final_norm", "final_norm", (SCALE,)),),
+  layer_name="layers.{}.",
+  layer=(
+    ("attention_norm", "attn_norm", (SCALE,)),
+    ("qkv", "attn.Wqkv", (KERNEL,)),
+    ("output", "attn.Wo", (KERNEL,)),
+    ("mlp_norm", "mlp_norm", (SCALE,)),
+    ("gated_in", "mlp.Wi", (KERNEL,)),
+    ("mlp_out", "mlp.Wo", (KERNEL,)),
+  ),
+  first_layer_lacks=("attention_norm",),
+  head=(("head/dense", "head.dense", (KERNEL,)), ("head/norm", "head.norm", (SCALE,))),
+  head_kernel="decoder.weight",
+  head_bias="decoder.bias",
+  dropped=(),
+)
+TABLES = {
+  "bert": BERT,
+  "roberta": ROBERTA,
+  "xlm-roberta": ROBERTA,
+  "distilbert": DISTILBERT,
+  "modernbert": MODERNBERT,
+}
 
-# In BertModel checkpoints, but no part of our encoder: the pooler is trained for BERT's
-# next-sentence task, position_ids is a constant 0, 1, 2, ...
-DROPPED = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")
 
-Entry = tuple[str, str, bool]  # our path, torch's name, whether it is transposed
-
-
-def expand(modules, *, path: str = "", name: str = "") -> list[Entry]:
+def expand(modules: Iterable[Module], *, path: str = "", name: str = "") -> list[Entry]:
   """Modules -> one entry a tensor, with prefixes."""
   return [
-    (f"{path}{ours}/{leaf}", f"{name}{theirs}.{torch_leaf}", transposed)
+    Entry(f"{path}{ours}/{leaf}", f"{name}{theirs}.{torch_leaf}", transposed)
     for ours, theirs, leaves in modules
     for leaf, torch_leaf, transposed in leaves
   ]
 
 
-def encoder_entries(layers: int, *, name: str = "") -> list[Entry]:
-  """The table of an encoder of `layers` layers; torch names get the prefix `name`."""
-  entries = expand(EMBEDDINGS, name=name)
-  for i in range(layers):
-    entries += expand(LAYER, path=f"layers_{i}/", name=f"{name}encoder.layer.{i}.")
+def encoder_entries(table: Table, layers: int, *, first: int = 0) -> list[Entry]:
+  """The entries of an encoder; ours are numbered from 0, theirs from `first`, without prefix."""
+  entries = expand((*table.embeddings, *table.final))
+  for i in range(first, layers):
+    lacks = table.first_layer_lacks if i == 0 else ()
+    modules = [module for module in table.layer if module[0] not in lacks]
+    entries += expand(modules, path=f"layers_{i - first}/", name=table.layer_name.format(i))
   return entries
 
 
-def decoder_entries(layers: int, *, tied: bool) -> list[Entry]:
-  """The table of an RTL decoder, as transformers' BertForMaskedLM names it."""
-  kernel = [] if tied else [HEAD_KERNEL]
-  return [*encoder_entries(layers, name="bert."), *expand(HEAD), HEAD_BIAS, *kernel]
+def head_entries(table: Table, *, tied: bool) -> list[Entry]:
+  """The entries of the masked-LM head."""
+  bias = Entry("head/vocabulary/bias", table.head_bias, False)
+  kernel = Entry("head/vocabulary/kernel", table.head_kernel, True)
+  return [*expand(table.head), bias, *([] if tied else [kernel])]
+
+
+def decoder_entries(table: Table, *, depth: int, layers: int, tied: bool) -> list[Entry]:
+  """The entries of an RTL decoder: the last `layers` of `depth` layers, and a masked-LM head."""
+  return [
+    *encoder_entries(table, depth, first=depth - layers),
+    *head_entries(table, tied=tied),
+  ]
+
+
+DENSE_ENTRIES = expand([("", "linear", DENSE)])
+DENSE_ENTRIES = [entry._replace(ours=entry.ours.removeprefix("/")) for entry in DENSE_ENTRIES]
+
+
+def standard_name(name: str, table: Table) -> str:
+  """A tensor's name without its class's prefix; LayerNorm's gamma and beta of old checkpoints."""
+  name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix(table.prefix))
+  return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def is_dropped(name: str, table: Table) -> bool:
+  """Whether a tensor (its standard name) is left out on purpose."""
+  return any(re.fullmatch(pattern, name) for pattern in table.dropped)
+
+
+def torch_shape(shape: tuple[int, ...], *, transposed: bool) -> tuple[int, ...]:
+  """Our shape -> torch's: [in, ...out] -> [prod(out), in]."""
+  return (int(np.prod(shape[1:])), shape[0]) if transposed else tuple(shape)
+
+
+def to_ours(array: np.ndarray, shape: tuple[int, ...], *, transposed: bool) -> np.ndarray:
+  """A torch tensor in our shape; a view where the shape has two axes."""
+  return array.T.reshape(shape) if transposed else array
+
+
+def to_theirs(array: np.ndarray, *, transposed: bool) -> np.ndarray:
+  """One of our arrays as torch has it, contiguous."""
+  array = np.asarray(array)
+  return np.ascontiguousarray(array.reshape(len(array), -1).T if transposed else array)
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,58 +235,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def to_flax(tensors: Mapping[str, np.ndarray], entries: list[Entry]) -> dict[str, Any]:
-  """Torch tensors -> our tree, by `entries`."""
-  known = {theirs for _, theirs, _ in entries}
-  missing = sorted(known - set(tensors))
-  unused = sorted(set(tensors) - known - set(DROPPED))
-  if missing or unused:
-    raise UserError(
-      f"the tensors are not those of a BERT of this shape: missing {missing or 'none'},"
-      f" unknown {unused or 'none'}; check the folder's config.json against its weights"
-    )
-  return nest(
-    {
-      ours: tensors[theirs].T if transposed else tensors[theirs]
-      for ours, theirs, transposed in entries
-    }
-  )
-
-
-def to_torch(tree: Mapping[str, Any], entries: list[Entry]) -> dict[str, np.ndarray]:
+def to_torch(tree: Mapping[str, Any], entries: Iterable[Entry]) -> dict[str, np.ndarray]:
   """Our tree -> torch tensors, by `entries`; contiguous arrays."""
-  flat = flatten(tree)
-  known = {ours for ours, _, _ in entries}
+  flat, entries = flatten(tree), list(entries)
+  known = {entry.ours for entry in entries}
   assert known == set(flat), f"table and tree differ in {sorted(known ^ set(flat))}"
   return {
-    theirs: np.ascontiguousarray(np.asarray(flat[ours]).T if transposed else flat[ours])
-    for ours, theirs, transposed in entries
+    entry.theirs: to_theirs(flat[entry.ours], transposed=entry.transposed) for entry in entries
   }
-
-
-def depth(names: Mapping[str, Any], pattern: str) -> int:
-  """The number of layers: one more than the largest index that `pattern` captures."""
-  found = [int(match[1]) for name in names if (match := re.match(pattern, name))]
-  return max(found, default=-1) + 1
-
-
-def encoder_to_flax(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """BertModel tensors (names without `bert.`) -> the tree `params["encoder"]`."""
-  return to_flax(tensors, encoder_entries(depth(tensors, r"encoder\.layer\.(\d+)\.")))
-
-
-def encoder_to_torch(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """The tree `params["encoder"]` -> BertModel tensors."""
-  return to_torch(tree, encoder_entries(depth(tree, r"layers_(\d+)$")))
-
-
-def decoder_to_flax(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """BertForMaskedLM tensors -> the tree `params["decoder"]`; untied where the kernel is there."""
-  layers = depth(tensors, r"bert\.encoder\.layer\.(\d+)\.")
-  return to_flax(tensors, decoder_entries(layers, tied=HEAD_KERNEL[1] not in tensors))
-
-
-def decoder_to_torch(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """The tree `params["decoder"]` -> BertForMaskedLM tensors."""
-  tied = "kernel" not in tree["head"]["vocabulary"]
-  return to_torch(tree, decoder_entries(depth(tree, r"layers_(\d+)$"), tied=tied))

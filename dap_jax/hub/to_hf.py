@@ -1,162 +1,64 @@
-"""Our encoder as a Hugging Face folder that sentence-transformers, old and new, loads as it is.
-
-The classic layout: a Transformer, a Pooling and a Normalize module named in modules.json. Without
-that file sentence-transformers would silently fall back to mean pooling.
-"""
+"""Our model as a Hugging Face folder that sentence-transformers, old and new, loads as it is."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from etils import epath
 
 from dap_jax.errors import UserError
-from dap_jax.hub import names
-
-POOLING_KEYS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
-# The keys of 1_Pooling/config.json as every version of sentence-transformers reads them.
-POOLING_MODES = (
-  "pooling_mode_cls_token",
-  "pooling_mode_mean_tokens",
-  "pooling_mode_max_tokens",
-  "pooling_mode_mean_sqrt_len_tokens",
-)
-MODULES = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+from dap_jax.hub import configs, modules, names, tokenizer, weights
+from dap_jax.hub.from_hf import DECODER, ENGLISH_IDS
 
 
-def bert_config(model: Mapping[str, Any], *, vocabulary_size: int) -> dict[str, Any]:
-  """The config's `model` section -> transformers' config.json of a BertModel."""
-  if model["position_offset"]:
-    raise UserError(
-      f"model.position_offset={model['position_offset']} is XLM-R's: export writes BERT folders"
-      " only, with model.position_offset=0"
-    )
-  return {
-    "architectures": ["BertModel"],
-    "model_type": "bert",
-    "vocab_size": vocabulary_size,
-    "hidden_size": model["width"],
-    "num_hidden_layers": model["layers"],
-    "num_attention_heads": model["heads"],
-    "intermediate_size": model["mlp_width"],
-    "max_position_embeddings": model["positions"],
-    "type_vocab_size": model["token_types"],
-    "layer_norm_eps": model["norm_eps"],
-    "hidden_dropout_prob": model["dropout"],
-    "attention_probs_dropout_prob": model["dropout"],
-    "hidden_act": "gelu",  # transformers' name of the exact, erf form
-    "pad_token_id": 0,
-    "dtype": "float32",
-    "torch_dtype": "float32",  # the name before transformers 5
-  }
+def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
+  """The tree `params["encoder"]` -> transformers' tensors, by the `model.encoder` section.
+
+  BERT's classes have a pooler, which is no part of our model. It is written as zeros: without it
+  transformers would make up a random one and warn, and ONNX export cannot leave it out.
+  """
+  table, width = names.TABLES[section["model_type"]], section["width"]
+  tensors = names.to_torch(encoder, names.encoder_entries(table, section["layers"]))
+  if any("pooler" in pattern for pattern in table.dropped):
+    tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
+    tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
+  return tensors
 
 
-def modules(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
-  """The files that make it a sentence-transformers model, name -> JSON content."""
-  pooling = model["pooling"]
-  if pooling not in POOLING_KEYS:
-    raise UserError(
-      f"model.pooling={pooling!r} cannot be exported: sentence-transformers' classic layout has"
-      f" no such pooling; train with one of {', '.join(POOLING_KEYS)}, or use dap_jax.embed"
-    )
-  return {
-    "modules.json": [
-      {
-        "idx": i,
-        "name": str(i),
-        "path": path,
-        "type": f"sentence_transformers.models.{kind}",
-      }
-      for i, (path, kind) in enumerate(MODULES)
-    ],
-    "sentence_bert_config.json": {
-      "max_seq_length": max_tokens,
-      "do_lower_case": False,
-      # BERT's own pooler is not part of the model: without this transformers would make one up.
-      "model_args": {"add_pooling_layer": False},
-    },
-    "config_sentence_transformers.json": {
-      "prompts": {},
-      "default_prompt_name": None,
-      "similarity_fn_name": "cosine",
-    },
-    "1_Pooling/config.json": {
-      "word_embedding_dimension": model["width"],
-      **{mode: mode == POOLING_KEYS[pooling] for mode in POOLING_MODES},
-    },
-    "2_Normalize/config.json": {},
-  }
-
-
-def card(
-  *,
-  name: str,
-  languages: Sequence[str],
-  metrics: Mapping[str, float],
-  pairs: Mapping[str, int],
-  max_tokens: int,
-  commit: str,
-) -> str:
-  """The model card, README.md of the folder."""
-  head = "\n".join(f"- {language.split('_')[0]}" for language in sorted(set(languages)))
-  scores = "\n".join(
-    f"| `{metric}` | {value:.4f} |" for metric, value in metrics.items() if metric.count("/") == 2
+def decoder_tensors(
+  params: Mapping[str, Any], section: Mapping[str, Any], english_ids: np.ndarray | None
+) -> dict[str, np.ndarray]:
+  """What only training needs: the RTL decoder, its English ids, and the projection."""
+  table, depth, decoder = (
+    names.TABLES[section["model_type"]],
+    section["layers"],
+    params["decoder"],
   )
-  counts = ", ".join(f"{language} {number:,}" for language, number in sorted(pairs.items()))
-  return f"""---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-license: other
-tags:
-- sentence-transformers
-- feature-extraction
-- dap_jax
-language:
-{head}
----
-
-# {name}
-
-A cross-lingual sentence encoder trained with [dual-alignment pre-training]\
-(https://arxiv.org/abs/2305.09148) by dap_jax: sentences that mean the same lie close to each other,
-whatever their language.
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("{name}")
-vectors = model.encode(["Log in", "Anmelden", "Se connecter"])  # unit length
-```
-
-Texts are cut after {max_tokens} tokens. The licence is that of the training data: set it before you
-publish.
-
-## Results
-
-On held-out sentences, 1-nearest neighbour by cosine.
-
-| metric | value |
-|---|---|
-{scores}
-
-## Training data
-
-Pairs with English: {counts}.
-
-Made by dap_jax, commit {commit}.
-"""
+  layers = sum(name.startswith("layers_") for name in decoder)
+  if layers > depth:
+    raise UserError(f"a decoder of {layers} layers beside an encoder of {depth} cannot be exported")
+  tied = "kernel" not in decoder["head"]["vocabulary"]
+  entries = names.decoder_entries(table, depth=depth, layers=layers, tied=tied)
+  tensors = names.to_torch(decoder, entries)
+  if not tied:
+    tensors[ENGLISH_IDS] = np.asarray(english_ids, np.int32)
+  if "projection" in params:
+    projection = names.to_torch(params["projection"], names.DENSE_ENTRIES)
+    tensors |= {f"projection.{name}": array for name, array in projection.items()}
+  return tensors
 
 
 def write(
   directory: epath.PathLike,
   *,
-  encoder: Mapping[str, Any],
+  params: Mapping[str, Any],
   model: Mapping[str, Any],
+  english_ids: np.ndarray | None,
   tokenizer_directory: epath.PathLike,
+  special_ids: Mapping[str, int],
   max_tokens: int,
   readme: str,
 ) -> None:
@@ -164,9 +66,11 @@ def write(
 
   Args:
     directory: where to; it must not exist, or be an empty folder.
-    encoder: the tree `params["encoder"]`, numpy arrays.
-    model: the config's `model` section.
+    params: encoder, dense if the model has one; decoder and projection if they go along.
+    model: the config's `model` section, with `encoder.vocabulary_size` resolved.
+    english_ids: the rows of the decoder's head; None if it is tied, or stays here.
     tokenizer_directory: holds the tokenizer's files.
+    special_ids: "pad", "cls" and "sep" -> id.
     max_tokens: at which texts are cut.
     readme: the model card.
 
@@ -176,13 +80,15 @@ def write(
   directory = epath.Path(directory)
   if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
     raise UserError(f"--output={directory} exists already: give a new folder, or remove it first")
-  tensors = {
-    name: np.ascontiguousarray(array, np.float32)
-    for name, array in names.encoder_to_torch(encoder).items()
-  }
-  size = len(tensors["embeddings.word_embeddings.weight"])
-  files = {"config.json": bert_config(model, vocabulary_size=size)}
-  files |= modules(model, max_tokens=max_tokens)
+  section = model["encoder"]
+  config = configs.hf_config(section, dropout=model["dropout"], special_ids=special_ids)
+  files = {"config.json": config, **modules.files(model, max_tokens=max_tokens)}
+  tensors = {weights.FILE: encoder_tensors(params["encoder"], section)}
+  if "dense" in params:
+    tensors[f"2_Dense/{weights.FILE}"] = names.to_torch(params["dense"], names.DENSE_ENTRIES)
+  if "decoder" in params:
+    files[f"{DECODER}/config.json"] = {**config, "architectures": ["dap_jax RTL decoder"]}
+    tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
   temporary = directory.parent / f"{directory.name}.tmp"
   if temporary.exists():
     temporary.rmtree()
@@ -192,19 +98,15 @@ def write(
       target.parent.mkdir(parents=True, exist_ok=True)
       target.write_text(json.dumps(content, indent=2) + "\n")
     (temporary / "README.md").write_text(readme)
-    weights = safetensors.numpy.save(tensors, metadata={"format": "pt"})
-    (temporary / "model.safetensors").write_bytes(weights)
+    for path, arrays in tensors.items():
+      weights.write(temporary / path, arrays)
     for file in epath.Path(tokenizer_directory).iterdir():
       (temporary / file.name).write_bytes(file.read_bytes())
-    limit_tokenizer(temporary / "tokenizer_config.json", max_tokens=max_tokens)
+    tokenizer.limit(temporary / "tokenizer_config.json", max_tokens=max_tokens)
     if directory.exists():
       directory.rmdir()
     temporary.rename(directory)
   except OSError as error:
+    if temporary.exists():
+      temporary.rmtree()
     raise UserError(f"--output={directory} cannot be written: {error}") from error
-
-
-def limit_tokenizer(path: epath.Path, *, max_tokens: int) -> None:
-  """Tells transformers' tokenizer where texts are cut."""
-  config = json.loads(path.read_text())
-  path.write_text(json.dumps({**config, "model_max_length": max_tokens}, indent=1))

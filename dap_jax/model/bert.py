@@ -1,10 +1,12 @@
-"""The encoder of the BERT / XLM-R family.
+"""The BERT family: BERT, (XLM-)RoBERTa, DistilBERT.
 
 Numerics follow BERT (arXiv 1810.04805): post-LayerNorm, learned positions, exact (erf) GELU.
-`dap_jax/model/__init__.py` explains shapes and dtypes.
+`dap_jax/model/__init__.py` explains shapes and dtypes, `encoder.py` what a family offers.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -30,14 +32,16 @@ class Embeddings(nn.Module):
 
     self.word = table(self.vocabulary_size)
     self.position = table(self.positions)
-    self.token_type = table(self.token_types)
+    if self.token_types:
+      self.token_type = table(self.token_types)
     self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
     self.drop = nn.Dropout(self.dropout)
 
   def place(self, x: jax.Array, positions: jax.Array, *, deterministic: bool) -> jax.Array:
     """x [N, L, D] + position [L] or [N, L] + type 0, LayerNorm, dropout -> [N, L, D]."""
     placed = x + self.position(positions).reshape(-1, *x.shape[1:])
-    placed += self.token_type(jnp.zeros((1, 1), jnp.int32))
+    if self.token_types:
+      placed += self.token_type(jnp.zeros((1, 1), jnp.int32))
     return self.drop(self.norm(placed), deterministic=deterministic)
 
 
@@ -80,8 +84,11 @@ class Layer(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array, *, deterministic: bool) -> jax.Array:
-    """x [N, L, D], mask bool [N, L] -> [N, L, D]."""
+  def __call__(
+    self, x: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
+  ) -> jax.Array:
+    """x [N, L, D], mask bool [N, L] -> [N, L, D]; positions came in with the embeddings."""
+    del positions
 
     def dense(features, name):
       return nn.Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
@@ -96,36 +103,20 @@ class Layer(nn.Module):
     return norm("mlp_norm")(x + drop(dense(x.shape[-1], "mlp_out")(y)))
 
 
-def embeddings_like(sizes: Encoder) -> Embeddings:
-  """Embeddings of an encoder's sizes; a new module of whoever calls it in `setup`."""
-  return Embeddings(
-    vocabulary_size=sizes.vocabulary_size,
-    width=sizes.width,
-    positions=sizes.positions,
-    token_types=sizes.token_types,
-    norm_eps=sizes.norm_eps,
-    dropout=sizes.dropout,
-    dtype=sizes.dtype,
-  )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bert:
+  """Sizes of an encoder of this family.
 
-
-def layers_like(sizes: Encoder, count: int) -> list[Layer]:
-  """`count` layers of an encoder's sizes, named `layers_0`, `layers_1`, ..."""
-  return [
-    Layer(
-      heads=sizes.heads,
-      mlp_width=sizes.mlp_width,
-      norm_eps=sizes.norm_eps,
-      dropout=sizes.dropout,
-      dtype=sizes.dtype,
-      name=f"layers_{i}",
-    )
-    for i in range(count)
-  ]
-
-
-class Encoder(nn.Module):
-  """BERT-type encoder: ids -> the states of every layer."""
+  Attributes:
+    vocabulary_size: ids.
+    layers, width, heads, mlp_width: L, D, A, H.
+    positions: rows of the position table.
+    token_types: rows of the type table, of which the first is used; 0 = none, as in DistilBERT.
+    position_offset: the first position; padding id + 1 in the RoBERTa line, else 0.
+    norm_eps: of every LayerNorm.
+    dropout: of embeddings, attention weights and both residual branches.
+    dtype: the compute dtype; None = that of the parameters.
+  """
 
   vocabulary_size: int
   layers: int
@@ -134,21 +125,35 @@ class Encoder(nn.Module):
   mlp_width: int
   positions: int
   token_types: int
-  position_offset: int  # first position: 0 for BERT, padding index + 1 for XLM-R
+  position_offset: int
   norm_eps: float
   dropout: float
-  dtype: jnp.dtype
+  dtype: jnp.dtype | None
 
-  def setup(self):
-    self.embeddings = embeddings_like(self)
-    self.stack = layers_like(self, self.layers)
+  head_bias = True
 
-  def __call__(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> list[jax.Array]:
-    """ids int32 [N, L], mask bool [N, L] -> `layers + 1` arrays [N, L, D], embeddings first."""
-    positions = self.position_offset + jnp.arange(ids.shape[1])
-    x = self.embeddings.place(self.embeddings.word(ids), positions, deterministic=deterministic)
-    hidden = [x]
-    for layer in self.stack:
-      x = layer(x, mask, deterministic=deterministic)
-      hidden.append(x)
-    return hidden
+  def embeddings(self) -> Embeddings:
+    return Embeddings(
+      vocabulary_size=self.vocabulary_size,
+      width=self.width,
+      positions=self.positions,
+      token_types=self.token_types,
+      norm_eps=self.norm_eps,
+      dropout=self.dropout,
+      dtype=self.dtype,
+    )
+
+  def layer(self, index: int, *, name: str, in_decoder: bool = False) -> Layer:
+    """Every layer is alike, in the decoder too."""
+    del index, in_decoder
+    return Layer(
+      heads=self.heads,
+      mlp_width=self.mlp_width,
+      norm_eps=self.norm_eps,
+      dropout=self.dropout,
+      dtype=self.dtype,
+      name=name,
+    )
+
+  def final_norm(self) -> None:
+    """Post-LayerNorm: the last layer ends with its own."""

@@ -7,25 +7,25 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.cross_entropy import FactoredLogits
-from dap_jax.model.bert import INITIALIZER, Encoder, embeddings_like, layers_like
+from dap_jax.model.bert import INITIALIZER
+from dap_jax.model.encoder import Family
 
 
 class Head(nn.Module):
   """The masked-LM head: dense, GELU, LayerNorm, projection onto ids."""
 
+  family: Family
   size: int
   tied: bool
-  norm_eps: float
-  dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, x: jax.Array, word_embedding: jax.Array) -> FactoredLogits:
     """x [N, L, D] -> factors of the logits [N, L, size]; `word_embedding` [V, D] if tied."""
-    width = x.shape[-1]
-    x = nn.Dense(width, dtype=self.dtype, kernel_init=INITIALIZER, name="dense")(x)
-    x = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name="norm")(
-      nn.gelu(x, approximate=False)
-    )
+    width, like = x.shape[-1], self.family
+    shared = {"use_bias": like.head_bias, "dtype": like.dtype}
+    x = nn.Dense(width, **shared, kernel_init=INITIALIZER, name="dense")(x)
+    x = nn.gelu(x, approximate=False)
+    x = nn.LayerNorm(epsilon=like.norm_eps, **shared, name="norm")(x)
     kernel, bias = Projection(self.size, self.tied, name="vocabulary")(width)
     return FactoredLogits(x, word_embedding.T if self.tied else kernel, bias)
 
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
   the padded source length, whatever the length of this batch.
   """
 
-  encoder: Encoder  # its sizes; the decoder has its own parameters
+  family: Family  # the encoder's sizes; the parameters are the decoder's own
   layers: int
   max_tokens: int
   head_size: int
@@ -58,10 +58,13 @@ class Decoder(nn.Module):
   mask_id: int
 
   def setup(self):
-    like = self.encoder
-    self.embeddings = embeddings_like(like)
-    self.stack = layers_like(like, self.layers)
-    self.head = Head(self.head_size, self.tied, like.norm_eps, like.dtype)
+    self.embeddings = self.family.embeddings()
+    first = self.family.layers - self.layers  # the last layers of an encoder, as DAP starts them
+    self.stack = [
+      self.family.layer(first + i, name=f"layers_{i}", in_decoder=True) for i in range(self.layers)
+    ]
+    self.final_norm = self.family.final_norm()
+    self.head = Head(self.family, self.head_size, self.tied)
 
   def __call__(
     self,
@@ -84,7 +87,7 @@ class Decoder(nn.Module):
     Returns:
       The factors of logits [B, L, V_en].
     """
-    offset, positions = self.encoder.position_offset, jnp.arange(target_h.shape[1])
+    offset, positions = self.family.position_offset, jnp.arange(target_h.shape[1])
     masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
     slots = self.embeddings.place(
       self.embeddings.word(masks), offset + positions, deterministic=deterministic
@@ -92,11 +95,14 @@ class Decoder(nn.Module):
     slots = jnp.where(replaced[..., None], slots, target_h)
     x = jnp.concatenate([h, slots], axis=1)
     positions = jnp.concatenate([jnp.arange(h.shape[1]), self.max_tokens + positions])
-    x = self.embeddings.place(x, offset + positions, deterministic=deterministic)
+    positions = offset + positions
+    x = self.embeddings.place(x, positions, deterministic=deterministic)
     # Neither the [CLS] of x nor the [CLS] slot of y may be read: RTL must work from the tokens.
     readable = jnp.concatenate(
       [source_mask.at[:, 0].set(False), target_mask.at[:, 0].set(False)], axis=1
     )
     for layer in self.stack:
-      x = layer(x, readable, deterministic=deterministic)
-    return self.head(x[:, h.shape[1] :], self.embeddings.word.embedding)
+      x = layer(x, readable, positions, deterministic=deterministic)
+    x = x[:, h.shape[1] :]
+    x = x if self.final_norm is None else self.final_norm(x)
+    return self.head(x, self.embeddings.word.embedding)

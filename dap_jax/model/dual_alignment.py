@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.cross_entropy import FactoredLogits
-from dap_jax.model.bert import INITIALIZER, Encoder
+from dap_jax.model.bert import INITIALIZER
 from dap_jax.model.decoder import Decoder
+from dap_jax.model.encoder import Encoder
 
+ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
 POOLINGS = ("cls", "mean", "mean_top2", "mean_first_last")
 
 
@@ -21,7 +23,8 @@ class Encodings(NamedTuple):
 
   Attributes:
     h: [B, K, L, D], last-layer token states, in the compute dtype.
-    pooled: [B, K, D], pooled states: the sentence vector that evaluation and export use.
+    pooled: [B, K, D_out], pooled states, through the model's dense layer if it has one: the
+      sentence vector that evaluation and export use.
     z: [B, K, D], the sentence vector that training contrasts (pooled, then projected if asked).
   """
 
@@ -48,21 +51,32 @@ def pool(hidden: Sequence[jax.Array], mask: jax.Array, *, pooling: str) -> jax.A
 
 
 class DualAlignment(nn.Module):
-  """The model that trains: the shared encoder, its training-only projection, the RTL decoder."""
+  """The model that trains: the shared encoder, its training-only projection, the RTL decoder.
+
+  Attributes:
+    encoder, decoder: the networks; no decoder where nothing trains one.
+    pooling: one of `POOLINGS`.
+    dense_width: D_out of a dense layer after the pooling, a part of the model; 0 = none.
+    dense_activation: its activation, one of `ACTIVATIONS`.
+    normalize: whether the sentence vectors of evaluation and export have unit length.
+    projection: whether training contrasts tanh(Linear(pooled)).
+  """
 
   encoder: Encoder
   decoder: Decoder | None
   pooling: str
+  dense_width: int
+  dense_activation: str
+  normalize: bool
   projection: bool
 
   def setup(self):
+    family = self.encoder.family
+    shared = {"dtype": family.dtype, "kernel_init": INITIALIZER}
+    if self.dense_width:
+      self.dense = nn.Dense(self.dense_width, **shared)
     if self.projection:
-      self.project = nn.Dense(
-        self.encoder.width,
-        dtype=self.encoder.dtype,
-        kernel_init=INITIALIZER,
-        name="projection",
-      )
+      self.project = nn.Dense(family.width, **shared, name="projection")
 
   def encode(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> Encodings:
     """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`."""
@@ -70,6 +84,8 @@ class DualAlignment(nn.Module):
     flat_ids, flat_mask = ids.reshape(-1, shape[-1]), mask.reshape(-1, shape[-1])
     hidden = self.encoder(flat_ids, flat_mask, deterministic=deterministic)
     pooled = pool(hidden, flat_mask, pooling=self.pooling)
+    if self.dense_width:
+      pooled = ACTIVATIONS[self.dense_activation](self.dense(pooled))
     z = jnp.tanh(self.project(pooled)) if self.projection else pooled
     accumulate = jnp.promote_types(z.dtype, jnp.float32)
     return Encodings(

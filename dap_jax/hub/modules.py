@@ -1,0 +1,174 @@
+"""What makes a folder a sentence-transformers model: modules.json and the modules it names.
+
+The classic layout, which old and new versions read: a Transformer, a Pooling, perhaps a Dense, and
+a Normalize. Without modules.json sentence-transformers would silently fall back to mean pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from dap_jax.errors import UserError
+from dap_jax.hub.weights import read_json
+
+# Pooling -> its key in 1_Pooling/config.json, as every version of sentence-transformers reads it.
+POOLING_KEYS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+OTHER_KEYS = (
+  "pooling_mode_max_tokens",
+  "pooling_mode_mean_sqrt_len_tokens",
+  "pooling_mode_weightedmean_tokens",
+  "pooling_mode_lasttoken",
+)
+ACTIVATIONS = {
+  "identity": "torch.nn.modules.linear.Identity",
+  "tanh": "torch.nn.modules.activation.Tanh",
+}
+
+
+class Modules(NamedTuple):
+  """What a folder says of the way from token states to the sentence vector.
+
+  Attributes:
+    transformer: the folder of config.json and the weights.
+    pooling: a name of ours.
+    dense: the folder of a Dense module, or None; `dense_width`, `dense_activation`: ours.
+    normalize: whether vectors get unit length.
+    max_tokens: where texts are cut, if the folder says it.
+  """
+
+  transformer: epath.Path
+  pooling: str
+  dense: epath.Path | None
+  dense_width: int
+  dense_activation: str
+  normalize: bool
+  max_tokens: int | None
+
+
+def inside(folder: epath.Path, path: Any) -> epath.Path:
+  """A module's folder, which must lie in the model's."""
+  parts = str(path).split("/")
+  if not isinstance(path, str) or path.startswith("/") or ".." in parts:
+    raise UserError(f"{folder}/modules.json names {path!r}: expected a folder of the model")
+  return folder / path if path else folder
+
+
+def read(folder: epath.Path) -> Modules | None:
+  """Reads modules.json; None where there is none, as in a plain transformers folder.
+
+  Raises:
+    UserError: a module or a setting that we do not have; it is refused, not skipped.
+  """
+  if not (folder / "modules.json").exists():
+    return None
+  kinds: dict[str, epath.Path] = {}
+  for module in read_json(folder / "modules.json"):
+    kind = str(module.get("type")).rsplit(".", 1)[-1]
+    if kind not in ("Transformer", "Pooling", "Dense", "Normalize") or kind in kinds:
+      raise UserError(
+        f"{folder}/modules.json: a module of type {module.get('type')!r}; dap_jax has one"
+        " Transformer, one Pooling, and at most one Dense and one Normalize"
+      )
+    kinds[kind] = inside(folder, module.get("path", ""))
+  order = [kind for kind in ("Transformer", "Pooling", "Dense", "Normalize") if kind in kinds]
+  if list(kinds) != order or order[:2] != ["Transformer", "Pooling"]:
+    raise UserError(f"{folder}/modules.json: expected Transformer, Pooling, [Dense], [Normalize]")
+  width, activation = read_dense(kinds["Dense"]) if "Dense" in kinds else (0, "identity")
+  return Modules(
+    transformer=kinds["Transformer"],
+    pooling=read_pooling(kinds["Pooling"] / "config.json"),
+    dense=kinds.get("Dense"),
+    dense_width=width,
+    dense_activation=activation,
+    normalize="Normalize" in kinds,
+    max_tokens=read_limit(kinds["Transformer"] / "sentence_bert_config.json"),
+  )
+
+
+def read_pooling(path: epath.Path) -> str:
+  """The pooling of a Pooling module's config, in its old form (a flag each) or its new one."""
+  config = read_json(path)
+  chosen = config.get("pooling_mode")
+  if chosen is None:
+    flags = {key: name for name, key in POOLING_KEYS.items()} | {key: key for key in OTHER_KEYS}
+    chosen = [name for key, name in flags.items() if config.get(key)]
+  chosen = [chosen] if isinstance(chosen, str) else list(chosen)
+  if len(chosen) != 1 or chosen[0] not in POOLING_KEYS:
+    raise UserError(f"{path}: pooling {chosen}; expected one of {', '.join(POOLING_KEYS)}")
+  return chosen[0]
+
+
+def read_dense(folder: epath.Path) -> tuple[int, str]:
+  """The width and the activation of a Dense module."""
+  path = folder / "config.json"
+  config = read_json(path)
+  names = {theirs.rsplit(".", 1)[-1]: ours for ours, theirs in ACTIVATIONS.items()}
+  activation = str(config.get("activation_function")).rsplit(".", 1)[-1]
+  if activation not in names or config.get("bias") is False or config.get("use_residual"):
+    raise UserError(
+      f"{path}: dap_jax has a Dense with a bias, no residual, and Tanh or Identity, not {config}"
+    )
+  if not isinstance(config.get("out_features"), int):
+    raise UserError(f"{path}: out_features is {config.get('out_features')!r}, expected a number")
+  return config["out_features"], names[activation]
+
+
+def read_limit(path: epath.Path) -> int | None:
+  """max_seq_length, where the file has it."""
+  if not path.exists():
+    return None
+  config = read_json(path)
+  if config.get("do_lower_case"):
+    raise UserError(f"{path}: do_lower_case is not in dap_jax; lower-case in the tokenizer instead")
+  return config.get("max_seq_length")
+
+
+def files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
+  """The config's `model` section -> the files of the layout, name -> JSON content."""
+  pooling, width = model["pooling"], model["encoder"]["width"]
+  if pooling not in POOLING_KEYS:
+    raise UserError(
+      f"model.pooling={pooling!r} cannot be exported: sentence-transformers' classic layout has"
+      f" no such pooling; train with one of {', '.join(POOLING_KEYS)}, or use dap_jax.embed"
+    )
+  chain = ["Transformer", "Pooling"]
+  content = {
+    "sentence_bert_config.json": {
+      "max_seq_length": max_tokens,
+      "do_lower_case": False,
+    },
+    "config_sentence_transformers.json": {
+      "prompts": {},
+      "default_prompt_name": None,
+      "similarity_fn_name": "cosine",
+    },
+    "1_Pooling/config.json": {
+      "word_embedding_dimension": width,
+      **{key: name == pooling for name, key in POOLING_KEYS.items()},
+      **dict.fromkeys(OTHER_KEYS[:2], False),
+    },
+  }
+  if model["dense"]["width"]:
+    chain.append("Dense")
+    content[f"{len(chain) - 1}_Dense/config.json"] = {
+      "in_features": width,
+      "out_features": model["dense"]["width"],
+      "bias": True,
+      "activation_function": ACTIVATIONS[model["dense"]["activation"]],
+    }
+  if model["normalize"]:
+    chain.append("Normalize")
+    content[f"{len(chain) - 1}_Normalize/config.json"] = {}
+  content["modules.json"] = [
+    {
+      "idx": i,
+      "name": str(i),
+      "path": f"{i}_{kind}" if i else "",
+      "type": f"sentence_transformers.models.{kind}",
+    }
+    for i, kind in enumerate(chain)
+  ]
+  return content

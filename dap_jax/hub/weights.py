@@ -1,0 +1,184 @@
+"""Tensors of a folder of safetensors files, read where and when they are needed; writing them.
+
+Nothing is unpickled. A tensor is mapped from its file, not loaded: its pages go away with it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+from etils import epath
+
+from dap_jax.errors import UserError
+from dap_jax.hub import names
+
+FILE = "model.safetensors"
+DTYPES = {
+  "F64": np.float64,
+  "F32": np.float32,
+  "F16": np.float16,
+  "BF16": ml_dtypes.bfloat16,
+  "I64": np.int64,
+  "I32": np.int32,
+}
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
+
+
+class Stored(NamedTuple):
+  """Where a tensor lies: file, dtype and shape, and its first byte in the file."""
+
+  file: Path
+  dtype: np.dtype
+  shape: tuple[int, ...]
+  offset: int
+
+  def map(self) -> np.ndarray:
+    """The tensor, read-only; its pages are read when they are touched."""
+    return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
+
+
+def read_json(path: epath.Path) -> dict:
+  """A JSON object of a model's folder, with an error that names it."""
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+  if not isinstance(content, (dict, list)):
+    raise UserError(f"cannot read {path}: expected a JSON object")
+  return content
+
+
+def read_header(file: Path) -> dict[str, Stored]:
+  """The tensors of one file. Raises UserError where it is no whole safetensors file."""
+  try:
+    with safetensors.safe_open(file, framework="numpy"):  # checks header, offsets and length
+      pass
+    with file.open("rb") as opened:
+      (size,) = struct.unpack("<Q", opened.read(8))
+      header = json.loads(opened.read(size))
+  except (OSError, ValueError, safetensors.SafetensorError) as error:
+    raise UserError(f"{file} cannot be read: {error}; fetch it again") from error
+  stored = {}
+  for name, entry in header.items():
+    if name == "__metadata__":
+      continue
+    if entry["dtype"] not in DTYPES:
+      raise UserError(f"{file}: {name} is {entry['dtype']}; known are {', '.join(DTYPES)}")
+    start = 8 + size + entry["data_offsets"][0]
+    stored[name] = Stored(file, np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), start)
+  return stored
+
+
+def find(folder: epath.PathLike) -> dict[str, Stored]:
+  """All tensors of a folder: `model.safetensors`, or the files that its index lists.
+
+  Raises:
+    UserError: there are none, only pickled ones, a file is damaged, or the index leaves the folder.
+  """
+  folder = Path(folder)
+  index = folder / f"{FILE}.index.json"
+  if (folder / FILE).exists():
+    return read_header(folder / FILE)
+  if not index.exists():
+    refuse_pickles(folder)
+    raise UserError(f"{folder} has no {FILE}: give a folder of a model")
+  where = read_json(epath.Path(index)).get("weight_map")
+  if not isinstance(where, dict) or not where:
+    raise UserError(f"{index} has no weight_map: fetch it again")
+  tensors = {}
+  for name in sorted({str(value) for value in where.values()}):
+    if Path(name).name != name or name in (".", ".."):
+      raise UserError(f"{index} names {name!r}: expected a file of the same folder")
+    tensors |= read_header(folder / name)
+  absent = sorted(set(where) - set(tensors))
+  if absent:
+    raise UserError(f"{index} lists tensors that its files lack: {', '.join(absent[:20])}")
+  return tensors
+
+
+def refuse_pickles(folder: Path) -> None:
+  """Pickled weights run code when they are read."""
+  for name in PICKLES:
+    if (folder / name).exists():
+      raise UserError(
+        f"{folder} has pickled weights ({name}), which can run code when they are read; if you"
+        ' trust them, convert: python -c "from transformers import AutoModelForMaskedLM as M,'
+        f" AutoTokenizer as T; M.from_pretrained('{folder}').save_pretrained('NEW');"
+        f" T.from_pretrained('{folder}').save_pretrained('NEW')\""
+      )
+
+
+class Leaf(NamedTuple):
+  """A parameter that is still in its file.
+
+  Attributes:
+    stored: the torch tensor.
+    transposed: whether it is a kernel, see `names`.
+    rows: int [V_en], the rows of the torch tensor to take; None takes all.
+  """
+
+  stored: Stored
+  transposed: bool
+  rows: np.ndarray | None = None
+
+  def read(self, shape: tuple[int, ...]) -> np.ndarray:
+    """In our shape; a view of the file where nothing is taken or reshaped."""
+    array = self.stored.map()
+    if self.rows is not None:
+      array = array[self.rows]
+    return names.to_ours(array, shape, transposed=self.transposed)
+
+
+def check(
+  tensors: Mapping[str, Stored],
+  wanted: Mapping[str, tuple[int, ...]],
+  *,
+  where: str,
+  known: Callable[[str], bool] = lambda name: False,
+) -> None:
+  """Refuses missing, unknown and misshapen tensors, all of them in one message.
+
+  Args:
+    tensors: what there is.
+    wanted: name -> torch shape.
+    where: the folder, for the message.
+    known: which other names are no mistake.
+  """
+  problems = [f"missing {name}" for name in wanted if name not in tensors]
+  problems += [f"unknown {name}" for name in tensors if name not in wanted and not known(name)]
+  problems += [
+    f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
+    for name, shape in wanted.items()
+    if name in tensors and tensors[name].shape != tuple(shape)
+  ]
+  if problems:
+    raise UserError(
+      f"{where}: its tensors are not those that its config.json describes:"
+      f" {'; '.join(sorted(problems))}"
+    )
+
+
+def leaves(tensors: Mapping[str, Stored], entries: Iterable[names.Entry]) -> dict:
+  """The tree of `Leaf` of some entries."""
+  return names.nest(
+    {entry.ours: Leaf(tensors[entry.theirs], entry.transposed) for entry in entries}
+  )
+
+
+def write(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
+  """Writes one safetensors file, on a local or a remote file system."""
+  with tempfile.TemporaryDirectory() as local:
+    remote = "://" in str(path)
+    target = Path(local) / FILE if remote else Path(path)
+    safetensors.numpy.save_file(dict(tensors), target, metadata={"format": "pt"})
+    if remote:
+      epath.Path(target).copy(path)

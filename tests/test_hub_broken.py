@@ -1,0 +1,172 @@
+"""Broken and hostile folders: one clear error that names all of it, and nothing left behind."""
+
+import json
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import transformers
+
+from dap_jax import embedder
+from dap_jax.data import tokenizer
+from dap_jax.errors import UserError
+from tests.models import transformers_model
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+  """A BERT checkpoint with its tokenizer and sentence-transformers' files around it."""
+  folder = tmp_path_factory.mktemp("good")
+  texts = ["red page", "old user opens the page", "new file"] * 9
+  tokenizer.train(texts, vocabulary_size=23, directory=folder)
+  transformers_model("bert", vocabulary_size=23).save_pretrained(folder)
+  assert embedder.load(str(folder)).encode(["red page"]).shape == (1, 48)
+  return folder
+
+
+@pytest.fixture
+def folder(good, tmp_path):
+  """A copy to damage."""
+  copy = tmp_path / "model"
+  copy.mkdir()
+  for file in good.iterdir():
+    (copy / file.name).write_bytes(file.read_bytes())
+  return copy
+
+
+def change_tensors(folder, change):
+  tensors = safetensors.numpy.load_file(folder / "model.safetensors")
+  change(tensors)
+  safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+
+
+def change_json(path, **changes):
+  path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refused(folder):
+  """The one message with which the folder is refused."""
+  with pytest.raises(UserError) as error:
+    embedder.load(str(folder))
+  message = str(error.value)
+  assert "\n" not in message
+  assert str(folder) in message
+  return message
+
+
+def test_missing_unknown_and_misshapen_tensors_are_listed_at_once(folder):
+  def change(tensors):
+    tensors["surprise"] = tensors.pop("bert.embeddings.LayerNorm.weight")
+    tensors["bert.encoder.layer.1.output.dense.bias"] = np.zeros(7, np.float32)
+    tensors["bert.pooler.dense.bias"] = np.zeros(48, np.float32)  # dropped on purpose
+
+  change_tensors(folder, change)
+  message = refused(folder)
+  assert "missing embeddings.LayerNorm.weight" in message
+  assert "unknown surprise" in message
+  assert "encoder.layer.1.output.dense.bias is [7], expected [48]" in message
+  assert "pooler" not in message
+
+
+def test_pickles_are_refused_unread_with_the_command_that_converts(folder):
+  class Bomb:
+    def __reduce__(self):
+      return (open, (str(folder / "exploded"), "w"))
+
+  (folder / "model.safetensors").unlink()
+  (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+  message = refused(folder)
+  assert "pickled" in message
+  assert "save_pretrained" in message
+  assert not (folder / "exploded").exists()
+
+
+@pytest.mark.parametrize("length", [0, 5, 1000, -1])
+def test_cut_weights(folder, length):
+  file = folder / "model.safetensors"
+  file.write_bytes(file.read_bytes()[:length])
+  assert "cannot be read" in refused(folder)
+
+
+def test_a_header_that_points_outside_the_file(folder):
+  header = json.dumps({"x": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}).encode()
+  (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"1234")
+  assert "cannot be read" in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "..", "a/b.safetensors"])
+def test_an_index_that_leaves_the_folder(folder, name):
+  (folder.parent / "secret.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+  (folder / "model.safetensors").unlink()
+  index = {"weight_map": {"bert.embeddings.LayerNorm.weight": name}}
+  (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+  assert "expected a file of the same folder" in refused(folder)
+
+
+def test_a_link_out_of_the_folder_is_a_file_like_any_other(folder):
+  """The hub's own cache is made of links, so they are followed."""
+  file = folder / "model.safetensors"
+  file.rename(folder.parent / "blob")
+  file.symlink_to(folder.parent / "blob")
+  embedder.load(str(folder))
+
+
+@pytest.mark.parametrize(
+  ("changes", "said"),
+  [
+    ({"vocab_size": 24}, "is [23, 48], expected [24, 48]"),
+    ({"num_hidden_layers": 4}, "missing encoder.layer.3"),
+    ({"num_hidden_layers": 2}, "unknown encoder.layer.2"),
+    ({"intermediate_size": 97}, "expected [97, 48]"),
+    ({"num_attention_heads": 5}, "not divisible by 5 heads"),
+    ({"hidden_size": "48"}, "expected a number"),
+    ({"hidden_size": -48}, "expected 1 or more"),
+    ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
+    ({"model_type": "t5"}, "model_type 't5' is none of bert"),
+    ({"is_decoder": True}, "is_decoder is True"),
+  ],
+)
+def test_a_config_that_lies(folder, changes, said):
+  change_json(folder / "config.json", **changes)
+  assert said in refused(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[1", "3"])
+def test_a_config_that_is_no_json_object(folder, content):
+  (folder / "config.json").write_text(content)
+  assert "cannot read" in refused(folder)
+
+
+def test_a_tokenizer_larger_than_the_embedding(folder):
+  loaded = transformers.AutoTokenizer.from_pretrained(folder)
+  loaded.add_tokens(["[ONE]", "[TWO]"])
+  loaded.save_pretrained(folder)
+  with pytest.raises(UserError, match="ids up to 24, the word embedding only 23 rows"):
+    embedder.load(str(folder))
+
+
+@pytest.mark.parametrize(
+  ("modules", "said"),
+  [
+    ([("../model", "Transformer"), ("", "Pooling")], "expected a folder of the model"),
+    ([("/tmp", "Transformer"), ("", "Pooling")], "expected a folder of the model"),
+    ([("", "Transformer"), ("1_P", "Pooling"), ("2", "LSTM")], "a module of type 'x.LSTM'"),
+    ([("", "Transformer")], "expected Transformer, Pooling"),
+    ([("", "Transformer"), ("1_P", "Pooling")], "cannot read"),
+  ],
+)
+def test_modules_that_we_do_not_have(folder, modules, said):
+  listed = [{"path": path, "type": f"x.{kind}"} for path, kind in modules]
+  (folder / "modules.json").write_text(json.dumps(listed))
+  assert said in refused(folder)
+
+
+def test_a_pooling_that_we_do_not_have(folder):
+  listed = [{"path": "", "type": "Transformer"}, {"path": "1_P", "type": "Pooling"}]
+  (folder / "modules.json").write_text(json.dumps(listed))
+  (folder / "1_P").mkdir()
+  for config in ({"pooling_mode": "max"}, {"pooling_mode_max_tokens": True}, {}):
+    (folder / "1_P" / "config.json").write_text(json.dumps(config))
+    assert "expected one of cls, mean" in refused(folder)

@@ -1,0 +1,201 @@
+"""`init_from`: another workdir, an exported folder, a checkpoint of transformers."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tokenizers
+import torch
+
+from configs import base
+from dap_jax import build, warm_start
+from dap_jax.data import store
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.errors import UserError
+from dap_jax.hub import from_hf
+from dap_jax.hub import tokenizer as hub_tokenizer
+from dap_jax.model.decoder import Head
+from tests.commands import lines_of
+from tests.models import transformers_model
+
+ENGLISH = np.array([5, 7, 8, 11, 20], np.int32)
+
+
+def parts_of(source, tokens, english_ids, *, projection=False, layers=2, english_head=True):
+  """The parts of a run that starts from a source."""
+  config = base.get_config().to_dict()
+  model = {**config["model"], **source.model, "projection": projection, "dropout": 0.0}
+  vocabulary = build.vocabulary_of(
+    tokens, rows=model["encoder"]["vocabulary_size"], english_ids=english_ids
+  )
+  return build.build(
+    vocabulary=vocabulary,
+    seed=0,
+    steps=10,
+    max_tokens=12,
+    model={**model, "compute_dtype": "float32"},
+    decoder={"layers": layers, "english_head": english_head},
+    objectives=config["objectives"],
+    optimizer=config["optimizer"],
+    mesh={"data": 4, "model": 2},
+  )
+
+
+@pytest.fixture(scope="module", params=["bert", "distilbert", "xlm-roberta", "modernbert"])
+def checkpoint(request, tmp_path_factory):
+  """transformers' module and its folder, a WordPiece vocabulary of 40 ids beside it."""
+  folder = tmp_path_factory.mktemp("checkpoint")
+  module = transformers_model(request.param, vocabulary_size=40)
+  module.save_pretrained(folder)
+  trained = tokenizers.BertWordPieceTokenizer(lowercase=False)
+  trained.train_from_iterator(["the red page opens it"] * 9, vocab_size=40, show_progress=False)
+  backend = tokenizers.Tokenizer.from_str(trained.to_str())
+  backend.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+  roles = dict(
+    zip(hub_tokenizer.ROLES, ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), strict=True)
+  )
+  settings = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
+  files = {"tokenizer.json": backend.to_str(), "tokenizer_config.json": json.dumps(settings)}
+  hub_tokenizer.write(files, folder)
+  return module, folder
+
+
+def test_the_decoder_starts_from_the_checkpoint(checkpoint):
+  """Its last layers, its own embeddings, and a head whose logits are transformers' own."""
+  module, folder = checkpoint
+  source = warm_start.open_source(str(folder))
+  tokens = Tokenizer.from_files(source.tokenizer_files(), where="test", max_tokens=12)
+  parts = parts_of(source, tokens, ENGLISH)
+  params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
+  assert "its last 2 layers and its masked-LM head" in said
+  state = parts.init(params)
+  encoder, decoder = state.params["encoder"], state.params["decoder"]
+  depth = parts.model.encoder.family.layers
+  for i in range(2):
+    jax.tree.map(
+      np.testing.assert_array_equal, decoder[f"layers_{i}"], encoder[f"layers_{depth - 2 + i}"]
+    )
+  jax.tree.map(np.testing.assert_array_equal, decoder["embeddings"], encoder["embeddings"])
+  ids = np.arange(5, 17)[None]
+  mask = jnp.ones(ids.shape, bool)
+  states = parts.model.encoder.apply({"params": encoder}, jnp.array(ids), mask, deterministic=True)[
+    -1
+  ]
+  head = Head(parts.model.encoder.family, size=len(ENGLISH), tied=False)
+  logits = head.apply({"params": decoder["head"]}, states, None).multiply()
+  with torch.no_grad():
+    expected = module(torch.from_numpy(ids)).logits.numpy()[..., ENGLISH]
+  np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoint, tmp_path):
+  module, folder = checkpoint
+  module.base_model.save_pretrained(tmp_path)
+  hub_tokenizer.write(hub_tokenizer.convert(folder), tmp_path)
+  source = warm_start.open_source(str(tmp_path))
+  tokens = Tokenizer.load(tmp_path, max_tokens=12)
+  parts = parts_of(source, tokens, ENGLISH, layers=1)
+  params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
+  assert "its word embeddings, since it has no masked-LM head" in said
+  state = parts.init(params)
+  words = np.asarray(state.params["encoder"]["embeddings"]["word"]["embedding"])
+  kernel = state.params["decoder"]["head"]["vocabulary"]["kernel"]
+  np.testing.assert_array_equal(kernel, words[ENGLISH].T)
+  assert "dense" in state.params["decoder"]["head"]  # drawn from the seed
+
+
+def test_a_tied_head_keeps_all_ids(checkpoint):
+  module, folder = checkpoint
+  source = warm_start.open_source(str(folder))
+  tokens = Tokenizer.load(folder, max_tokens=12)
+  parts = parts_of(source, tokens, ENGLISH, english_head=False)
+  params, _ = source.params(parts.abstract_state.params, english_ids=ENGLISH)
+  head = params["decoder"]["head"]["vocabulary"]
+  bias = module.get_output_embeddings().bias.detach().numpy()
+  np.testing.assert_array_equal(head["bias"], bias)
+  assert "kernel" not in head
+
+
+def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
+  _, folder = checkpoint
+  source = warm_start.open_source(str(folder))
+  parts = parts_of(source, Tokenizer.load(folder, max_tokens=12), ENGLISH, layers=9)
+  with pytest.raises(UserError, match="decoder.layers=9: .* has only"):
+    source.params(parts.abstract_state.params, english_ids=ENGLISH)
+
+
+def test_head_rows_by_hand():
+  """Theirs has ids 2, 4, 5; wanted are 3, 4: 4 comes from theirs, 3 from the words."""
+  rows = warm_start.head_rows(
+    kernel=np.array([[2.0, 4.0, 5.0], [20.0, 40.0, 50.0]]),
+    bias=np.array([0.2, 0.4, 0.5]),
+    words=np.array([[i, -i] for i in range(6)], float),
+    theirs=np.array([2, 4, 5]),
+    wanted=np.array([3, 4]),
+  )
+  np.testing.assert_array_equal(rows["kernel"].array, [[3, 4], [-3, 40]])
+  np.testing.assert_array_equal(rows["bias"].array, [0, 0.4])
+
+
+def early_loss(commands, name, init_from, *flags):
+  """The loss of the second step of a run from `init_from`, and what the run said."""
+  run = commands.folder / name
+  flags = ("--config.steps=2", "--config.log_steps=1", "--config.model.dropout=0.0", *flags)
+  said = commands.run(*commands.train_flags(run, f"--config.init_from={init_from}", *flags))
+  losses = [line["loss"] for line in lines_of(run) if "loss" in line]
+  return losses[0], said
+
+
+def test_an_exported_folder_continues_with_the_workdirs_loss(commands):
+  """With its decoder: the same loss on the same batch to 1e-5, and equal parameters."""
+  folder = commands.folder / "with_decoder"
+  commands.run(
+    "export", f"--workdir={commands.straight}", f"--output={folder}", "--include_decoder"
+  )
+  theirs, said = early_loss(commands, "from_workdir", commands.straight)
+  assert "weights of" in said and "at step 60" in said
+  ours, said = early_loss(commands, "from_folder", folder)
+  assert "its RTL decoder included" in said
+  assert ours == pytest.approx(theirs, rel=1e-5)
+  random = lines_of(commands.straight)[0]["loss"]
+  assert ours < random / 2  # it did continue
+
+
+def test_a_folder_without_the_decoder_starts_a_new_one(commands):
+  folder = commands.folder / "without_decoder"
+  commands.run("export", f"--workdir={commands.straight}", f"--output={folder}")
+  assert not (folder / from_hf.DECODER).exists()
+  _, said = early_loss(commands, "from_bare_folder", folder)
+  assert "since it has no masked-LM head" in said
+
+
+def test_other_english_ids_keep_the_rows_they_share(commands):
+  """Shorter sentences have fewer English ids: the head's rows are matched id by id."""
+  run = commands.folder / "fewer"
+  early_loss(commands, "fewer", commands.straight, "--config.max_tokens=4")
+  theirs = store.english_ids(commands.straight / "data")
+  ours = store.english_ids(run / "data")
+  assert 0 < len(ours) < len(theirs)
+
+
+def test_a_begun_run_resumes_without_its_source(commands, tmp_path):
+  """What init_from decided is in the workdir's config."""
+  source = tmp_path / "source"
+  commands.run("export", f"--workdir={commands.straight}", f"--output={source}")
+  early_loss(commands, "begun", source)
+  source.rename(tmp_path / "gone")
+  said = early_loss(commands, "begun", source)[1]
+  assert "resumed at step 2" in said
+
+
+def test_mistakes(commands, tmp_path):
+  def fail(init_from):
+    return commands.fail(*commands.train_flags(tmp_path / "run", f"--config.init_from={init_from}"))
+
+  assert "is no folder, and no id of a model hub" in fail(tmp_path / "none")
+  assert "is no folder here, and the hub gave no such model" in fail("no-such-user/no-such-model")
+  (tmp_path / "empty").mkdir()
+  assert "has no config.json" in fail(tmp_path / "empty")
+  assert not (tmp_path / "run").exists()
