@@ -15,9 +15,12 @@ from absl import flags
 from dap_jax import command
 from dap_jax.errors import UserError
 
-MODEL = flags.DEFINE_string("model", None, "A workdir (newest checkpoint) or an exported folder.")
+MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 INPUT = flags.DEFINE_string("input", None, "A UTF-8 text file, one text a line; - for stdin.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npy file to write: float32 [N, D].")
+MAX_TOKENS = flags.DEFINE_integer(
+  "max_tokens", None, "Where texts are cut; the model's own limit by default.", lower_bound=2
+)
 
 logger = logging.getLogger("dap_jax.embed")  # __name__ is __main__ here
 
@@ -47,7 +50,7 @@ def main() -> None:
 
   from dap_jax import embedder
 
-  vectors = embedder.load(MODEL.value).encode(texts)
+  vectors = embedder.load(MODEL.value, max_tokens=MAX_TOKENS.value).encode(texts)
   try:
     with open(OUTPUT.value, "wb") as file:
       np.save(file, vectors)

@@ -15,11 +15,14 @@ from absl import flags
 from dap_jax import command
 from dap_jax.errors import UserError
 
-MODEL = flags.DEFINE_string("model", None, "A workdir (newest checkpoint) or an exported folder.")
+MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 SUITE = flags.DEFINE_list("suite", ["retrieval"], "What to run: retrieval.")
 DATA = flags.DEFINE_string("data", None, "The workdir with the data; the model's own by default.")
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file for the scores.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+MAX_TOKENS = flags.DEFINE_integer(
+  "max_tokens", None, "Where texts are cut; the model's own limit by default.", lower_bound=2
+)
 
 SUITES = ("retrieval",)
 
@@ -53,7 +56,7 @@ def main() -> None:
   from dap_jax.data import store
   from dap_jax.evals.retrieval import retrieval
 
-  loaded = embedder.load(MODEL.value, step=STEP.value)
+  loaded = embedder.load(MODEL.value, step=STEP.value, max_tokens=MAX_TOKENS.value)
   data = epath.Path(DATA.value or MODEL.value)
   if not store.complete(data / "data"):
     raise UserError(f"{data} holds no prepared data: name a workdir of train with --data")

@@ -1,4 +1,4 @@
-"""Nested dicts of arrays."""
+"""Nested dicts: of parameters, and of settings."""
 
 from __future__ import annotations
 
@@ -18,3 +18,27 @@ def select(tree: Any, like: Any) -> Any:
   if not isinstance(like, Mapping):
     return tree
   return {key: select(tree[key], like[key]) for key in like}
+
+
+def flatten(tree: Mapping[str, Any], *, separator: str = "/", prefix: str = "") -> dict[str, Any]:
+  """{"a": {"b": x}} -> {"a/b": x}; an empty dict is a leaf."""
+  flat = {}
+  for key, value in tree.items():
+    path = f"{prefix}{key}"
+    if isinstance(value, Mapping) and value:
+      flat |= flatten(value, separator=separator, prefix=f"{path}{separator}")
+    else:
+      flat[path] = value
+  return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """{"a/b": x} -> {"a": {"b": x}}."""
+  tree: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *parents, last = path.split("/")
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[last] = leaf
+  return tree

@@ -12,12 +12,15 @@ resumes: `checkpoint` does that, optimizer state and step included.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import NamedSharding, PartitionSpec
 
 from dap_jax import checkpoint, sharding, workdir
 from dap_jax.data import store
@@ -28,19 +31,9 @@ from dap_jax.trees import overlay
 DECIDED = ("encoder", "dense", "normalize", "pooling")
 
 
-class InMemory(NamedTuple):
-  """A parameter for `sharding.place` that is an array already, in our shape."""
-
-  array: np.ndarray
-
-  def read(self, shape: tuple[int, ...]) -> np.ndarray:
-    del shape
-    return self.array
-
-
 def head_rows(
-  *, kernel: np.ndarray, bias: np.ndarray, words: np.ndarray, theirs: np.ndarray, wanted: np.ndarray
-) -> dict[str, InMemory]:
+  kernel: jax.Array, bias: jax.Array, words: jax.Array, *, theirs: np.ndarray, wanted: np.ndarray
+) -> dict[str, jax.Array]:
   """A trained head for other English ids; an id it has not starts from its word embedding.
 
   Args:
@@ -54,9 +47,41 @@ def head_rows(
   where = np.searchsorted(theirs, wanted).clip(max=len(theirs) - 1)
   known = theirs[where] == wanted
   return {
-    "kernel": InMemory(np.where(known[None], kernel[:, where], words[wanted].T)),
-    "bias": InMemory(np.where(known, bias[where], 0)),
+    "kernel": jnp.where(known[None], kernel[:, where], words[wanted].T),
+    "bias": jnp.where(known, bias[where], 0),
   }
+
+
+def match_rows(
+  params: dict[str, Any], *, theirs: np.ndarray | None, wanted: np.ndarray
+) -> dict[str, Any]:
+  """The parameters with a head for the wanted ids; as they are if it has just those, or all."""
+  decoder = params.get("decoder")
+  if decoder is None or theirs is None or np.array_equal(theirs, wanted):
+    return params
+  head, words = decoder["head"]["vocabulary"], decoder["embeddings"]["word"]["embedding"]
+  choose = jax.jit(functools.partial(head_rows, theirs=theirs, wanted=wanted))
+  rows = choose(head["kernel"], head["bias"], words)
+  return overlay(params, {"decoder": {"head": {"vocabulary": rows}}})
+
+
+def with_head_of(abstract: Mapping[str, Any], ids: int) -> dict[str, Any]:
+  """The abstract parameters with a decoder's head for another number of ids, on every device."""
+  head = abstract["decoder"]["head"]["vocabulary"]
+
+  def like(leaf, shape):
+    return jax.ShapeDtypeStruct(
+      shape, leaf.dtype, sharding=NamedSharding(leaf.sharding.mesh, PartitionSpec())
+    )
+
+  kernel, bias = head["kernel"], head["bias"]
+  vocabulary = {"kernel": like(kernel, (kernel.shape[0], ids)), "bias": like(bias, (ids,))}
+  return overlay(abstract, {"decoder": {"head": {"vocabulary": vocabulary}}})
+
+
+def is_tied(abstract: Mapping[str, Any]) -> bool:
+  """Whether the head is the decoder's own word embeddings, so that it has all ids."""
+  return "kernel" not in abstract["decoder"]["head"]["vocabulary"]
 
 
 class FromFolder:
@@ -77,42 +102,27 @@ class FromFolder:
 
     `abstract`: the model's parameters, ShapeDtypeStructs with shardings.
     """
-    found, said = self._imported, f"weights of {self._name}"
+    found, said, theirs = self._imported, f"weights of {self._name}", None
     tree = from_hf.encoder_leaves(found, abstract)
     if "decoder" in abstract:
       trained = from_hf.continued(found, abstract)
       if trained is not None:
         tree |= trained.params
         said += ", its RTL decoder included"
-        if trained.english_ids is not None:
-          tree["decoder"] = self._with_rows(tree["decoder"], trained.english_ids, english_ids)
+        theirs = trained.english_ids
       else:
         layers = sum(name.startswith("layers_") for name in abstract["decoder"])
-        tied = "kernel" not in abstract["decoder"]["head"]["vocabulary"]
-        tree["decoder"] = from_hf.decoder_from_checkpoint(
-          found, layers=layers, english_ids=None if tied else english_ids
-        )
+        ids = None if is_tied(abstract) else english_ids
+        tree["decoder"] = from_hf.decoder_from_checkpoint(found, layers=layers, english_ids=ids)
         said += f"; the RTL decoder starts from its last {layers} layers and " + (
           "its masked-LM head"
           if from_hf.has_head(found)
           else "its word embeddings, since it has no masked-LM head"
         )
-    return sharding.place(tree, abstract), said
-
-  @staticmethod
-  def _with_rows(decoder: dict[str, Any], theirs: np.ndarray, wanted: np.ndarray) -> dict[str, Any]:
-    """A decoder whose head is in a file, with rows for the wanted ids."""
-    if np.array_equal(theirs, wanted):
-      return decoder
-    head, words = decoder["head"]["vocabulary"], decoder["embeddings"]["word"]["embedding"]
-    rows = head_rows(
-      kernel=head["kernel"].read((words.stored.shape[1], len(theirs))),
-      bias=head["bias"].read((len(theirs),)),
-      words=words.stored.map(),
-      theirs=theirs,
-      wanted=wanted,
-    )
-    return overlay(decoder, {"head": {"vocabulary": rows}})
+    if theirs is not None:
+      abstract = with_head_of(abstract, len(theirs))
+    placed = sharding.place(tree, abstract)
+    return match_rows(placed, theirs=theirs, wanted=english_ids), said
 
 
 class FromWorkdir:
@@ -129,51 +139,23 @@ class FromWorkdir:
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
   ) -> tuple[dict[str, Any], str]:
     """See `FromFolder.params`."""
-    wanted = {
-      name: tree for name, tree in abstract.items() if name not in ("decoder", "projection")
-    }
+    theirs = None
+    if "decoder" in abstract and not is_tied(abstract):
+      theirs = store.english_ids(self._folder / "data")
+      abstract = with_head_of(abstract, len(theirs))
     stored = checkpoint.stored_params(self._folder)
-    theirs = store.english_ids(self._folder / "data")
-    anew = []
-    for name in ("projection", "decoder"):
-      if name in abstract:
-        like = resized(abstract[name], len(theirs)) if name == "decoder" else abstract[name]
-        if checkpoint.leaf_shapes(stored.get(name, {})) == checkpoint.leaf_shapes(like):
-          wanted[name] = like
-        else:
-          anew.append(name)
+    anew = [
+      name
+      for name in ("projection", "decoder")
+      if name in abstract
+      and checkpoint.leaf_shapes(stored.get(name, {})) != checkpoint.leaf_shapes(abstract[name])
+    ]
+    wanted = {name: tree for name, tree in abstract.items() if name not in anew}
     found = checkpoint.restore_params(self._folder, wanted, step="newest")
-    params = found.state
-    head = params.get("decoder", {}).get("head", {}).get("vocabulary", {})
-    if "kernel" in head and not np.array_equal(theirs, english_ids):
-      rows = head_rows(
-        kernel=np.asarray(head["kernel"]),
-        bias=np.asarray(head["bias"]),
-        words=np.asarray(params["decoder"]["embeddings"]["word"]["embedding"]),
-        theirs=theirs,
-        wanted=english_ids,
-      )
-      rows = sharding.place(rows, abstract["decoder"]["head"]["vocabulary"])
-      params = overlay(params, {"decoder": {"head": {"vocabulary": rows}}})
-    also = f"; {' and '.join(anew)} start anew" if anew else ""
-    return params, f"weights of {self._folder} at step {found.step}{also}"
-
-
-def resized(decoder: Mapping[str, Any], ids: int) -> Mapping[str, Any]:
-  """The abstract decoder with a head for another number of English ids, not sharded."""
-  head = decoder["head"]["vocabulary"]
-  if "kernel" not in head:
-    return decoder
-  everywhere = jax.sharding.NamedSharding(head["bias"].sharding.mesh, jax.sharding.PartitionSpec())
-
-  def like(leaf, shape):
-    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=everywhere)
-
-  vocabulary = {
-    "kernel": like(head["kernel"], (head["kernel"].shape[0], ids)),
-    "bias": like(head["bias"], (ids,)),
-  }
-  return overlay(decoder, {"head": {"vocabulary": vocabulary}})
+    said = f"weights of {self._folder} at step {found.step}"
+    if anew:
+      said += f"; {' and '.join(anew)} start anew"
+    return match_rows(found.state, theirs=theirs, wanted=english_ids), said
 
 
 def open_source(name: str) -> FromFolder | FromWorkdir:

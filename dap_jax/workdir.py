@@ -19,19 +19,11 @@ from typing import Any
 from etils import epath
 
 from dap_jax.errors import UserError
+from dap_jax.trees import flatten
 
 # Keys that change where or how often, never what is computed: a resumed run may change them.
 FREE = ("log_steps", "eval_steps", "mesh", "checkpoint")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """{"a": {"b": 1}} -> {"a.b": 1}; an empty section is a leaf."""
-  flat = {}
-  for key, value in config.items():
-    inner = isinstance(value, Mapping) and value
-    flat |= flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
-  return flat
 
 
 def is_workdir(folder: epath.PathLike) -> bool:
@@ -68,7 +60,7 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
 
 def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
   """Compares with the config that the workdir was started with."""
-  theirs, ours = flatten(read_config(workdir)), flatten(config)
+  theirs, ours = (flatten(tree, separator=".") for tree in (read_config(workdir), config))
   for key in sorted(set(theirs) | set(ours)):
     if key.split(".")[0] not in FREE and theirs.get(key) != ours.get(key):
       raise UserError(

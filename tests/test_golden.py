@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax import build, optim, train_step
+from dap_jax import build, optim, train_step, trees
 from dap_jax.hub import names
 from dap_jax.objectives import Vocabulary, representation_translation, translation_ranking
 from dap_jax.settings import bind
@@ -52,7 +52,7 @@ def golden(shared):
 
 def tree_of(tensors, entries):
   """Torch tensors -> our tree."""
-  return names.nest(
+  return trees.nest(
     {e.ours: tensors[e.theirs].T if e.transposed else tensors[e.theirs] for e in entries}
   )
 

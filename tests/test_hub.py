@@ -11,9 +11,9 @@ import sentence_transformers
 import torch
 import transformers
 
-from dap_jax import embedder, sharding
+from dap_jax import embedder, sharding, trees
 from dap_jax.data import tokenizer
-from dap_jax.hub import from_hf, names, to_hf
+from dap_jax.hub import from_hf, to_hf
 from tests.models import ENCODERS, model_section, transformers_model
 
 TEXTS = ["red page", "old user opens the page", "", "x" * 500]
@@ -34,6 +34,20 @@ def saved(folder, module, tokenizer_folder):
   module.save_pretrained(folder)
   transformers.AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(folder)
   return folder
+
+
+def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
+  """Exports an encoder."""
+  to_hf.write(
+    folder,
+    params=params,
+    model=section,
+    english_ids=None,
+    tokenizer_directory=tokenizer_folder,
+    special_ids={"pad": pad, "cls": 2, "sep": 3},
+    max_tokens=max_tokens,
+    readme="",
+  )
 
 
 def network_of(found, *, size, max_tokens=24):
@@ -72,26 +86,17 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
   _, params = network_of(found, size=23)
   section = model_section(**found.model)
   pad = module.config.pad_token_id
-  to_hf.write(
-    tmp_path / "out",
-    params=params,
-    model=section,
-    english_ids=None,
-    tokenizer_directory=tokenizer_folder,
-    special_ids={"pad": pad, "cls": 2, "sep": 3},
-    max_tokens=24,
-    readme="",
-  )
-  written = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
+  written(tmp_path / "out", params, section, tokenizer_folder, pad=pad, max_tokens=24)
+  stored = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
   tensors = {name: array.numpy() for name, array in module.base_model.state_dict().items()}
-  extra = {name: array for name, array in written.items() if name not in tensors}
+  extra = {name: array for name, array in stored.items() if name not in tensors}
   assert all(name.startswith("pooler.") and not array.any() for name, array in extra.items())
   for name, array in tensors.items():
-    assert written[name].tobytes() == array.tobytes(), name
+    assert stored[name].tobytes() == array.tobytes(), name
   back = from_hf.read(tmp_path / "out")
   assert back.model == {**found.model, "pooling": "mean"}
   assert back.max_tokens == 24
-  ours, again = names.flatten(params), names.flatten(network_of(back, size=23)[1])
+  ours, again = trees.flatten(params), trees.flatten(network_of(back, size=23)[1])
   assert set(ours) == set(again)
   for path, array in ours.items():
     assert np.asarray(array).tobytes() == np.asarray(again[path]).tobytes(), path
@@ -118,15 +123,13 @@ def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, m
   if dense:
     kernel = np.random.default_rng(0).normal(0, 0.1, (48, dense)).astype(np.float32)
     params["dense"] = {"kernel": kernel, "bias": kernel[0]}
-  to_hf.write(
+  written(
     tmp_path / "out",
-    params=params,
-    model=section,
-    english_ids=None,
-    tokenizer_directory=tokenizer_folder,
-    special_ids={"pad": module.config.pad_token_id, "cls": 2, "sep": 3},
+    params,
+    section,
+    tokenizer_folder,
+    pad=module.config.pad_token_id,
     max_tokens=16,
-    readme="",
   )
   theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
   vectors = theirs.encode(TEXTS)
@@ -178,5 +181,5 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   spread = sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
   qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]
   assert {shard.data.shape for shard in qkv.addressable_shards} == {(48, 3, 24)}
-  for path, array in names.flatten(spread).items():
-    np.testing.assert_array_equal(array, names.flatten(whole)[path], err_msg=path)
+  for path, array in trees.flatten(spread).items():
+    np.testing.assert_array_equal(array, trees.flatten(whole)[path], err_msg=path)

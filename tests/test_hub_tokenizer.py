@@ -122,6 +122,24 @@ def test_what_export_writes_reads_alike_everywhere(checkpoint, tmp_path):
   assert hub_tokenizer.convert(tmp_path)["tokenizer.json"] == files["tokenizer.json"]
 
 
+def test_ends_may_be_called_bos_and_eos(tmp_path):
+  """Gemma's tokenizer, which mmBERT has: no cls and sep token by name, and no unknown one."""
+  backend = tokenizers.Tokenizer(tokenizers.models.BPE(byte_fallback=True))
+  backend.add_special_tokens(["<pad>", "<eos>", "<bos>", "<mask>"])
+  backend.post_processor = tokenizers.processors.TemplateProcessing(
+    single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+  )
+  names = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "mask_token": "<mask>"}
+  fast = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+  fast.save_pretrained(tmp_path)
+  (tmp_path / "config.json").write_text('{"model_type": "modernbert"}')
+  files = hub_tokenizer.convert(tmp_path)
+  tokens = Tokenizer.from_files(files, where="test", max_tokens=8)
+  ids = (tokens.pad_id, tokens.sep_id, tokens.cls_id, tokens.mask_id, tokens.unk_id)
+  assert ids == (0, 1, 2, 3, None)
+  assert tokens.encode_ragged([""]) == [fast("")["input_ids"]] == [[2, 1]]
+
+
 def test_mistakes(tmp_path):
   with pytest.raises(UserError, match=r"no config\.json"):
     hub_tokenizer.convert(tmp_path)

@@ -129,14 +129,14 @@ def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
 def test_head_rows_by_hand():
   """Theirs has ids 2, 4, 5; wanted are 3, 4: 4 comes from theirs, 3 from the words."""
   rows = warm_start.head_rows(
-    kernel=np.array([[2.0, 4.0, 5.0], [20.0, 40.0, 50.0]]),
-    bias=np.array([0.2, 0.4, 0.5]),
-    words=np.array([[i, -i] for i in range(6)], float),
+    jnp.array([[2.0, 4.0, 5.0], [20.0, 40.0, 50.0]]),
+    jnp.array([0.25, 0.5, 0.75]),
+    jnp.array([[float(i), -float(i)] for i in range(6)]),
     theirs=np.array([2, 4, 5]),
     wanted=np.array([3, 4]),
   )
-  np.testing.assert_array_equal(rows["kernel"].array, [[3, 4], [-3, 40]])
-  np.testing.assert_array_equal(rows["bias"].array, [0, 0.4])
+  np.testing.assert_array_equal(rows["kernel"], [[3, 4], [-3, 40]])
+  np.testing.assert_array_equal(rows["bias"], [0, 0.5])
 
 
 def early_loss(commands, name, init_from, *flags):

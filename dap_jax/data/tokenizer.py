@@ -117,11 +117,12 @@ class Tokenizer:
 
   Attributes:
     size: one more than the largest id.
-    pad_id, unk_id, cls_id, sep_id, mask_id: the special ids.
+    pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id is None without one.
   """
 
-  def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: Sequence[int], max_tokens: int):
-    backend.no_padding()
+  def __init__(
+    self, backend: tokenizers.Tokenizer, *, special_ids: Sequence[int | None], max_tokens: int
+  ):
     backend.enable_truncation(max_tokens)
     self._backend = backend
     self.size = 1 + max(backend.get_vocab().values())
@@ -145,18 +146,18 @@ class Tokenizer:
       config = json.loads(files["tokenizer_config.json"])
     except Exception as error:  # the library raises a bare Exception
       raise UserError(f"{where}: its tokenizer cannot be read: {error}") from error
-    ids = [backend.token_to_id(config.get(role) or "") for role in ROLES]
-    absent = [role for role, i in zip(ROLES, ids, strict=True) if i is None]
+    pad, unk, _, _, mask = (backend.token_to_id(config.get(role) or "") for role in ROLES)
+    absent = [role for role, i in (("pad_token", pad), ("mask_token", mask)) if i is None]
     if absent:
       raise UserError(f"{where}: its tokenizer has no id for {', '.join(absent)}")
-    tokens = cls(backend, special_ids=ids, max_tokens=max_tokens)
-    ends = tokens.encode_ragged([""])[0]
-    if ends != [tokens.cls_id, tokens.sep_id]:
+    backend.no_padding()  # some checkpoints' files ask for it
+    ends = backend.encode("").ids  # cls and sep, whatever they are called
+    if len(ends) != 2:
       raise UserError(
-        f"{where}: the empty text becomes {ends}, expected cls and sep,"
-        f" {[tokens.cls_id, tokens.sep_id]}: its tokenizer is not one of an encoder"
+        f"{where}: the empty text becomes {ends}, expected two ids, those of cls and sep:"
+        " its tokenizer is not one of an encoder"
       )
-    return tokens
+    return cls(backend, special_ids=(pad, unk, *ends, mask), max_tokens=max_tokens)
 
   def encode_ragged(self, texts: Sequence[str]) -> list[list[int]]:
     """Texts -> ids, [CLS] and [SEP] included, no padding."""

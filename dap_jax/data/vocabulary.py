@@ -27,7 +27,7 @@ class TokenizerVocabulary(seqio.Vocabulary):
     return self._tokenizer.sep_id
 
   @property
-  def unk_id(self) -> int:
+  def unk_id(self) -> int | None:
     return self._tokenizer.unk_id
 
   @property

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
+from dap_jax import trees
 from dap_jax.errors import UserError
 from dap_jax.hub import configs, modules, names, weights
 from dap_jax.hub.weights import Leaf, Stored
@@ -91,12 +92,12 @@ def tokenizer_limit(folder: epath.Path) -> int | None:
   """model_max_length of the tokenizer, where it has one."""
   path = folder / "tokenizer_config.json"
   limit = weights.read_json(path).get("model_max_length") if path.exists() else None
-  return int(limit) if limit and limit < NO_LIMIT else None
+  return int(limit) if isinstance(limit, (int, float)) and 2 <= limit < NO_LIMIT else None
 
 
 def shapes(abstract: Mapping[str, Any], entries: list[names.Entry]) -> dict[str, tuple[int, ...]]:
   """name -> the torch shape of each entry, by our abstract tree."""
-  flat = names.flatten(abstract)
+  flat = trees.flatten(abstract)
   return {
     entry.theirs: names.torch_shape(flat[entry.ours].shape, transposed=entry.transposed)
     for entry in entries
@@ -116,12 +117,11 @@ def encoder_leaves(imported: Imported, abstract: Mapping[str, Any]) -> dict[str,
   """
   table, layers = imported.table, imported.model["encoder"]["layers"]
   entries = names.encoder_entries(table, layers)
-  head = {entry.theirs for entry in names.head_entries(table, tied=False)}
   weights.check(
     imported.tensors,
-    shapes(abstract["encoder"], entries),
+    shapes(abstract["encoder"], entries) | head_shapes(imported),
     where=str(imported.folder),
-    known=lambda name: name in head or names.is_dropped(name, table),
+    known=lambda name: names.is_dropped(name, table),
   )
   tree = {"encoder": weights.leaves(imported.tensors, entries)}
   if imported.dense:
@@ -134,6 +134,22 @@ def encoder_leaves(imported: Imported, abstract: Mapping[str, Any]) -> dict[str,
 def has_head(imported: Imported) -> bool:
   """Whether the checkpoint has a masked-LM head."""
   return imported.table.head_bias in imported.tensors
+
+
+def head_shapes(imported: Imported) -> dict[str, tuple[int, ...]]:
+  """name -> the torch shape of the masked-LM head's tensors; empty where there is no head."""
+  table, encoder = imported.table, imported.model["encoder"]
+  width, ids = encoder["width"], encoder["vocabulary_size"]
+  expected = {
+    entry.theirs: (width, width) if entry.transposed else (width,)
+    for entry in names.head_entries(table, tied=True)
+  }
+  expected |= {table.head_bias: (ids,), table.head_kernel: (ids, width)}
+  if not set(expected) & set(imported.tensors):
+    return {}
+  if table.head_kernel not in imported.tensors:  # tied to the word embeddings
+    del expected[table.head_kernel]
+  return expected
 
 
 def decoder_from_checkpoint(
@@ -158,14 +174,14 @@ def decoder_from_checkpoint(
   entries = names.encoder_entries(table, depth, first=depth - layers)
   if has_head(imported):
     entries += names.head_entries(table, tied=True)
-  flat = names.flatten(weights.leaves(imported.tensors, entries))
+  flat = trees.flatten(weights.leaves(imported.tensors, entries))
   if english_ids is not None:
     kernel = imported.tensors.get(table.head_kernel) or flat["embeddings/word/embedding"].stored
     flat["head/vocabulary/kernel"] = Leaf(kernel, True, english_ids)
     bias = flat.get("head/vocabulary/bias")
     if bias is not None:
       flat["head/vocabulary/bias"] = bias._replace(rows=english_ids)
-  return names.nest(flat)
+  return trees.nest(flat)
 
 
 class Continued(NamedTuple):

@@ -22,6 +22,7 @@ OTHER_KEYS = (
   "pooling_mode_weightedmean_tokens",
   "pooling_mode_lasttoken",
 )
+DENSE = "2_Dense"  # its folder, where there is one
 ACTIVATIONS = {
   "identity": "torch.nn.modules.linear.Identity",
   "tanh": "torch.nn.modules.activation.Tanh",
@@ -65,7 +66,8 @@ def read(folder: epath.Path) -> Modules | None:
   if not (folder / "modules.json").exists():
     return None
   kinds: dict[str, epath.Path] = {}
-  for module in read_json(folder / "modules.json"):
+  for module in read_json(folder / "modules.json", list):
+    module = module if isinstance(module, dict) else {}
     kind = str(module.get("type")).rsplit(".", 1)[-1]
     if kind not in ("Transformer", "Pooling", "Dense", "Normalize") or kind in kinds:
       raise UserError(
@@ -95,7 +97,7 @@ def read_pooling(path: epath.Path) -> str:
   if chosen is None:
     flags = {key: name for name, key in POOLING_KEYS.items()} | {key: key for key in OTHER_KEYS}
     chosen = [name for key, name in flags.items() if config.get(key)]
-  chosen = [chosen] if isinstance(chosen, str) else list(chosen)
+  chosen = chosen if isinstance(chosen, list) else [chosen]
   if len(chosen) != 1 or chosen[0] not in POOLING_KEYS:
     raise UserError(f"{path}: pooling {chosen}; expected one of {', '.join(POOLING_KEYS)}")
   return chosen[0]
@@ -123,7 +125,10 @@ def read_limit(path: epath.Path) -> int | None:
   config = read_json(path)
   if config.get("do_lower_case"):
     raise UserError(f"{path}: do_lower_case is not in dap_jax; lower-case in the tokenizer instead")
-  return config.get("max_seq_length")
+  limit = config.get("max_seq_length")
+  if limit is not None and (not isinstance(limit, int) or limit < 2):
+    raise UserError(f"{path}: max_seq_length is {limit!r}, expected a number of tokens")
+  return limit
 
 
 def files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
   }
   if model["dense"]["width"]:
     chain.append("Dense")
-    content[f"{len(chain) - 1}_Dense/config.json"] = {
+    content[f"{DENSE}/config.json"] = {
       "in_features": width,
       "out_features": model["dense"]["width"],
       "bias": True,

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dap_jax.trees import flatten
+
 KERNEL = ("kernel", "weight", True)
 DENSE = (KERNEL, ("bias", "bias", False))
 SCALE = ("scale", "weight", False)
@@ -212,27 +214,6 @@ def to_theirs(array: np.ndarray, *, transposed: bool) -> np.ndarray:
   """One of our arrays as torch has it, contiguous."""
   array = np.asarray(array)
   return np.ascontiguousarray(array.reshape(len(array), -1).T if transposed else array)
-
-
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """{"a/b": x} -> {"a": {"b": x}}."""
-  tree: dict[str, Any] = {}
-  for path, leaf in flat.items():
-    *parents, last = path.split("/")
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[last] = leaf
-  return tree
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """{"a": {"b": x}} -> {"a/b": x}."""
-  flat = {}
-  for key, value in tree.items():
-    path = f"{prefix}{key}"
-    flat |= flatten(value, f"{path}/") if isinstance(value, Mapping) else {path: value}
-  return flat
 
 
 def to_torch(tree: Mapping[str, Any], entries: Iterable[Entry]) -> dict[str, np.ndarray]:

@@ -85,7 +85,9 @@ def write(
   files = {"config.json": config, **modules.files(model, max_tokens=max_tokens)}
   tensors = {weights.FILE: encoder_tensors(params["encoder"], section)}
   if "dense" in params:
-    tensors[f"2_Dense/{weights.FILE}"] = names.to_torch(params["dense"], names.DENSE_ENTRIES)
+    tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
+      params["dense"], names.DENSE_ENTRIES
+    )
   if "decoder" in params:
     files[f"{DECODER}/config.json"] = {**config, "architectures": ["dap_jax RTL decoder"]}
     tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)

@@ -34,14 +34,16 @@ def convert(folder: epath.PathLike) -> dict[str, str]:
   folder = epath.Path(folder)
   path = folder / "tokenizer_config.json"
   config = read_json(path) if path.exists() else {}
-  if config.get("tokenizer_class") in AS_IT_IS and (folder / "tokenizer.json").exists():
+  roles = {role: content_of(config.get(role)) for role in ROLES}
+  as_it_is = config.get("tokenizer_class") in AS_IT_IS and all(roles.values())
+  if as_it_is and (folder / "tokenizer.json").exists():
     backend = (folder / "tokenizer.json").read_text()
-    roles = {role: content_of(config.get(role)) for role in ROLES}
   else:
     backend, roles = through_transformers(folder)
-  absent = [role for role, token in roles.items() if not token]
+  absent = [role for role, token in roles.items() if not token and role != "unk_token"]
   if absent:
     raise UserError(f"{folder}: its tokenizer has no {', '.join(absent)}")
+  roles = {role: token for role, token in roles.items() if token}
   said = {
     "tokenizer_class": CLASS,
     "clean_up_tokenization_spaces": False,
@@ -69,7 +71,10 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
     backend = tokenizer.backend_tokenizer.to_str()
   except Exception as error:  # transformers raises many types for damaged files
     raise UserError(f"{folder}: its tokenizer cannot be read: {error}") from error
-  return backend, {role: content_of(getattr(tokenizer, role)) for role in ROLES}
+  roles = {role: content_of(getattr(tokenizer, role)) for role in ROLES}
+  for role, other in (("cls_token", "bos_token"), ("sep_token", "eos_token")):
+    roles[role] = roles[role] or content_of(getattr(tokenizer, other))  # as Gemma's is named
+  return backend, roles
 
 
 def content_of(token) -> str | None:

@@ -10,7 +10,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -18,6 +18,7 @@ import safetensors
 import safetensors.numpy
 from etils import epath
 
+from dap_jax import trees
 from dap_jax.errors import UserError
 from dap_jax.hub import names
 
@@ -46,14 +47,14 @@ class Stored(NamedTuple):
     return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
 
 
-def read_json(path: epath.Path) -> dict:
-  """A JSON object of a model's folder, with an error that names it."""
+def read_json(path: epath.Path, kind: type = dict) -> Any:
+  """A JSON object (`kind` dict) or list of a model's folder, with an error that names the file."""
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError) as error:
     raise UserError(f"cannot read {path}: {error}") from error
-  if not isinstance(content, (dict, list)):
-    raise UserError(f"cannot read {path}: expected a JSON object")
+  if not isinstance(content, kind):
+    raise UserError(f"cannot read {path}: expected a JSON {'object' if kind is dict else 'list'}")
   return content
 
 
@@ -169,7 +170,7 @@ def check(
 
 def leaves(tensors: Mapping[str, Stored], entries: Iterable[names.Entry]) -> dict:
   """The tree of `Leaf` of some entries."""
-  return names.nest(
+  return trees.nest(
     {entry.ours: Leaf(tensors[entry.theirs], entry.transposed) for entry in entries}
   )
 

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-INITIALIZER = nn.initializers.normal(0.02)  # BERT's
+from dap_jax.model.attention import INITIALIZER, attend
 
 
 class Embeddings(nn.Module):
@@ -64,14 +64,9 @@ class Attention(nn.Module):
       return y.reshape(*y.shape[:-1], self.heads, width // self.heads)
 
     query, key, value = (split(dense(name)(x)) for name in ("query", "key", "value"))
-    query = query / jnp.sqrt(width // self.heads).astype(query.dtype)
-    scores = jnp.einsum("nqad,nkad->naqk", query, key)
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
-    scores = jnp.where(mask[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    weights = nn.Dropout(self.dropout)(weights, deterministic=deterministic)
-    mixed = jnp.einsum("naqk,nkad->nqad", weights, value)
-    return dense("output")(mixed.reshape(x.shape))
+    drop = nn.Dropout(self.dropout, deterministic=deterministic)
+    mixed = attend(query, key, value, visible=mask[:, None, None, :], drop=drop)
+    return dense("output")(mixed)
 
 
 class Layer(nn.Module):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.cross_entropy import FactoredLogits
-from dap_jax.model.bert import INITIALIZER
+from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.encoder import Family
 
 

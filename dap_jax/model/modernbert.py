@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax.model.bert import INITIALIZER
+from dap_jax.model.attention import INITIALIZER, attend
 
 
 def rotate(x: jax.Array, positions: jax.Array, *, theta: float) -> jax.Array:
@@ -97,15 +97,11 @@ class Layer(nn.Module):
     query, key = (
       rotate(qkv[:, :, i], positions, theta=self.theta).astype(qkv.dtype) for i in range(2)
     )
-    scores = jnp.einsum("nqad,nkad->naqk", query / jnp.sqrt(depth).astype(qkv.dtype), key)
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
     visible = mask[:, None, None, :]
     if self.window is not None:
       near = jnp.abs(positions[:, None] - positions[None, :]) <= self.window
       visible = visible & near[None, None]
-    scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
-    weights = drop(jax.nn.softmax(scores, axis=-1).astype(qkv.dtype))
-    return jnp.einsum("naqk,nkad->nqad", weights, qkv[:, :, 2]).reshape(x.shape)
+    return attend(query, key, qkv[:, :, 2], visible=visible, drop=drop)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
