@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,17 @@ class Commands:
     out, err = process.communicate(timeout=300)
     assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
     return out + err
+
+  def run_processes(self, *train_flags):
+    """One run on two processes of four devices each."""
+    with socket.socket() as probe:
+      probe.bind(("127.0.0.1", 0))
+      address = f"127.0.0.1:{probe.getsockname()[1]}"
+    flags = (*train_flags, f"--coordinator={address}", "--processes=2")
+    both = [self.start(*flags, f"--process_id={i}", devices=4) for i in range(2)]
+    for process in both:
+      _, err = process.communicate(timeout=300)
+      assert process.returncode == 0, err
 
   def fail(self, name, *flags, status=1):
     """Runs a command that must fail with one clear line; returns that line."""

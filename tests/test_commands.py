@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -78,17 +77,7 @@ def test_eight_devices_give_the_same_run(commands, mesh):
 
 def test_two_processes_of_four_devices_give_the_same_run(commands):
   run = commands.prepared("processes")
-  with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    address = f"127.0.0.1:{probe.getsockname()[1]}"
-  flags = [f"--coordinator={address}", "--processes=2"]
-  both = [
-    commands.start(*commands.train_flags(run, *flags, f"--process_id={i}"), devices=4)
-    for i in range(2)
-  ]
-  for process in both:
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+  commands.run_processes(*commands.train_flags(run))
   assert_close(run, commands.straight)
 
 

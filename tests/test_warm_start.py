@@ -163,6 +163,21 @@ def test_an_exported_folder_continues_with_the_workdirs_loss(commands):
   assert ours < random / 2  # it did continue
 
 
+def test_two_processes_start_from_a_folder_as_one_does(commands):
+  """Each reads its own shards of the weights; sharded over `model` too, other English ids."""
+  folder = commands.folder / "for_two"
+  commands.run(
+    "export", f"--workdir={commands.straight}", f"--output={folder}", "--include_decoder"
+  )
+  expected, _ = early_loss(commands, "by_one", folder, "--config.max_tokens=4")
+  run = commands.folder / "by_two"
+  flags = ("--config.steps=2", "--config.log_steps=1", "--config.model.dropout=0.0")
+  flags += ("--config.max_tokens=4", "--config.mesh.model=2", f"--config.init_from={folder}")
+  commands.run_processes(*commands.train_flags(run, *flags))
+  losses = [line["loss"] for line in lines_of(run) if "loss" in line]
+  assert losses[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_folder_without_the_decoder_starts_a_new_one(commands):
   folder = commands.folder / "without_decoder"
   commands.run("export", f"--workdir={commands.straight}", f"--output={folder}")
