@@ -47,15 +47,14 @@ def read(folder: str) -> None:
   before = peak()
   clock = time.perf_counter()
   found = from_hf.read(folder)
-  section = {"pooling": "cls", "dropout": 0.0, "projection": False, "compute_dtype": "float32"}
   network = build.make_model(
     vocabulary=Vocabulary(250_002, 1, 0, 2, 250_001, None),
     max_tokens=LENGTH,
     decoder=None,
-    **{**section, **found.model},
+    **{**embedder.PLAIN, **found.model},
   )
-  abstract = embedder.abstract_params(network, max_tokens=LENGTH)
-  params = sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  abstract = embedder.abstract_params(network)
+  params = sharding.place(from_hf.encoder_leaves(found), abstract)
   assert params
   print(time.perf_counter() - clock, before, peak())
 

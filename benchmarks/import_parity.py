@@ -55,16 +55,15 @@ def torch_model(model_type: str) -> torch.nn.Module:
 def our_model(folder: str, length: int):
   """The imported network and its parameters."""
   found = from_hf.read(folder)
-  section = {"pooling": "cls", "dropout": 0.0, "projection": False, "compute_dtype": "float32"}
   rows = found.model["encoder"]["vocabulary_size"]
   network = build.make_model(
     vocabulary=Vocabulary(rows, 0, 2, 3, 4, None),
     max_tokens=length,
     decoder=None,
-    **{**section, **found.model},
+    **{**embedder.PLAIN, **found.model},
   )
-  abstract = embedder.abstract_params(network, max_tokens=length)
-  return network, sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  abstract = embedder.abstract_params(network)
+  return network, sharding.place(from_hf.encoder_leaves(found), abstract)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Parts(NamedTuple):
     abstract_state: `TrainState` of ShapeDtypeStruct with shardings.
     init: params -> TrainState, sharded; subtrees that `params` lacks are drawn from the seed.
     step: (state, batch) -> (state, means), jitted; donates the state.
-    embed: (params, ids, mask) -> unit vectors, jitted.
+    embed: (params, ids, mask) -> sentence vectors, jitted.
     learning_rate: step -> learning rate.
   """
 
@@ -99,6 +99,11 @@ def make_family(
   if rows not in (0, vocabulary.size):
     raise UserError(
       f"model.encoder.vocabulary_size={rows}, but the vocabulary has {vocabulary.size} ids"
+    )
+  if model_type != "modernbert" and (model_type == "distilbert") == bool(sizes.get("token_types")):
+    raise UserError(
+      f"model.encoder.token_types={sizes.get('token_types')} does not fit"
+      f" model.encoder.model_type={model_type!r}: DistilBERT has none, the others at least 1"
     )
   family = bind(
     FAMILIES[model_type],
@@ -228,7 +233,7 @@ def build(
   )()
 
   def init(given):
-    ids = jnp.zeros((1, 2, max_tokens), jnp.int32)
+    ids = jnp.zeros((1, 2, 2), jnp.int32)  # no shape depends on the length
     key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)  # a step no run reaches
     params = network.init(key, ids, ids == 0, method="initialise")["params"]
     params = overlay(params, given)

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 ITEM = "state"
 FOLDER = "checkpoints"
+UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
 
 
 class Restored(NamedTuple):
@@ -71,11 +72,11 @@ class Checkpoints:
   def _open(self, policy) -> None:
     self._policy = policy
     try:
+      remove_unfinished(self._workdir / FOLDER)
       self._orbax = ocp.training.Checkpointer(
         self._workdir / FOLDER,
         preservation_policy=policy,
         save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-        cleanup_tmp_directories=True,
       )
     except OSError as error:
       raise UserError(f"workdir {self._workdir} cannot be written: {error}") from error
@@ -179,6 +180,17 @@ class Checkpoints:
 
   def __exit__(self, *_) -> None:
     self.close()
+
+
+def remove_unfinished(folder: epath.Path) -> None:
+  """Removes what a save left that was killed.
+
+  Orbax can, but on a thread of its own, which fails noisily where the run ends soon with an error.
+  """
+  if jax.process_index() == 0 and folder.exists():
+    for path in folder.iterdir():
+      if UNFINISHED in path.name:
+        path.rmtree()
 
 
 def root_cause(error: BaseException) -> str:

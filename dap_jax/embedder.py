@@ -29,15 +29,18 @@ def encode_texts(
   tokenizer: Tokenizer,
   max_tokens: int,
   batch_size: int,
+  multiple: int = 1,
 ) -> np.ndarray:
-  """Encodes in order of length, in batches of one of a few shapes.
+  """Encodes in order of length, longest first, in batches of one of a few shapes.
 
   Args:
     texts: any strings; the empty one too.
     embed: (ids int32 [N, L], mask bool [N, L]) -> vectors [N, D].
     tokenizer: text -> ids.
     max_tokens: longest sequence; a batch is padded to the next multiple of 16 of its longest.
-    batch_size: N of every call; the last batch is filled with padding rows.
+    batch_size: N of a call whose texts have up to `FULL_BATCH_TOKENS`; of longer ones fewer, since
+      attention takes memory as N L^2. The last batch is filled with padding rows.
+    multiple: N is a multiple of it, so that a mesh can share it.
 
   Returns:
     float32 [len(texts), D], in the order of `texts`.
@@ -45,21 +48,36 @@ def encode_texts(
   if not texts:
     raise UserError("there are no texts to encode: the input is empty")
   sequences = tokenizer.encode_ragged(texts)
-  order = np.argsort([len(ids) for ids in sequences], kind="stable")
-  pieces = []
-  for start in range(0, len(order), batch_size):
-    rows = [sequences[i] for i in order[start : start + batch_size]]
-    length = min(max_tokens, -(-max(map(len, rows)) // 16) * 16)
-    ids = np.full((batch_size, length), tokenizer.pad_id, np.int32)
-    mask = np.zeros((batch_size, length), bool)
+  order = np.argsort([-len(ids) for ids in sequences], kind="stable")
+  pieces, start = [], 0
+  while start < len(order):
+    length = min(max_tokens, -(-len(sequences[order[start]]) // 16) * 16)
+    rows = int(batch_size * min(1.0, (FULL_BATCH_TOKENS / length) ** 2))
+    rows = max(1, -(-rows // multiple)) * multiple
+    chosen = [sequences[i] for i in order[start : start + rows]]
+    ids = np.full((rows, length), tokenizer.pad_id, np.int32)
+    mask = np.zeros((rows, length), bool)
     mask[:, 0] = True  # filling rows have one token, so that their mean is defined
-    for row, sequence in enumerate(rows):
+    for row, sequence in enumerate(chosen):
       ids[row, : len(sequence)] = sequence
       mask[row, : len(sequence)] = True
-    pieces.append(np.asarray(embed(ids, mask))[: len(rows)])
+    pieces.append(np.asarray(embed(ids, mask))[: len(chosen)])
+    start += rows
   vectors = np.empty((len(texts), pieces[0].shape[1]), np.float32)
   vectors[order] = np.concatenate(pieces)
   return vectors
+
+
+FULL_BATCH_TOKENS = 256
+# The config's `model` section for what a checkpoint's folder does not say.
+PLAIN = {
+  "pooling": build.DEFAULT_POOLING,
+  "dense": {"width": 0, "activation": "identity"},
+  "normalize": True,
+  "dropout": 0.0,
+  "projection": False,
+  "compute_dtype": "float32",
+}
 
 
 class Loaded(NamedTuple):
@@ -110,9 +128,9 @@ def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: in
   )()
 
 
-def abstract_params(network: DualAlignment, *, max_tokens: int) -> dict[str, Any]:
+def abstract_params(network: DualAlignment) -> dict[str, Any]:
   """Shapes of the parameters, on the first device."""
-  ids = jnp.zeros((1, 2, max_tokens), jnp.int32)
+  ids = jnp.zeros((1, 2, 2), jnp.int32)  # no shape depends on the length
   shapes = jax.eval_shape(
     lambda: network.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   )
@@ -135,11 +153,10 @@ def load(model: str, *, step: str = "newest", max_tokens: int | None = None) -> 
   limit = max_tokens or found.max_tokens
   files = tokenizer_files.convert(found.folder)
   tokens = Tokenizer.from_files(files, where=str(found.folder), max_tokens=limit)
-  settings = {"dropout": found.dropout, "projection": False, "compute_dtype": "float32"}
-  section = {"pooling": build.DEFAULT_POOLING, **settings, **found.model}
+  section = {**PLAIN, **found.model}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
-  abstract = abstract_params(network, max_tokens=limit)
-  params = sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  abstract = abstract_params(network)
+  params = sharding.place(from_hf.encoder_leaves(found), abstract)
   return Loaded(params, jitted(network, params), section, tokens, limit, None)
 
 
@@ -149,7 +166,7 @@ def load_workdir(folder: epath.Path, *, step: str, max_tokens: int | None) -> Lo
   limit = max_tokens or config["max_tokens"]
   tokens = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
   network = encoder_of(config["model"], tokenizer=tokens, max_tokens=limit)
-  abstract = abstract_params(network, max_tokens=limit)
+  abstract = abstract_params(network)
   found = checkpoint.restore_params(folder, abstract, step=step)
   params = found.state
   return Loaded(params, jitted(network, params), config["model"], tokens, limit, found.step)

@@ -18,6 +18,7 @@ from dap_jax.errors import UserError
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to; must not exist yet.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+LICENSE = flags.DEFINE_string("license", "other", "The card's licence, a name of the hub's list.")
 DECODER = flags.DEFINE_bool("include_decoder", False, "Write RTL decoder and projection too.")
 
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
@@ -62,8 +63,9 @@ def main() -> None:
     metrics=held_out_scores(folder, loaded.step),
     pairs=info["pairs"],
     max_tokens=loaded.max_tokens,
-    commit=workdir.versions()["commit"],
+    commit=json.loads((folder / "versions.json").read_text())["commit"],
     config=config,
+    license=LICENSE.value,
   )
   params = jax.device_get(params)
   rows = len(params["encoder"]["embeddings"]["word"]["embedding"])

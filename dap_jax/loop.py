@@ -139,10 +139,9 @@ class Run:
   def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
     """Retrieval of the held-out sentences -> `eval/retrieval/METRIC`, written and returned."""
     mesh = self._parts.mesh
-    size = -(-EVALUATION_BATCH // mesh.shape["data"]) * mesh.shape["data"]
-    rows = sharding.local_rows(mesh, size)
 
     def embed(ids, mask):
+      size, rows = len(ids), sharding.local_rows(mesh, len(ids))
       placed = sharding.put_batch({"ids": ids[rows], "mask": mask[rows]}, mesh, batch_size=size)
       return self._parts.embed(state.params, placed["ids"], placed["mask"])
 
@@ -152,7 +151,8 @@ class Run:
         embed,
         tokenizer=self._tokens,
         max_tokens=self._corpus.info["max_tokens"],
-        batch_size=size,
+        batch_size=EVALUATION_BATCH,
+        multiple=mesh.shape["data"],
       )
 
     scores = retrieval(self._corpus.heldout, encode, pivot=pivot)

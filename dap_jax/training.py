@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from dap_jax.loop import Run
 from dap_jax.preemption import Preemption
 from dap_jax.settings import bind
 from dap_jax.train_step import TrainState
-from dap_jax.workdir import claim, is_workdir, read_config
+from dap_jax.workdir import claim, has_checkpoints, read_config
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,10 @@ def train(
     UserError: a mistake in the config, the data or the workdir.
   """
   config = {key: value for key, value in locals().items() if key != "workdir"}
-  model = config["model"] = decide(model, init_from=init_from, folder=workdir)
+  # Opened once, and not at all by a run that has begun: it resumes without its source.
+  source = functools.cache(lambda: warm_start.open_source(init_from) if init_from else None)
+  decided = begun_model(epath.Path(workdir), init_from) or (source().model if init_from else {})
+  model = config["model"] = warm_start.decide(model, decided)
   refuse_accumulation(gradient_accumulation_steps)
   for name, value in {"steps": steps, "log_steps": log_steps, "eval_steps": eval_steps}.items():
     if value < 1:
@@ -73,7 +77,7 @@ def train(
   corpus, tokens = prepare(
     workdir,
     config=config,
-    init_from=init_from,
+    source=source,
     data=data,
     tokenizer=tokenizer,
     max_tokens=max_tokens,
@@ -97,7 +101,7 @@ def train(
     raise UserError(f"checkpoint.save_steps={save_steps}: expected 1 or more")
   keep = bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
   with jax.set_mesh(parts.mesh), keep() as checkpoints, Preemption() as preemption:
-    start = begin(parts, checkpoints, init_from=init_from, corpus=corpus)
+    start = begin(parts, checkpoints, source=source, corpus=corpus)
     introduce(parts, corpus, start=start, batch_size=batch_size, bucket_tokens=bucket_tokens)
     batches = loader.batches(
       corpus.sources,
@@ -152,27 +156,21 @@ def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> Checkpo
   return Checkpoints(workdir, keep_last=keep_last, best_metric=best_metric)
 
 
-def decide(model: Mapping[str, Any], *, init_from: str, folder: str) -> dict[str, Any]:
-  """The config's `model` section, with what `init_from` decides in its place.
-
-  A run that has begun keeps what was decided then, so that it resumes without the checkpoint.
-  """
-  path, sections = epath.Path(folder), {}
-  if init_from:
-    begun = read_config(path) if is_workdir(path) else {}
-    if begun.get("init_from") == init_from:
-      sections = {name: begun["model"][name] for name in warm_start.DECIDED}
-    else:
-      sections = dict(warm_start.open_source(init_from).model)
-  pooling = model["pooling"] or sections.get("pooling") or build.DEFAULT_POOLING
-  return {**model, **sections, "pooling": pooling}
+def begun_model(folder: epath.Path, init_from: str) -> dict[str, Any]:
+  """What `init_from` decided when a run began that has checkpoints; empty for any other."""
+  if not init_from or not has_checkpoints(folder):
+    return {}
+  config = read_config(folder)
+  if config.get("init_from") != init_from:
+    return {}
+  return {name: config["model"][name] for name in warm_start.DECIDED}
 
 
 def prepare(
   folder: str,
   *,
   config: Mapping[str, Any],
-  init_from: str,
+  source: Callable[[], warm_start.Source | None],
   data: Mapping[str, Any],
   tokenizer: Mapping[str, Any],
   max_tokens: int,
@@ -183,9 +181,8 @@ def prepare(
     claim(path, config)
     if not store.complete(path / "data"):
       logger.info("preparing the data, once; it is kept in %s", path / "data")
-      if init_from:  # weights are of use only with the vocabulary they were trained with
-        files = warm_start.open_source(init_from).tokenizer_files()
-        hub_tokenizer.write(files, path / "tokenizer")
+      if first := source():  # weights are of use only with the vocabulary they were trained with
+        hub_tokenizer.write(first.tokenizer_files, path / "tokenizer")
       bind(
         store.prepare,
         {**data, **tokenizer},
@@ -204,7 +201,7 @@ def begin(
   parts: build.Parts,
   checkpoints: Checkpoints,
   *,
-  init_from: str,
+  source: Callable[[], warm_start.Source | None],
   corpus: store.Corpus,
 ) -> Start:
   """1. resume, 2. init_from, 3. random."""
@@ -213,11 +210,10 @@ def begin(
   if restored is not None:
     said = f"resumed at step {restored.step} in {time.monotonic() - clock:.1f} s"
     return Start(restored.state, restored.step, said)
-  if not init_from:
+  first = source()
+  if first is None:
     return Start(parts.init({}), 0, "random weights")
-  params, said = warm_start.open_source(init_from).params(
-    parts.abstract_state.params, english_ids=corpus.english_ids
-  )
+  params, said = first.params(parts.abstract_state.params, english_ids=corpus.english_ids)
   said += f"; {time.monotonic() - clock:.1f} s; the optimizer starts anew"
   return Start(parts.init(params), 0, said)
 

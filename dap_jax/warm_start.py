@@ -2,7 +2,7 @@
 
 A source is a checkpoint's folder, a hub id, or another workdir. It offers
 
-    model               the sections of the config's `model` that it decides
+    model               the keys of the config's `model` that it decides
     tokenizer_files     the vocabulary that its weights were trained with, name -> content
     params(...)         its parameters on the current mesh, and what to say of them
 
@@ -22,8 +22,10 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dap_jax import checkpoint, sharding, workdir
+from dap_jax import build, checkpoint, sharding, workdir
 from dap_jax.data import store
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.errors import UserError
 from dap_jax.hub import download, from_hf
 from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.trees import overlay
@@ -91,9 +93,7 @@ class FromFolder:
     self._imported = from_hf.read(download.local_folder(name))
     self._name = name
     self.model = self._imported.model
-
-  def tokenizer_files(self) -> dict[str, str]:
-    return hub_tokenizer.convert(self._imported.folder)
+    self.tokenizer_files = hub_tokenizer.convert(self._imported.folder)
 
   def params(
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
@@ -103,7 +103,7 @@ class FromFolder:
     `abstract`: the model's parameters, ShapeDtypeStructs with shardings.
     """
     found, said, theirs = self._imported, f"weights of {self._name}", None
-    tree = from_hf.encoder_leaves(found, abstract)
+    tree = from_hf.encoder_leaves(found)
     if "decoder" in abstract:
       trained = from_hf.continued(found, abstract)
       if trained is not None:
@@ -130,10 +130,18 @@ class FromWorkdir:
 
   def __init__(self, name: str):
     self._folder = epath.Path(name)
-    self.model = {key: workdir.read_config(name)["model"][key] for key in DECIDED}
-
-  def tokenizer_files(self) -> dict[str, str]:
-    return {file.name: file.read_text() for file in (self._folder / "tokenizer").glob("*.json")}
+    self._stored = checkpoint.stored_params(self._folder)
+    config = workdir.read_config(name)["model"]
+    absent = [key for key in DECIDED if key not in config]
+    if absent or not store.complete(self._folder / "data"):
+      raise UserError(
+        f"init_from={name}: its config lacks model.{absent[0]}: another version wrote it"
+        if absent
+        else f"init_from={name}: its data/ is gone, which says what the decoder's rows stand for"
+      )
+    self.model = {key: config[key] for key in DECIDED}
+    files = (self._folder / "tokenizer").glob("*.json")
+    self.tokenizer_files = {file.name: file.read_text() for file in files}
 
   def params(
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
@@ -143,12 +151,12 @@ class FromWorkdir:
     if "decoder" in abstract and not is_tied(abstract):
       theirs = store.english_ids(self._folder / "data")
       abstract = with_head_of(abstract, len(theirs))
-    stored = checkpoint.stored_params(self._folder)
     anew = [
       name
       for name in ("projection", "decoder")
       if name in abstract
-      and checkpoint.leaf_shapes(stored.get(name, {})) != checkpoint.leaf_shapes(abstract[name])
+      and checkpoint.leaf_shapes(self._stored.get(name, {}))
+      != checkpoint.leaf_shapes(abstract[name])
     ]
     wanted = {name: tree for name, tree in abstract.items() if name not in anew}
     found = checkpoint.restore_params(self._folder, wanted, step="newest")
@@ -158,6 +166,34 @@ class FromWorkdir:
     return match_rows(found.state, theirs=theirs, wanted=english_ids), said
 
 
-def open_source(name: str) -> FromFolder | FromWorkdir:
-  """A hub id, a folder or a workdir -> a source. Raises UserError where it is none of them."""
-  return FromWorkdir(name) if workdir.is_workdir(name) else FromFolder(name)
+Source = FromFolder | FromWorkdir
+
+
+def open_source(name: str) -> Source:
+  """A hub id, a folder or a workdir -> a source, all of it checked that can be without loading it.
+
+  Raises:
+    UserError: it is none of these, or something in it is missing or damaged.
+  """
+  source = FromWorkdir(name) if workdir.is_workdir(name) else FromFolder(name)
+  tokens = Tokenizer.from_files(source.tokenizer_files, where=name, max_tokens=2)
+  rows = source.model["encoder"]["vocabulary_size"]
+  build.vocabulary_of(tokens, rows=rows, english_ids=None)  # the tokenizer fits the embedding
+  return source
+
+
+def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+  """The config's `model` section with what a source decides in its place.
+
+  Args:
+    model: as the config has it.
+    decided: `model` of a source; empty without one.
+
+  Raises:
+    UserError: both have a dense layer, and not the same.
+  """
+  ours, theirs = model["dense"], decided.get("dense", model["dense"])
+  if ours["width"] and ours != theirs:
+    raise UserError(f"model.dense={dict(ours)}, but init_from has {dict(theirs)}: leave ours out")
+  pooling = model["pooling"] or decided.get("pooling") or build.DEFAULT_POOLING
+  return {**model, **decided, "pooling": pooling}

@@ -23,13 +23,22 @@ from dap_jax.trees import flatten
 
 # Keys that change where or how often, never what is computed: a resumed run may change them.
 FREE = ("log_steps", "eval_steps", "mesh", "checkpoint")
+# Keys that shaped what lies in data/ and tokenizer/.
+PREPARED = ("init_from", "max_tokens", "data", "tokenizer")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def is_workdir(folder: epath.PathLike) -> bool:
-  """Whether train wrote this folder; a checkpoint's folder has a config.json too, but no steps."""
+  """Whether train wrote this folder: a model's folder has a config.json too, but no versions."""
   folder = epath.Path(folder)
   return (folder / "config.json").exists() and (folder / "versions.json").exists()
+
+
+def has_checkpoints(workdir: epath.PathLike) -> bool:
+  """Whether a run has begun here: config.json and a complete checkpoint."""
+  folder = epath.Path(workdir) / "checkpoints"
+  steps = folder.iterdir() if folder.exists() else ()
+  return is_workdir(workdir) and any(step.name.isdigit() for step in steps)
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
@@ -59,10 +68,17 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
 
 
 def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
-  """Compares with the config that the workdir was started with."""
+  """Compares with the config that the workdir was started with.
+
+  A run that never took a step may be mended: only what its prepared data depends on must agree.
+  """
   theirs, ours = (flatten(tree, separator=".") for tree in (read_config(workdir), config))
+  begun = has_checkpoints(workdir)
+  prepared = (workdir / "data" / "info.json").exists()
   for key in sorted(set(theirs) | set(ours)):
-    if key.split(".")[0] not in FREE and theirs.get(key) != ours.get(key):
+    section = key.split(".")[0]
+    binds = begun and section not in FREE or prepared and section in PREPARED
+    if binds and theirs.get(key) != ours.get(key):
       raise UserError(
         f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"
         f" {ours.get(key)!r}: use another --workdir, or the same value to resume"

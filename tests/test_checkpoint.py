@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint.utils import TMP_DIR_SUFFIX
 
 from dap_jax import checkpoint, sharding
 from dap_jax.errors import UserError
@@ -142,6 +143,15 @@ def test_no_checkpoint_is_none(tmp_path):
   with opened(tmp_path) as checkpoints:
     assert checkpoints.restore(abstract_of(sharding.make_mesh(data=8, model=1))) is None
     assert checkpoints.best_step() is None
+
+
+def test_what_a_killed_save_left_is_removed(tmp_path):
+  """Named as Orbax names what it is writing."""
+  left = tmp_path / "checkpoints" / f"7{TMP_DIR_SUFFIX}123"
+  (left / "state").mkdir(parents=True)
+  with opened(tmp_path) as checkpoints:
+    assert checkpoints.steps() == []
+  assert not left.exists()
 
 
 def test_a_workdir_that_is_a_file(tmp_path):

@@ -13,6 +13,7 @@ import transformers
 
 from dap_jax import embedder, sharding, trees
 from dap_jax.data import tokenizer
+from dap_jax.errors import UserError
 from dap_jax.hub import from_hf, to_hf
 from tests.models import ENCODERS, model_section, transformers_model
 
@@ -55,8 +56,8 @@ def network_of(found, *, size, max_tokens=24):
   tokens = type("Tokens", (), {"size": size, "pad_id": 0, "cls_id": 2, "sep_id": 3, "mask_id": 4})
   section = model_section(**found.model)
   network = embedder.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
-  abstract = embedder.abstract_params(network, max_tokens=max_tokens)
-  return network, sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  abstract = embedder.abstract_params(network)
+  return network, sharding.place(from_hf.encoder_leaves(found), abstract)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
@@ -94,7 +95,7 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
   for name, array in tensors.items():
     assert stored[name].tobytes() == array.tobytes(), name
   back = from_hf.read(tmp_path / "out")
-  assert back.model == {**found.model, "pooling": "mean"}
+  assert back.model["encoder"] == found.model["encoder"]
   assert back.max_tokens == 24
   ours, again = trees.flatten(params), trees.flatten(network_of(back, size=23)[1])
   assert set(ours) == set(again)
@@ -176,10 +177,28 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   module = transformers_model("modernbert", vocabulary_size=24)
   found = from_hf.read(saved(tmp_path, module, tokenizer_folder))
   network, whole = network_of(found, size=23)
-  abstract = embedder.abstract_params(network, max_tokens=24)
+  abstract = embedder.abstract_params(network)
   abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
-  spread = sharding.place(from_hf.encoder_leaves(found, abstract), abstract)
+  spread = sharding.place(from_hf.encoder_leaves(found), abstract)
   qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]
   assert {shard.data.shape for shard in qkv.addressable_shards} == {(48, 3, 24)}
   for path, array in trees.flatten(spread).items():
     np.testing.assert_array_equal(array, trees.flatten(whole)[path], err_msg=path)
+
+
+def test_an_export_that_fails_leaves_nothing_and_takes_nothing(tmp_path, tokenizer_folder):
+  """Neither a part of the folder, nor a neighbour that happens to be called like a part."""
+  module = transformers_model("bert", vocabulary_size=23)
+  found = from_hf.read(saved(tmp_path / "in", module, tokenizer_folder))
+  params = network_of(found, size=23)[1]
+  section = model_section(**found.model)
+  (tmp_path / "out.tmp").mkdir()
+  with pytest.raises(UserError, match="cannot be written"):
+    written(tmp_path / "out", params, section, tmp_path / "none", pad=0, max_tokens=8)
+  with pytest.raises(UserError, match="model.pooling='mean_top2' cannot be exported"):
+    top2 = {**section, "pooling": "mean_top2"}
+    written(tmp_path / "out", params, top2, tokenizer_folder, pad=0, max_tokens=8)
+  offset = {**section, "encoder": {**section["encoder"], "position_offset": 2}}
+  with pytest.raises(UserError, match="position_offset=2 cannot be exported as bert"):
+    written(tmp_path / "out", params, offset, tokenizer_folder, pad=0, max_tokens=8)
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.tmp"]

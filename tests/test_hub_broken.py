@@ -12,7 +12,28 @@ import transformers
 from dap_jax import embedder
 from dap_jax.data import tokenizer
 from dap_jax.errors import UserError
+from dap_jax.hub import configs, download
 from tests.models import transformers_model
+
+MMBERT = {
+  "model_type": "modernbert",
+  "hidden_size": 768,
+  "intermediate_size": 1152,
+  "num_hidden_layers": 22,
+  "num_attention_heads": 12,
+  "vocab_size": 256_000,
+  "max_position_embeddings": 8192,
+  "global_attn_every_n_layers": 3,
+  "local_attention": 128,
+  "global_rope_theta": 160_000.0,
+  "local_rope_theta": None,
+  "norm_eps": 1e-5,
+  "layer_norm_eps": 1e-5,
+  "position_embedding_type": "sans_pos",
+  "hidden_activation": "gelu",
+  "attention_bias": False,
+  "decoder_bias": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +147,11 @@ def test_a_link_out_of_the_folder_is_a_file_like_any_other(folder):
     ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
     ({"model_type": "t5"}, "model_type 't5' is none of bert"),
     ({"is_decoder": True}, "is_decoder is True"),
+    ({"num_hidden_layers": 3000}, " more"),
+    ({"max_position_embeddings": 10**12}, "expected [1000000000000, 48]"),
+    ({"hidden_size": 4e20}, "hidden_size is 4e+20, expected a number"),
+    ({"layer_norm_eps": -1.0}, "layer_norm_eps is -1.0, expected more than 0"),
+    ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan, expected more than 0"),
   ],
 )
 def test_a_config_that_lies(folder, changes, said):
@@ -133,10 +159,84 @@ def test_a_config_that_lies(folder, changes, said):
   assert said in refused(folder)
 
 
-@pytest.mark.parametrize("content", ["", "[1", "3"])
+@pytest.mark.parametrize("content", ["", "[1", "3", "[" * 100_000])
 def test_a_config_that_is_no_json_object(folder, content):
   (folder / "config.json").write_text(content)
   assert "cannot read" in refused(folder)
+
+
+@pytest.mark.parametrize(
+  ("changes", "said"),
+  [
+    ({"global_attn_every_n_layers": 0}, "expected 1 or more"),
+    ({"local_attention": "128"}, "expected a number"),
+    ({"rope_scaling": {"type": "yarn"}}, "rope_scaling"),
+    ({"norm_bias": True}, "norm_bias is True"),
+    ({"layer_types": ["full_attention", "full_attention", "sliding_attention"]}, "no fixed period"),
+  ],
+)
+def test_a_modernbert_that_we_do_not_have(changes, said):
+  with pytest.raises(UserError, match=said):
+    configs.encoder_section({**MMBERT, **changes}, where="config.json")
+
+
+def test_mmberts_own_config_is_read():
+  """Its keys as the hub has them: an option of BERT's that means nothing here, and a null."""
+  section = configs.encoder_section(MMBERT, where="config.json")
+  assert section["global_every"] == 3
+  assert section["window"] == 64
+  assert section["global_theta"] == section["local_theta"] == 160_000.0
+  assert section["vocabulary_size"] == 256_000
+
+
+def test_two_names_for_one_tensor(folder):
+  name = "bert.embeddings.LayerNorm."
+  change_tensors(folder, lambda t: t.update({f"{name}gamma": t[f"{name}weight"]}))
+  assert "two tensors for embeddings.LayerNorm.weight" in refused(folder)
+
+
+def test_integers_are_no_weights(folder):
+  name = "bert.embeddings.LayerNorm.bias"
+  change_tensors(folder, lambda t: t.update({name: t[name].astype(np.int64)}))
+  assert "embeddings.LayerNorm.bias holds int64" in refused(folder)
+
+
+def test_a_head_that_is_there_in_part(folder):
+  change_tensors(folder, lambda t: t.pop("cls.predictions.transform.dense.weight"))
+  assert "missing cls.predictions.transform.dense.weight" in refused(folder)
+
+
+def test_a_strange_folder_called_decoder_is_not_ours(folder):
+  (folder / "decoder").mkdir()
+  embedder.load(str(folder))
+
+
+@pytest.mark.parametrize(
+  ("architecture", "said"),
+  [("BertModel", "import AutoModel as"), ("BertForMaskedLM", "MaskedLM as")],
+)
+def test_the_conversion_makes_up_no_head(folder, architecture, said):
+  (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+  change_json(folder / "config.json", architectures=[architecture])
+  assert said in refused(folder)
+
+
+def test_another_file_system():
+  with pytest.raises(UserError, match="copy it here first"):
+    download.local_folder("gs://bucket/model")
+
+
+def test_a_default_prompt_is_refused(folder):
+  listed = [{"path": "", "type": "Transformer"}, {"path": "1_P", "type": "Pooling"}]
+  (folder / "modules.json").write_text(json.dumps(listed))
+  said = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+  (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
+  assert "default prompt" in refused(folder)
+
+
+def test_left_truncation_is_refused(folder):
+  change_json(folder / "tokenizer_config.json", truncation_side="left")
+  assert "truncation_side" in refused(folder)
 
 
 def test_a_tokenizer_larger_than_the_embedding(folder):

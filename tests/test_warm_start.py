@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 import tokenizers
 import torch
 
@@ -66,7 +67,7 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
   """Its last layers, its own embeddings, and a head whose logits are transformers' own."""
   module, folder = checkpoint
   source = warm_start.open_source(str(folder))
-  tokens = Tokenizer.from_files(source.tokenizer_files(), where="test", max_tokens=12)
+  tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
   parts = parts_of(source, tokens, ENGLISH)
   params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
   assert "its last 2 layers and its masked-LM head" in said
@@ -203,6 +204,31 @@ def test_a_begun_run_resumes_without_its_source(commands, tmp_path):
   source.rename(tmp_path / "gone")
   said = early_loss(commands, "begun", source)[1]
   assert "resumed at step 2" in said
+
+
+def test_english_ids_that_lie_are_refused(commands, tmp_path):
+  folder = tmp_path / "model"
+  commands.run(
+    "export", f"--workdir={commands.straight}", f"--output={folder}", "--include_decoder"
+  )
+  file = folder / from_hf.DECODER / "model.safetensors"
+  tensors = safetensors.numpy.load_file(file)
+  tensors[from_hf.ENGLISH_IDS] = tensors[from_hf.ENGLISH_IDS][::-1].copy()
+  safetensors.numpy.save_file(tensors, file)
+  said = commands.fail(*commands.train_flags(tmp_path / "run", f"--config.init_from={folder}"))
+  assert "english_ids are not rising ids" in said
+
+
+def test_a_run_that_never_stepped_may_be_mended(commands):
+  """A mistake in the config is corrected in the same workdir; its prepared data is kept."""
+  run = commands.prepared("mended")
+  wrong = "--config.objectives.translation_ranking.direction=sideways"
+  commands.fail(*commands.train_flags(run, wrong))
+  other_data = commands.fail(*commands.train_flags(run, "--config.max_tokens=9"))
+  assert "holds a run with max_tokens=12" in other_data
+  commands.run(*commands.train_flags(run, "--config.steps=1"))
+  said = commands.fail(*commands.train_flags(run, "--config.steps=1", "--config.seed=5"))
+  assert "holds a run with seed=0" in said
 
 
 def test_mistakes(commands, tmp_path):

@@ -16,6 +16,7 @@ def card(
   max_tokens: int,
   commit: str,
   config: Mapping[str, Any],
+  license: str,
 ) -> str:
   """The model card.
 
@@ -27,8 +28,10 @@ def card(
     max_tokens: where texts are cut.
     commit: of the program that trained.
     config: the whole resolved config.
+    license: of the model, a name of the hub's list; "other" leaves it open.
   """
-  head = "\n".join(f"- {language.split('_')[0]}" for language in sorted(set(languages)))
+  codes = sorted({language.split("_")[0] for language in languages})
+  head = "\n".join(f'- "{code}"' for code in codes)  # quoted: YAML takes no for false
   scores = "\n".join(
     f"| `{metric}` | {value:.4f} |" for metric, value in metrics.items() if metric.count("/") == 2
   )
@@ -36,7 +39,7 @@ def card(
   return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
-license: other
+license: {license}
 tags:
 - sentence-transformers
 - feature-extraction
@@ -58,8 +61,7 @@ model = SentenceTransformer("{name}")
 vectors = model.encode(["Log in", "Anmelden", "Se connecter"])  # unit length
 ```
 
-Texts are cut after {max_tokens} tokens. The licence is that of the training data: set it before you
-publish.
+Texts are cut after {max_tokens} tokens. The data's licences bind what may be done with the model.
 
 ## Results
 

@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from dap_jax.errors import UserError
 
-# transformers' own defaults where config.json may be silent; None = the key must be there.
-BERT_KEYS = {
-  "layers": ("num_hidden_layers", None),
-  "width": ("hidden_size", None),
-  "heads": ("num_attention_heads", None),
-  "mlp_width": ("intermediate_size", None),
-  "positions": ("max_position_embeddings", None),
-  "token_types": ("type_vocab_size", 2),
-  "norm_eps": ("layer_norm_eps", 1e-12),
-  "vocabulary_size": ("vocab_size", None),
+SIZES = {
+  "layers": "num_hidden_layers",
+  "width": "hidden_size",
+  "heads": "num_attention_heads",
+  "mlp_width": "intermediate_size",
+  "positions": "max_position_embeddings",
+  "vocabulary_size": "vocab_size",
 }
-DISTILBERT_KEYS = {
-  "layers": ("n_layers", None),
-  "width": ("dim", None),
-  "heads": ("n_heads", None),
-  "mlp_width": ("hidden_dim", None),
-  "positions": ("max_position_embeddings", None),
-  "vocabulary_size": ("vocab_size", None),
-}
-MODERNBERT_KEYS = {
-  "layers": ("num_hidden_layers", None),
-  "width": ("hidden_size", None),
-  "heads": ("num_attention_heads", None),
-  "mlp_width": ("intermediate_size", None),
-  "positions": ("max_position_embeddings", None),
-  "norm_eps": ("norm_eps", 1e-5),
-  "vocabulary_size": ("vocab_size", None),
-}
-KEYS = {
-  "bert": BERT_KEYS,
-  "roberta": BERT_KEYS,
-  "xlm-roberta": BERT_KEYS,
-  "distilbert": DISTILBERT_KEYS,
-  "modernbert": MODERNBERT_KEYS,
-}
-# What our encoders do not do; a checkpoint that asks for it is refused, not approximated.
-REQUIRED = {
-  "hidden_act": "gelu",
-  "activation": "gelu",
-  "hidden_activation": "gelu",
-  "classifier_activation": "gelu",
-  "position_embedding_type": "absolute",
-  "is_decoder": False,
-  "add_cross_attention": False,
-  "attention_bias": False,
-  "mlp_bias": False,
-  "norm_bias": False,
-  "classifier_bias": False,
-  "decoder_bias": True,
+DISTILBERT_SIZES = SIZES | {
+  "layers": "n_layers",
+  "width": "dim",
+  "heads": "n_heads",
+  "mlp_width": "hidden_dim",
 }
 ARCHITECTURES = {
   "bert": "BertModel",
@@ -64,6 +29,46 @@ ARCHITECTURES = {
   "distilbert": "DistilBertModel",
   "modernbert": "ModernBertModel",
 }
+OFFSET_TYPES = ("roberta", "xlm-roberta")  # their positions start at the padding id + 1
+# What our encoders do not do; a checkpoint that asks for it is refused, not approximated.
+REQUIRED = {
+  "modernbert": {
+    "hidden_activation": "gelu",
+    "classifier_activation": "gelu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "norm_bias": False,
+    "classifier_bias": False,
+    "decoder_bias": True,
+    "rope_scaling": None,
+  },
+  "distilbert": {"activation": "gelu"},
+}
+REQUIRED_OF_BERT = {
+  "hidden_act": "gelu",
+  "position_embedding_type": "absolute",
+  "is_decoder": False,
+  "add_cross_attention": False,
+}
+
+
+def number(
+  config: Mapping[str, Any], key: str, default: float | None, *, where: str, least: int = 1
+) -> Any:
+  """A number of config.json: above 0 where the default is a float, else an int from `least` on.
+
+  Raises:
+    UserError: it is missing, of another type, or too small.
+  """
+  value = config.get(key)
+  value = default if value is None else value
+  is_float = isinstance(default, float)
+  if isinstance(value, bool) or not isinstance(value, (int, float) if is_float else int):
+    raise UserError(f"{where}: {key} is {value!r}, expected a number")
+  if not (0 < value < math.inf if is_float else value >= least):
+    said = "more than 0" if is_float else f"{least} or more"
+    raise UserError(f"{where}: {key} is {value}, expected {said}")
+  return value
 
 
 def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -77,20 +82,14 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     UserError: a model type or an option that our encoders do not have, or a value of another type.
   """
   kind = config.get("model_type")
-  if kind not in KEYS:
-    raise UserError(f"{where}: model_type {kind!r} is none of {', '.join(KEYS)}")
-  for key, value in REQUIRED.items():
+  if kind not in ARCHITECTURES:
+    raise UserError(f"{where}: model_type {kind!r} is none of {', '.join(ARCHITECTURES)}")
+  for key, value in REQUIRED.get(kind, REQUIRED_OF_BERT).items():
     if config.get(key, value) != value:
       raise UserError(f"{where}: {key} is {config[key]!r}; dap_jax has only {value!r}")
+  sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
   section = {"model_type": kind}
-  for ours, (theirs, default) in KEYS[kind].items():
-    value = config.get(theirs, default)
-    is_size = ours != "norm_eps"
-    if isinstance(value, bool) or not isinstance(value, int if is_size else (int, float)):
-      raise UserError(f"{where}: {theirs} is {value!r}, expected a number")
-    if is_size and value < 1:
-      raise UserError(f"{where}: {theirs} is {value}, expected 1 or more")
-    section[ours] = value
+  section |= {ours: number(config, theirs, None, where=where) for ours, theirs in sizes.items()}
   if section["width"] % section["heads"]:
     raise UserError(
       f"{where}: width {section['width']} is not divisible by {section['heads']} heads"
@@ -98,40 +97,53 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
   if kind == "modernbert":
     return section | attention_pattern(config, layers=section["layers"], where=where)
   if kind == "distilbert":
-    section |= {"token_types": 0, "norm_eps": 1e-12}
-  rises = kind in ("roberta", "xlm-roberta")
-  return section | {"position_offset": config.get("pad_token_id", 1) + 1 if rises else 0}
+    return section | {"token_types": 0, "norm_eps": 1e-12, "position_offset": 0}
+  section["token_types"] = number(config, "type_vocab_size", 2, where=where)
+  section["norm_eps"] = number(config, "layer_norm_eps", 1e-12, where=where)
+  offset = 0
+  if kind in OFFSET_TYPES:
+    offset = number(config, "pad_token_id", 1, where=where, least=0) + 1
+  if offset >= section["positions"]:
+    raise UserError(f"{where}: pad_token_id {offset - 1} leaves no positions")
+  return section | {"position_offset": offset}
 
 
 def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> dict[str, Any]:
   """ModernBERT's local and global layers; older files give a period, newer ones a list."""
-  every = config.get("global_attn_every_n_layers", 3)
+  every = number(config, "global_attn_every_n_layers", 3, where=where)
   kinds = config.get("layer_types")
-  if kinds is not None:
-    period = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), layers)
-    every = max(period, 1)
-    expected = ["full_attention" if i % every == 0 else "sliding_attention" for i in range(layers)]
-    if list(kinds) != expected:
+  if isinstance(kinds, list):
+    every = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), layers)
+    if kinds != [layer_type(i, every) for i in range(layers)]:
       raise UserError(f"{where}: layer_types has no fixed period of full_attention")
-  ropes = config.get("rope_parameters") or {}
-  thetas = {}
-  for ours, kind, old, default in (
-    ("global_theta", "full_attention", "global_rope_theta", 160_000.0),
-    ("local_theta", "sliding_attention", "local_rope_theta", 10_000.0),
+  ropes = config.get("rope_parameters")
+  ropes = ropes if isinstance(ropes, dict) else {}
+  thetas, default = {}, 160_000.0
+  for ours, kind, old in (
+    ("global_theta", "full_attention", "global_rope_theta"),
+    ("local_theta", "sliding_attention", "local_rope_theta"),
   ):
-    rope = ropes.get(kind) or {}
-    if rope.get("rope_type", "default") != "default" or config.get("rope_scaling"):
+    rope = ropes.get(kind)
+    rope = rope if isinstance(rope, dict) else {}
+    if rope.get("rope_type", "default") != "default":
       raise UserError(f"{where}: dap_jax has only the default rotary positions, not {rope}")
-    thetas[ours] = float(rope.get("rope_theta", config.get(old, default)))
-  return {"global_every": every, "window": config.get("local_attention", 128) // 2, **thetas}
+    if old in config and config[old] is None:  # as in the global layers
+      default = thetas.get("global_theta", default)
+    theta = number({**config, **rope}, "rope_theta" if rope else old, default, where=where)
+    thetas[ours] = float(theta)
+    default = 10_000.0
+  window = number(config, "local_attention", 128, where=where) // 2
+  return {
+    "norm_eps": number(config, "norm_eps", 1e-5, where=where),
+    "global_every": every,
+    "window": window,
+    **thetas,
+  }
 
 
-def dropout_of(config: Mapping[str, Any]) -> float:
-  """The dropout that the checkpoint names for its residual branches."""
-  for key in ("hidden_dropout_prob", "dropout", "mlp_dropout"):
-    if key in config:
-      return float(config[key])
-  return 0.0
+def layer_type(index: int, every: int) -> str:
+  """transformers' name of what layer `index` attends to."""
+  return "sliding_attention" if index % every else "full_attention"
 
 
 def hf_config(
@@ -143,50 +155,71 @@ def hf_config(
     encoder: the section, with `vocabulary_size` resolved.
     dropout: of the `model` section.
     special_ids: "pad", "cls" and "sep" -> id.
+
+  Raises:
+    UserError: the type cannot say what the section says.
   """
   kind = encoder["model_type"]
-  config = {"architectures": [ARCHITECTURES[kind]], "model_type": kind}
-  config |= {theirs: encoder[ours] for ours, (theirs, _) in KEYS[kind].items()}
-  config |= {"pad_token_id": special_ids["pad"]}
-  if kind == "modernbert":
-    kinds = ("full_attention", "sliding_attention")
-    every, count = encoder["global_every"], encoder["layers"]
-    thetas = (encoder["global_theta"], encoder["local_theta"])
-    config |= {
-      "layer_types": [kinds[i % every != 0] for i in range(count)],
-      "global_attn_every_n_layers": every,  # as transformers 4 reads it
-      "global_rope_theta": thetas[0],
-      "local_rope_theta": thetas[1],
-      "rope_parameters": {
-        name: {"rope_type": "default", "rope_theta": theta}
-        for name, theta in zip(kinds, thetas, strict=True)
-      },
-      "local_attention": 2 * encoder["window"],
-      "hidden_activation": "gelu",
-      **dict.fromkeys(("embedding_dropout", "attention_dropout", "mlp_dropout"), dropout),
-      **{f"{role}_token_id": special_ids[role] for role in ("cls", "sep")},
-      **{f"{role}_token_id": special_ids[like] for role, like in (("bos", "cls"), ("eos", "sep"))},
-    }
-  elif kind == "distilbert":
-    config |= {"activation": "gelu", "dropout": dropout, "attention_dropout": dropout}
-  else:
-    config |= {
-      "hidden_act": "gelu",  # transformers' name of the exact, erf form
-      "hidden_dropout_prob": dropout,
-      "attention_probs_dropout_prob": dropout,
-    }
-    if kind != "bert":
-      config |= {"bos_token_id": special_ids["cls"], "eos_token_id": special_ids["sep"]}
-      offset = special_ids["pad"] + 1
-      if encoder["position_offset"] != offset:
-        raise UserError(
-          f"model.encoder.position_offset={encoder['position_offset']} cannot be exported as"
-          f" {kind}: there positions start at the padding id + 1, which is {offset}"
-        )
-  if kind in ("bert", "distilbert", "modernbert") and encoder.get("position_offset"):
+  sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
+  own = modernbert_config if kind == "modernbert" else bert_config
+  return {
+    "architectures": [ARCHITECTURES[kind]],
+    "model_type": kind,
+    **{theirs: encoder[ours] for ours, theirs in sizes.items()},
+    "pad_token_id": special_ids["pad"],
+    **own(encoder, dropout=dropout, special_ids=special_ids),
+    "dtype": "float32",
+    "torch_dtype": "float32",  # the name before transformers 5
+  }
+
+
+def bert_config(
+  encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
+) -> dict[str, Any]:
+  """What the BERT family adds to the sizes."""
+  kind = encoder["model_type"]
+  expected = special_ids["pad"] + 1 if kind in OFFSET_TYPES else 0
+  if encoder["position_offset"] != expected:
     raise UserError(
       f"model.encoder.position_offset={encoder['position_offset']} cannot be exported as {kind}:"
-      " its positions start at 0"
+      f" with this tokenizer its positions start at {expected}"
     )
-  # `torch_dtype` is the name before transformers 5.
-  return config | {"dtype": "float32", "torch_dtype": "float32"}
+  if kind == "distilbert":
+    return {"activation": "gelu", "dropout": dropout, "attention_dropout": dropout}
+  config = {
+    "type_vocab_size": encoder["token_types"],
+    "layer_norm_eps": encoder["norm_eps"],
+    "hidden_act": "gelu",  # transformers' name of the exact, erf form
+    "hidden_dropout_prob": dropout,
+    "attention_probs_dropout_prob": dropout,
+  }
+  if kind in OFFSET_TYPES:
+    config |= {"bos_token_id": special_ids["cls"], "eos_token_id": special_ids["sep"]}
+  return config
+
+
+def modernbert_config(
+  encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
+) -> dict[str, Any]:
+  """What ModernBERT adds to the sizes, as transformers 4 and 5 read it."""
+  every = encoder["global_every"]
+  thetas = {
+    "full_attention": encoder["global_theta"],
+    "sliding_attention": encoder["local_theta"],
+  }
+  cls, sep = special_ids["cls"], special_ids["sep"]
+  return {
+    "norm_eps": encoder["norm_eps"],
+    "layer_types": [layer_type(i, every) for i in range(encoder["layers"])],
+    "rope_parameters": {
+      kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()
+    },
+    "global_attn_every_n_layers": every,
+    "global_rope_theta": encoder["global_theta"],
+    "local_rope_theta": encoder["local_theta"],
+    "local_attention": 2 * encoder["window"],
+    "hidden_activation": "gelu",
+    **dict.fromkeys(("embedding_dropout", "attention_dropout", "mlp_dropout"), dropout),
+    **dict.fromkeys(("cls_token_id", "bos_token_id"), cls),
+    **dict.fromkeys(("sep_token_id", "eos_token_id"), sep),
+  }

@@ -18,6 +18,7 @@ from dap_jax.hub import configs, modules, names, weights
 from dap_jax.hub.weights import Leaf, Stored
 
 DECODER = "decoder"  # the folder that export adds for those who train on
+ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json
 ENGLISH_IDS = "english_ids"
 NO_LIMIT = 1 << 20  # transformers writes 1e30 where a tokenizer has no limit
 
@@ -27,9 +28,8 @@ class Imported(NamedTuple):
 
   Attributes:
     folder: where it lies.
-    model: sections of the config's `model`: encoder, dense, normalize, and pooling where the
-      folder names one.
-    dropout: as its config.json names it.
+    model: keys of the config's `model`: encoder; and of a sentence-transformers folder pooling,
+      dense and normalize.
     max_tokens: where texts are cut.
     tensors: of the encoder and the masked-LM head, by standard name.
     dense, decoder: tensors of those modules; empty where there are none.
@@ -37,7 +37,6 @@ class Imported(NamedTuple):
 
   folder: epath.Path
   model: dict[str, Any]
-  dropout: float
   max_tokens: int
   tensors: dict[str, Stored]
   dense: dict[str, Stored]
@@ -64,10 +63,8 @@ def read(directory: epath.PathLike) -> Imported:
   config = weights.read_json(inner / "config.json")
   encoder = configs.encoder_section(config, where=str(inner / "config.json"))
   table = names.TABLES[encoder["model_type"]]
-  tensors = {
-    names.standard_name(name, table): stored for name, stored in weights.find(inner).items()
-  }
-  model = {"encoder": encoder, "dense": {"width": 0, "activation": "identity"}, "normalize": True}
+  tensors = standard_tensors(inner, table, model=folder)
+  model: dict[str, Any] = {"encoder": encoder}
   if found:
     model |= {
       "pooling": found.pooling,
@@ -77,15 +74,52 @@ def read(directory: epath.PathLike) -> Imported:
   rooms = encoder["positions"] - encoder.get("position_offset", 0)
   said = found.max_tokens if found and found.max_tokens else tokenizer_limit(inner)
   decoder = folder / DECODER
-  return Imported(
+  path = decoder / "config.json"
+  is_ours = path.exists() and weights.read_json(path).get("architectures") == [ARCHITECTURE]
+  imported = Imported(
     folder=inner,
     model=model,
-    dropout=configs.dropout_of(config),
     max_tokens=min(said or rooms, rooms),
     tensors=tensors,
-    dense=weights.find(found.dense) if found and found.dense else {},
-    decoder=weights.find(decoder) if decoder.exists() else {},
+    dense=weights.find(found.dense, model=folder) if found and found.dense else {},
+    decoder=weights.find(decoder, model=folder) if is_ours else {},
   )
+  check(imported)
+  return imported
+
+
+def standard_tensors(
+  folder: epath.Path, table: names.Table, *, model: epath.Path
+) -> dict[str, Stored]:
+  """The tensors of a folder by their standard names."""
+  tensors: dict[str, Stored] = {}
+  for name, stored in weights.find(folder, model=model).items():
+    standard = names.standard_name(name, table)
+    if standard in tensors:
+      raise UserError(f"{folder}: two tensors for {standard}, one of them {name}")
+    tensors[standard] = stored
+  return tensors
+
+
+def check(imported: Imported) -> None:
+  """Refuses missing, unknown and misshapen tensors, all of them in one message."""
+  table, encoder = imported.table, imported.model["encoder"]
+  expected = names.torch_shapes(names.encoder_entries(table, encoder["layers"]), encoder)
+  head = names.torch_shapes(names.head_entries(table, tied=False), encoder)
+  if set(head) & set(imported.tensors):
+    if table.head_kernel not in imported.tensors:  # tied to the word embeddings
+      del head[table.head_kernel]
+    expected |= head
+  weights.check(
+    imported.tensors,
+    expected,
+    where=str(imported.folder),
+    known=lambda name: names.is_dropped(name, table),
+  )
+  if imported.dense:
+    rows = imported.model["dense"]["width"]
+    wanted = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
+    weights.check(imported.dense, wanted, where=f"{imported.folder}, its Dense")
 
 
 def tokenizer_limit(folder: epath.Path) -> int | None:
@@ -95,38 +129,11 @@ def tokenizer_limit(folder: epath.Path) -> int | None:
   return int(limit) if isinstance(limit, (int, float)) and 2 <= limit < NO_LIMIT else None
 
 
-def shapes(abstract: Mapping[str, Any], entries: list[names.Entry]) -> dict[str, tuple[int, ...]]:
-  """name -> the torch shape of each entry, by our abstract tree."""
-  flat = trees.flatten(abstract)
-  return {
-    entry.theirs: names.torch_shape(flat[entry.ours].shape, transposed=entry.transposed)
-    for entry in entries
-    if entry.ours in flat
-  }
-
-
-def encoder_leaves(imported: Imported, abstract: Mapping[str, Any]) -> dict[str, Any]:
-  """The tree of `Leaf` of `params`: encoder, and dense where there is one.
-
-  Args:
-    imported: the checkpoint.
-    abstract: the model's parameters, with shapes.
-
-  Raises:
-    UserError: tensors are missing, unknown or misshapen; all are listed.
-  """
-  table, layers = imported.table, imported.model["encoder"]["layers"]
-  entries = names.encoder_entries(table, layers)
-  weights.check(
-    imported.tensors,
-    shapes(abstract["encoder"], entries) | head_shapes(imported),
-    where=str(imported.folder),
-    known=lambda name: names.is_dropped(name, table),
-  )
+def encoder_leaves(imported: Imported) -> dict[str, Any]:
+  """The tree of `Leaf` of `params`: encoder, and dense where there is one."""
+  entries = names.encoder_entries(imported.table, imported.model["encoder"]["layers"])
   tree = {"encoder": weights.leaves(imported.tensors, entries)}
   if imported.dense:
-    wanted = shapes(abstract["dense"], names.DENSE_ENTRIES)
-    weights.check(imported.dense, wanted, where=f"{imported.folder}, its Dense")
     tree["dense"] = weights.leaves(imported.dense, names.DENSE_ENTRIES)
   return tree
 
@@ -134,22 +141,6 @@ def encoder_leaves(imported: Imported, abstract: Mapping[str, Any]) -> dict[str,
 def has_head(imported: Imported) -> bool:
   """Whether the checkpoint has a masked-LM head."""
   return imported.table.head_bias in imported.tensors
-
-
-def head_shapes(imported: Imported) -> dict[str, tuple[int, ...]]:
-  """name -> the torch shape of the masked-LM head's tensors; empty where there is no head."""
-  table, encoder = imported.table, imported.model["encoder"]
-  width, ids = encoder["width"], encoder["vocabulary_size"]
-  expected = {
-    entry.theirs: (width, width) if entry.transposed else (width,)
-    for entry in names.head_entries(table, tied=True)
-  }
-  expected |= {table.head_bias: (ids,), table.head_kernel: (ids, width)}
-  if not set(expected) & set(imported.tensors):
-    return {}
-  if table.head_kernel not in imported.tensors:  # tied to the word embeddings
-    del expected[table.head_kernel]
-  return expected
 
 
 def decoder_from_checkpoint(
@@ -208,33 +199,45 @@ def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | No
   Raises:
     UserError: tensors are missing, unknown or misshapen; all are listed.
   """
-  wanted, table = abstract["decoder"], imported.table
-  english = imported.decoder.get(ENGLISH_IDS)
-  depth = imported.model["encoder"]["layers"]
+  wanted, table, encoder = abstract["decoder"], imported.table, imported.model["encoder"]
+  tensors, depth = dict(imported.decoder), encoder["layers"]
+  english = tensors.pop(ENGLISH_IDS, None)
   layers = sum(name.startswith("layers_") for name in wanted)
   tied = "kernel" not in wanted["head"]["vocabulary"]
-  if layers > depth:
+  if not tensors or layers > depth or tied != (english is None):
     return None
   entries = names.decoder_entries(table, depth=depth, layers=layers, tied=tied)
-  stored = {name.rsplit(".", 1)[0] for name in imported.decoder}
-  ours = {entry.theirs.rsplit(".", 1)[0] for entry in entries if entry.ours.startswith("layers_")}
-  of_layers = {name for name in stored if name.startswith(table.layer_name.split("{}")[0])}
-  if not imported.decoder or tied != (english is None) or ours != of_layers:
-    return None
-  tensors = {name: tensor for name, tensor in imported.decoder.items() if name != ENGLISH_IDS}
-  expected = shapes(wanted, entries)
-  if english is not None:
-    expected[table.head_kernel] = (*english.shape, imported.model["encoder"]["width"])
-    expected[table.head_bias] = english.shape
+  prefix = table.layer_name.split("{}")[0]
+  if {n for n in tensors if n.startswith(prefix)} != {
+    entry.theirs for entry in entries if entry.theirs.startswith(prefix)
+  }:
+    return None  # another number of layers
+  where = f"{imported.folder}/{DECODER}"
+  ids = (
+    None if english is None else english_rows(english, rows=encoder["vocabulary_size"], where=where)
+  )
+  expected = names.torch_shapes(entries, encoder)
+  if ids is not None:
+    expected[table.head_kernel] = (len(ids), encoder["width"])
+    expected[table.head_bias] = (len(ids),)
   projection = [
     entry._replace(theirs=f"projection.{entry.theirs}") for entry in names.DENSE_ENTRIES
   ]
-  if f"projection.{names.DENSE_ENTRIES[0].theirs}" in tensors:
-    expected |= shapes(abstract.get("projection", {}), projection)
-  ignored = {entry.theirs for entry in projection}
-  where = f"{imported.folder}/{DECODER}"
-  weights.check(tensors, expected, where=where, known=ignored.__contains__)
+  has_projection = {entry.theirs for entry in projection} & set(tensors)
+  if has_projection:
+    expected |= names.torch_shapes(projection, encoder)
+  weights.check(tensors, expected, where=where)
   params = {"decoder": weights.leaves(tensors, entries)}
-  if "projection" in abstract and ignored <= set(tensors):
+  if has_projection and "projection" in abstract:
     params["projection"] = weights.leaves(tensors, projection)
-  return Continued(params, None if english is None else np.array(english.map()))
+  return Continued(params, ids)
+
+
+def english_rows(stored: Stored, *, rows: int, where: str) -> np.ndarray:
+  """The ids that the head's rows stand for, checked."""
+  ids = (
+    np.array(stored.map()) if stored.dtype.kind == "i" and np.prod(stored.shape) else np.array([])
+  )
+  if ids.ndim != 1 or not len(ids) or (np.diff(ids) <= 0).any() or ids[0] < 0 or ids[-1] >= rows:
+    raise UserError(f"{where}: {ENGLISH_IDS} are not rising ids below {rows}")
+  return ids

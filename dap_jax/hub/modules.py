@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from dap_jax.errors import UserError
+from dap_jax.hub.configs import number
 from dap_jax.hub.weights import read_json
 
 # Pooling -> its key in 1_Pooling/config.json, as every version of sentence-transformers reads it.
@@ -78,6 +79,9 @@ def read(folder: epath.Path) -> Modules | None:
   order = [kind for kind in ("Transformer", "Pooling", "Dense", "Normalize") if kind in kinds]
   if list(kinds) != order or order[:2] != ["Transformer", "Pooling"]:
     raise UserError(f"{folder}/modules.json: expected Transformer, Pooling, [Dense], [Normalize]")
+  said = folder / "config_sentence_transformers.json"
+  if said.exists() and read_json(said).get("default_prompt_name"):
+    raise UserError(f"{said}: it has a default prompt, which dap_jax would not put before texts")
   width, activation = read_dense(kinds["Dense"]) if "Dense" in kinds else (0, "identity")
   return Modules(
     transformer=kinds["Transformer"],
@@ -113,9 +117,7 @@ def read_dense(folder: epath.Path) -> tuple[int, str]:
     raise UserError(
       f"{path}: dap_jax has a Dense with a bias, no residual, and Tanh or Identity, not {config}"
     )
-  if not isinstance(config.get("out_features"), int):
-    raise UserError(f"{path}: out_features is {config.get('out_features')!r}, expected a number")
-  return config["out_features"], names[activation]
+  return number(config, "out_features", None, where=str(path)), names[activation]
 
 
 def read_limit(path: epath.Path) -> int | None:

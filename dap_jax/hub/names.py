@@ -200,9 +200,20 @@ def is_dropped(name: str, table: Table) -> bool:
   return any(re.fullmatch(pattern, name) for pattern in table.dropped)
 
 
-def torch_shape(shape: tuple[int, ...], *, transposed: bool) -> tuple[int, ...]:
-  """Our shape -> torch's: [in, ...out] -> [prod(out), in]."""
-  return (int(np.prod(shape[1:])), shape[0]) if transposed else tuple(shape)
+def torch_shapes(
+  entries: Iterable[Entry], encoder: Mapping[str, Any]
+) -> dict[str, tuple[int, ...]]:
+  """Torch's name -> torch's shape of each entry, by the sizes of the `model.encoder` section."""
+  width, mlp, ids = encoder["width"], encoder["mlp_width"], encoder["vocabulary_size"]
+  rows = {"word": ids, "position": encoder["positions"], "token_type": encoder.get("token_types")}
+  rows |= {"qkv": 3 * width, "mlp_in": mlp, "gated_in": 2 * mlp, "vocabulary": ids}
+  expected = {}
+  for entry in entries:
+    *_, module, leaf = entry.ours.split("/")
+    first = rows.get(module, width)
+    last = mlp if module == "mlp_out" else width
+    expected[entry.theirs] = (first, last) if leaf in ("kernel", "embedding") else (first,)
+  return expected
 
 
 def to_ours(array: np.ndarray, shape: tuple[int, ...], *, transposed: bool) -> np.ndarray:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import safetensors
 from etils import epath
 
 from dap_jax.errors import UserError
 from dap_jax.hub import configs, modules, names, tokenizer, weights
-from dap_jax.hub.from_hf import DECODER, ENGLISH_IDS
+from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
 
 
 def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,11 +91,9 @@ def write(
       params["dense"], names.DENSE_ENTRIES
     )
   if "decoder" in params:
-    files[f"{DECODER}/config.json"] = {**config, "architectures": ["dap_jax RTL decoder"]}
+    files[f"{DECODER}/config.json"] = {**config, "architectures": [ARCHITECTURE]}
     tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
-  temporary = directory.parent / f"{directory.name}.tmp"
-  if temporary.exists():
-    temporary.rmtree()
+  temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.tmp"
   try:
     for path, content in files.items():
       target = temporary / path
@@ -108,7 +108,9 @@ def write(
     if directory.exists():
       directory.rmdir()
     temporary.rename(directory)
-  except OSError as error:
+  except BaseException as error:
     if temporary.exists():
       temporary.rmtree()
-    raise UserError(f"--output={directory} cannot be written: {error}") from error
+    if isinstance(error, (OSError, safetensors.SafetensorError)):
+      raise UserError(f"--output={directory} cannot be written: {error}") from error
+    raise

@@ -34,10 +34,12 @@ def convert(folder: epath.PathLike) -> dict[str, str]:
   folder = epath.Path(folder)
   path = folder / "tokenizer_config.json"
   config = read_json(path) if path.exists() else {}
+  if config.get("truncation_side", "right") != "right":
+    raise UserError(f"{path}: truncation_side is 'left'; dap_jax cuts at the right")
   roles = {role: content_of(config.get(role)) for role in ROLES}
   as_it_is = config.get("tokenizer_class") in AS_IT_IS and all(roles.values())
   if as_it_is and (folder / "tokenizer.json").exists():
-    backend = (folder / "tokenizer.json").read_text()
+    backend = read_text(folder / "tokenizer.json")
   else:
     backend, roles = through_transformers(folder)
   absent = [role for role, token in roles.items() if not token and role != "unk_token"]
@@ -67,7 +69,9 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
   from transformers import AutoTokenizer  # seconds, so only where it is needed
 
   try:
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+      str(folder), local_files_only=True, trust_remote_code=False
+    )
     backend = tokenizer.backend_tokenizer.to_str()
   except Exception as error:  # transformers raises many types for damaged files
     raise UserError(f"{folder}: its tokenizer cannot be read: {error}") from error
@@ -77,9 +81,18 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
   return backend, roles
 
 
+def read_text(path: epath.Path) -> str:
+  """A text file of the folder, with an error that names it."""
+  try:
+    return path.read_text()
+  except (OSError, ValueError) as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+
+
 def content_of(token) -> str | None:
-  """A special token as text; old files write an object around it."""
-  return token.get("content") if isinstance(token, dict) else token
+  """A special token as text, or None; old files write an object around it."""
+  token = token.get("content") if isinstance(token, dict) else token
+  return token if isinstance(token, str) else None
 
 
 def write(files: dict[str, str], directory: epath.PathLike) -> None:

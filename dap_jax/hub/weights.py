@@ -6,9 +6,10 @@ Nothing is unpickled. A tensor is mapped from its file, not loaded: its pages go
 from __future__ import annotations
 
 import json
+import shlex
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ DTYPES = {
   "I64": np.int64,
   "I32": np.int32,
 }
+SHOWN = 40  # problems in one message
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
 
@@ -51,7 +53,7 @@ def read_json(path: epath.Path, kind: type = dict) -> Any:
   """A JSON object (`kind` dict) or list of a model's folder, with an error that names the file."""
   try:
     content = json.loads(path.read_text())
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise UserError(f"cannot read {path}: {error}") from error
   if not isinstance(content, kind):
     raise UserError(f"cannot read {path}: expected a JSON {'object' if kind is dict else 'list'}")
@@ -79,8 +81,12 @@ def read_header(file: Path) -> dict[str, Stored]:
   return stored
 
 
-def find(folder: epath.PathLike) -> dict[str, Stored]:
+def find(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, Stored]:
   """All tensors of a folder: `model.safetensors`, or the files that its index lists.
+
+  Args:
+    folder: of the tensors.
+    model: the whole model's folder, of which it is a part, or the same.
 
   Raises:
     UserError: there are none, only pickled ones, a file is damaged, or the index leaves the folder.
@@ -90,32 +96,52 @@ def find(folder: epath.PathLike) -> dict[str, Stored]:
   if (folder / FILE).exists():
     return read_header(folder / FILE)
   if not index.exists():
-    refuse_pickles(folder)
+    if any((folder / name).exists() for name in PICKLES):
+      raise UserError(f"{folder} {pickled(str(model), epath.Path(model))}")
     raise UserError(f"{folder} has no {FILE}: give a folder of a model")
   where = read_json(epath.Path(index)).get("weight_map")
   if not isinstance(where, dict) or not where:
     raise UserError(f"{index} has no weight_map: fetch it again")
-  tensors = {}
+  tensors: dict[str, Stored] = {}
   for name in sorted({str(value) for value in where.values()}):
     if Path(name).name != name or name in (".", ".."):
       raise UserError(f"{index} names {name!r}: expected a file of the same folder")
-    tensors |= read_header(folder / name)
+    part = read_header(folder / name)
+    if twice := sorted(set(part) & set(tensors)):
+      raise UserError(f"{index}: {listed(twice)} in more than one file")
+    tensors |= part
   absent = sorted(set(where) - set(tensors))
   if absent:
-    raise UserError(f"{index} lists tensors that its files lack: {', '.join(absent[:20])}")
+    raise UserError(f"{index} lists tensors that its files lack: {listed(absent)}")
   return tensors
 
 
-def refuse_pickles(folder: Path) -> None:
-  """Pickled weights run code when they are read."""
-  for name in PICKLES:
-    if (folder / name).exists():
-      raise UserError(
-        f"{folder} has pickled weights ({name}), which can run code when they are read; if you"
-        ' trust them, convert: python -c "from transformers import AutoModelForMaskedLM as M,'
-        f" AutoTokenizer as T; M.from_pretrained('{folder}').save_pretrained('NEW');"
-        f" T.from_pretrained('{folder}').save_pretrained('NEW')\""
-      )
+def listed(names: Sequence[str]) -> str:
+  """Names or problems for a message; of very many the first."""
+  more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+  return "; ".join(names[:SHOWN]) + more
+
+
+def pickled(name: str, folder: epath.Path) -> str:
+  """What to say of weights that are pickled only, with the command that converts them.
+
+  Args:
+    name: of the folder, or a hub id.
+    folder: where the model's JSON files are.
+  """
+  if (folder / "modules.json").exists():
+    code = "from sentence_transformers import SentenceTransformer as M"
+    code += "; M(sys.argv[1]).save_pretrained(sys.argv[2])"
+  else:
+    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    has_head = str(config.get("architectures")).endswith(("ForMaskedLM']", "ForPreTraining']"))
+    kind = "AutoModelForMaskedLM" if has_head else "AutoModel"  # else it would make up a head
+    code = f"from transformers import {kind} as M, AutoTokenizer as T"
+    code += "; [x.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2]) for x in (M, T)]"
+  return (
+    "has pickled weights only, which can run code when they are read; if you trust them, convert:"
+    f' python -c "import sys; {code}" {shlex.quote(name)} NEW_FOLDER'
+  )
 
 
 class Leaf(NamedTuple):
@@ -157,6 +183,11 @@ def check(
   problems = [f"missing {name}" for name in wanted if name not in tensors]
   problems += [f"unknown {name}" for name in tensors if name not in wanted and not known(name)]
   problems += [
+    f"{name} holds {tensors[name].dtype}, expected floats"
+    for name in wanted
+    if name in tensors and tensors[name].dtype.kind == "i"
+  ]
+  problems += [
     f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
     for name, shape in wanted.items()
     if name in tensors and tensors[name].shape != tuple(shape)
@@ -164,7 +195,7 @@ def check(
   if problems:
     raise UserError(
       f"{where}: its tensors are not those that its config.json describes:"
-      f" {'; '.join(sorted(problems))}"
+      f" {listed(sorted(problems))}"
     )
 
 

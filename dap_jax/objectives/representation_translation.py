@@ -78,6 +78,8 @@ def objective(
   """
   if direction not in ROUTES:
     raise UserError(f"direction {direction!r} is none of {', '.join(ROUTES)}")
+  if chunk_positions < 1:
+    raise UserError(f"chunk_positions={chunk_positions}: expected 1 or more")
   if direction != "to_pivot" and context.vocabulary.english_ids is not None:
     raise UserError(
       f"direction {direction!r} predicts other languages: it needs decoder.english_head=False"

@@ -1,4 +1,4 @@
-"""A real checkpoint, as sentence-transformers reads it: all-MiniLM-L6-v2 out of a pip package."""
+"""Texts to vectors: batches by length, and a real checkpoint, all-MiniLM-L6-v2 of a pip package."""
 
 import importlib.util
 from pathlib import Path
@@ -26,3 +26,27 @@ def test_minilm_gives_sentence_transformers_vectors():
   cosines = (loaded.encode(texts) * theirs.encode(texts)).sum(1)
   assert cosines.min() > 0.99999
   assert np.abs(cosines - 1).max() < 1e-5
+
+
+def test_long_texts_come_in_smaller_batches():
+  """Rows x length^2 stays what it is at 256 tokens, and a multiple of the mesh's rows."""
+  shapes = []
+
+  def embed(ids, mask):
+    shapes.append(ids.shape)
+    assert mask[:, 0].all()
+    return ids[:, 1:2].astype(np.float32)
+
+  class Lengths:
+    pad_id = 0
+
+    @staticmethod
+    def encode_ragged(texts):
+      return [[1, int(text), *[1] * (int(text) - 2)] for text in texts]
+
+  texts = ["700", "9", "300", "1024", "16", "17"]
+  vectors = embedder.encode_texts(
+    texts, embed, tokenizer=Lengths, max_tokens=1024, batch_size=32, multiple=2
+  )
+  np.testing.assert_array_equal(vectors[:, 0], [int(text) for text in texts])
+  assert shapes == [(2, 1024), (22, 304)]
