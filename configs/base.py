@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
   config.data.languages = ()  # codes to keep; empty keeps all
   config.data.rules = ()  # filters of dap_jax/data/clean.py, by name
   config.data.markup = False  # strip tags and placeholders: for interface strings
+  config.data.drop_characters = ""  # taken out of every text
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
   config.data.min_pairs = 1  # languages with fewer training pairs are left out
   # Padded lengths of batches, rising to max_tokens; each pair goes to the shortest that holds it,

@@ -28,6 +28,7 @@ def get_config(data: str = "data/*-en.tsv.gz") -> ConfigDict:
   config.data.arguments = ConfigDict({"paths": (data,)})
   config.data.languages = tuple(LANGUAGES)
   config.data.rules = ("empty", "equal", "dap_symbols", "dap_short", "dap_length", "dap_overlap")
+  config.data.drop_characters = '"'
   config.data.temperature = 1.0  # released runs mix pairs as they are
   config.tokenizer.vocabulary_size = 119_547  # of mBERT-cased, for a run without init_from
   config.model.pooling = "cls"

@@ -187,7 +187,7 @@ def test_clean_rows_counts_every_pair():
     {"en": "Yes", "de": "yes"},  # nothing remains of it
   ]
   cleaned = clean.clean_rows(
-    rows, rules=["empty", "equal"], pivot="en", markup=False, rejected=rejected
+    rows, rules=["empty", "equal"], pivot="en", markup=False, drop_characters="", rejected=rejected
   )
   assert list(cleaned) == [
     {"en": "Good morning", "de": "Guten Morgen"},
@@ -202,11 +202,28 @@ def test_clean_rows_with_markup():
     {"en": "Add %s", "de": "%s hinzufügen", "fr": "Ajouter %s"},
     {"en": "<b>Delete</b> this page:", "de": "Diese Seite <b>löschen</b>:"},
   ]
-  cleaned = clean.clean_rows(rows, rules=[], pivot="en", markup=True, rejected=rejected)
+  cleaned = clean.clean_rows(
+    rows, rules=[], pivot="en", markup=True, drop_characters="", rejected=rejected
+  )
   assert list(cleaned) == [{"en": "Delete this page", "de": "Diese Seite löschen"}]
   assert rejected == {"placeholders": 2}
 
 
 def test_clean_rows_checks_rules_even_without_rows():
   with pytest.raises(UserError, match="data.rules names 'no_such'"):
-    list(clean.clean_rows([], rules=["no_such"], pivot="en", markup=False, rejected=Counter()))
+    list(
+      clean.clean_rows(
+        [], rules=["no_such"], pivot="en", markup=False, drop_characters="", rejected=Counter()
+      )
+    )
+
+
+def test_dropped_characters_leave_no_trace():
+  """DAP drops the double quote; what is then equal to a pair before is a duplicate."""
+  rows = [{"en": 'a "word"', "de": 'ein "Wort"'}, {"en": "a word", "de": "ein Wort"}]
+  rejected = Counter()
+  cleaned = clean.clean_rows(
+    rows, rules=[], pivot="en", markup=False, drop_characters='"', rejected=rejected
+  )
+  assert list(cleaned) == [{"en": "a word", "de": "ein Wort"}]
+  assert rejected == {"duplicate": 1}

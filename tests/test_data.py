@@ -151,6 +151,7 @@ PREPARE = {
   "languages": (),
   "rules": ("empty",),
   "markup": False,
+  "drop_characters": "",
   "vocabulary_size": 36,
   "max_tokens": 8,
   "temperature": 2.0,

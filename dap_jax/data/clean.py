@@ -155,6 +155,7 @@ def clean_rows(
   rules: Sequence[str],
   pivot: str,
   markup: bool,
+  drop_characters: str,
   rejected: Counter,
 ) -> Iterator[dict[str, str]]:
   """Normalises texts, drops rejected and repeated pairs, then rows with no translation left.
@@ -165,15 +166,16 @@ def clean_rows(
     pivot: the pivot's language code.
     markup: whether the texts are interface strings: they go through `strip_interface_markup`, and
       those whose pivot is `mostly_placeholders` are dropped.
+    drop_characters: taken out of every text first.
     rejected: counts the pairs that were dropped, by rule, and as `duplicate` and `placeholders`.
 
   Raises:
     UserError: an unknown rule, at the first row asked for.
   """
   check_rules(rules)
-  seen = set()
+  seen, dropped = set(), str.maketrans("", "", drop_characters)
   for row in rows:
-    texts = {code: normalise(text) for code, text in row.items()}
+    texts = {code: normalise(text.translate(dropped)) for code, text in row.items()}
     if markup:
       if mostly_placeholders(texts[pivot]):
         rejected["placeholders"] += len(texts) - 1

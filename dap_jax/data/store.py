@@ -54,6 +54,7 @@ def read_pairs(
   languages: Sequence[str],
   rules: Sequence[str],
   markup: bool,
+  drop_characters: str,
   rejected: Counter,
 ) -> list[split.Pair]:
   """Reads and cleans a corpus.
@@ -64,6 +65,7 @@ def read_pairs(
     languages: which to keep; empty keeps all.
     rules: names of the filters of `clean`.
     markup: whether the texts are interface strings, with tags and placeholders to strip.
+    drop_characters: taken out of every text.
     rejected: counts the rejected pairs per reason.
 
   Raises:
@@ -79,7 +81,15 @@ def read_pairs(
   if languages:
     rows = (kept for row in rows if len(kept := wanted(row)) > 1)
   pairs = split.to_pairs(
-    clean.clean_rows(rows, rules=rules, pivot=pivot, markup=markup, rejected=rejected), pivot=pivot
+    clean.clean_rows(
+      rows,
+      rules=rules,
+      pivot=pivot,
+      markup=markup,
+      drop_characters=drop_characters,
+      rejected=rejected,
+    ),
+    pivot=pivot,
   )
   found = Counter(pair.language for pair in pairs)
   for language in languages:
@@ -123,6 +133,7 @@ def prepare(
   languages: Sequence[str],
   rules: Sequence[str],
   markup: bool,
+  drop_characters: str,
 ) -> None:
   """Reads, cleans, splits, trains the vocabulary on the training split, tokenises, writes.
 
@@ -134,7 +145,7 @@ def prepare(
     temperature: see `tasks.register`.
     min_pairs: languages with fewer training pairs are left out.
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
-    pivot, format, arguments, languages, rules, markup: see `read_pairs`.
+    pivot, format, arguments, languages, rules, markup, drop_characters: see `read_pairs`.
   """
   with quiet_stderr():  # TensorFlow: seconds that a resumed run need not pay, and chatter
     from dap_jax.data import tasks
@@ -147,6 +158,7 @@ def prepare(
     languages=languages,
     rules=rules,
     markup=markup,
+    drop_characters=drop_characters,
     rejected=rejected,
   )
   divide = bind(split.split_pairs, heldout, where="data.heldout", pivot=pivot)
