@@ -62,6 +62,7 @@ def train(
     UserError: a mistake in the config, the data or the workdir.
   """
   config = {key: value for key, value in locals().items() if key != "workdir"}
+  started = time.monotonic()
   # Opened once, and not at all by a run that has begun: it resumes without its source.
   source = functools.cache(lambda: warm_start.open_source(init_from) if init_from else None)
   decided = begun_model(epath.Path(workdir), init_from) or (source().model if init_from else {})
@@ -70,7 +71,6 @@ def train(
   for name, value in {"steps": steps, "log_steps": log_steps, "eval_steps": eval_steps}.items():
     if value < 1:
       raise UserError(f"{name}={value}: expected 1 or more")
-  started = time.monotonic()
   rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
   data = dict(data)
   bucket_tokens = check_buckets(data.pop("bucket_tokens", None), max_tokens=max_tokens)
@@ -181,6 +181,8 @@ def prepare(
     claim(path, config)
     if not store.complete(path / "data"):
       logger.info("preparing the data, once; it is kept in %s", path / "data")
+      if (path / "tokenizer").exists():  # of a start that failed, perhaps with another source
+        (path / "tokenizer").rmtree()
       if first := source():  # weights are of use only with the vocabulary they were trained with
         hub_tokenizer.write(first.tokenizer_files, path / "tokenizer")
       bind(
@@ -214,7 +216,7 @@ def begin(
   if first is None:
     return Start(parts.init({}), 0, "random weights")
   params, said = first.params(parts.abstract_state.params, english_ids=corpus.english_ids)
-  said += f"; {time.monotonic() - clock:.1f} s; the optimizer starts anew"
+  said += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
   return Start(parts.init(params), 0, said)
 
 

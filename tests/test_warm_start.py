@@ -231,6 +231,18 @@ def test_a_run_that_never_stepped_may_be_mended(commands):
   assert "holds a run with seed=0" in said
 
 
+def test_a_failed_start_leaves_no_vocabulary_to_the_next(commands):
+  """First with a checkpoint's, whose data then failed; then with the data's own."""
+  run = commands.folder / "own"
+  wrong = "--config.data.languages=('xx',)"
+  flags = (wrong, f"--config.init_from={commands.straight}", "--config.steps=1")
+  commands.fail(*commands.train_flags(run, *flags))
+  commands.run(
+    *commands.train_flags(run, "--config.tokenizer.vocabulary_size=99", "--config.steps=1")
+  )
+  assert Tokenizer.load(run / "tokenizer", max_tokens=9).size == 99
+
+
 def test_mistakes(commands, tmp_path):
   def fail(init_from):
     return commands.fail(*commands.train_flags(tmp_path / "run", f"--config.init_from={init_from}"))
