@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from dap_jax.evals.neighbours import unit
+
 
 def hits(queries: np.ndarray, candidates: np.ndarray, gold: np.ndarray) -> np.ndarray:
   """Whether each query's nearest candidate is its own: [N, D], [M, D], int [N] -> bool [N]."""
@@ -44,8 +46,7 @@ def retrieval(
         texts.append(text)
         languages.append(language)
   vectors = encode([row[pivot] for row in rows] + texts)
-  vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-  english, others = vectors[: len(rows)], vectors[len(rows) :]
+  english, others = unit(vectors[: len(rows)]), unit(vectors[len(rows) :])
   gold, languages = np.asarray(gold), np.asarray(languages)
   to_pivot = hits(others, english, gold)
   from_pivot = np.zeros(len(texts), bool)

@@ -1,0 +1,40 @@
+"""Nearest neighbours by cosine and by margin, numpy in, numpy out.
+
+N queries, M candidates, D width. Margin (arXiv 1811.01136): with a = cos(x, y), and b the mean of
+x's k largest cosines and of y's, each taken among the other side's vectors,
+
+    absolute a          distance a - b          ratio a / b
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+MARGINS = ("absolute", "distance", "ratio")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+  """[N, D] -> the same directions with length 1; a vector of zeros stays one."""
+  return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def neighbourhood(cosines: np.ndarray, k: int) -> np.ndarray:
+  """[N, M] -> [N], the mean of each row's k largest entries; of all where there are fewer."""
+  k = min(k, cosines.shape[1])
+  return np.partition(cosines, -k, axis=1)[:, -k:].mean(1)
+
+
+def margins(cosines: np.ndarray, *, margin: str, neighbours: int) -> np.ndarray:
+  """Cosines [N, M] of all pairs -> their margin scores [N, M].
+
+  Args:
+    cosines: all pairs of the two sides, since either side's neighbourhood counts.
+    margin: one of `MARGINS`.
+    neighbours: k.
+  """
+  if margin == "absolute":
+    return cosines
+  rows = neighbourhood(cosines, neighbours)
+  columns = neighbourhood(cosines.T, neighbours)
+  around = (rows[:, None] + columns[None]) / 2
+  return cosines - around if margin == "distance" else cosines / around
