@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from dap_jax import embedder, sharding
+from dap_jax import embedder, sharding, workdir
 from tests.commands import ROOT, environment, final_state, lines_of, lines_of_unfinished
 
 
@@ -37,7 +37,13 @@ def test_killed_at_a_random_step_it_resumes_bit_for_bit(commands):
   target = int(np.random.default_rng(int(time.time())).integers(12, 50))
   process = commands.start(*commands.train_flags(run, "--config.log_steps=1"))
   deadline = time.monotonic() + 200
-  while not (run / "metrics.jsonl").exists() or len(lines_of_unfinished(run)) < target:
+
+  def reached():
+    """The step, and a complete checkpoint: saves are asynchronous."""
+    written = (run / "metrics.jsonl").exists() and len(lines_of_unfinished(run)) >= target
+    return written and workdir.has_checkpoints(run)
+
+  while not reached():
     assert time.monotonic() < deadline and process.poll() is None
     time.sleep(0.02)
   process.kill()

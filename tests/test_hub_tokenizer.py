@@ -55,7 +55,8 @@ def sentence_pieces(folder, lines):
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(lines),
     model_writer=model,
-    vocab_size=2500 if len(lines) > 100 else 90,
+    vocab_size=2500,
+    hard_vocab_limit=False,  # the sample alone does not support so many
     character_coverage=0.98,
     minloglevel=2,
   )
