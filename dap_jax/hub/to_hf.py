@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,29 @@ def decoder_tensors(
   return tensors
 
 
+@contextlib.contextmanager
+def whole_folder(directory: epath.Path) -> Iterator[epath.Path]:
+  """A neighbour to write into, which takes the place of `directory` once all is written.
+
+  Raises:
+    UserError: `directory` is there already, or something could not be written; nothing is left.
+  """
+  if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    raise UserError(f"--output={directory} exists already: give a new folder, or remove it first")
+  temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.tmp"
+  try:
+    yield temporary
+    if directory.exists():
+      directory.rmdir()
+    temporary.rename(directory)
+  except BaseException as error:
+    if temporary.exists():
+      temporary.rmtree()
+    if isinstance(error, (OSError, safetensors.SafetensorError)):
+      raise UserError(f"--output={directory} cannot be written: {error}") from error
+    raise
+
+
 def write(
   directory: epath.PathLike,
   *,
@@ -64,7 +88,7 @@ def write(
   max_tokens: int,
   readme: str,
 ) -> None:
-  """Writes the folder, all or nothing: into a neighbour first, which is then renamed.
+  """Writes the folder, all of it or nothing.
 
   Args:
     directory: where to; it must not exist, or be an empty folder.
@@ -79,9 +103,6 @@ def write(
   Raises:
     UserError: the folder is there already, or the model has no equal in the layout.
   """
-  directory = epath.Path(directory)
-  if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-    raise UserError(f"--output={directory} exists already: give a new folder, or remove it first")
   section = model["encoder"]
   config = configs.hf_config(section, dropout=model["dropout"], special_ids=special_ids)
   files = {"config.json": config, **modules.files(model, max_tokens=max_tokens)}
@@ -93,24 +114,14 @@ def write(
   if "decoder" in params:
     files[f"{DECODER}/config.json"] = {**config, "architectures": [ARCHITECTURE]}
     tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
-  temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.tmp"
-  try:
+  with whole_folder(epath.Path(directory)) as folder:
     for path, content in files.items():
-      target = temporary / path
+      target = folder / path
       target.parent.mkdir(parents=True, exist_ok=True)
       target.write_text(json.dumps(content, indent=2) + "\n")
-    (temporary / "README.md").write_text(readme)
+    (folder / "README.md").write_text(readme)
     for path, arrays in tensors.items():
-      weights.write(temporary / path, arrays)
+      weights.write(folder / path, arrays)
     for file in epath.Path(tokenizer_directory).iterdir():
-      (temporary / file.name).write_bytes(file.read_bytes())
-    tokenizer.limit(temporary / "tokenizer_config.json", max_tokens=max_tokens)
-    if directory.exists():
-      directory.rmdir()
-    temporary.rename(directory)
-  except BaseException as error:
-    if temporary.exists():
-      temporary.rmtree()
-    if isinstance(error, (OSError, safetensors.SafetensorError)):
-      raise UserError(f"--output={directory} cannot be written: {error}") from error
-    raise
+      (folder / file.name).write_bytes(file.read_bytes())
+    tokenizer.limit(folder / "tokenizer_config.json", max_tokens=max_tokens)
