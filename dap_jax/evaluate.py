@@ -6,6 +6,7 @@
 retrieval: held-out sentences of a workdir (--data names another than --model), nearest neighbour by
 cosine, both directions, per language, beside a random ranking.
 tatoeba: the files of LASER's tatoeba/v1, with the means of 14, 28, 36 and 112 languages.
+sts: a folder of .tsv files, score<TAB>text<TAB>text; Spearman and Pearson x 100.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
   from dap_jax.embedder import Loaded
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
-SUITE = flags.DEFINE_string("suite", "retrieval", "What to run: retrieval or tatoeba.")
+SUITE = flags.DEFINE_string("suite", "retrieval", "What to run: retrieval, tatoeba or sts.")
 DATA = flags.DEFINE_string("data", None, "The suite's data; for retrieval the model's own workdir.")
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file for the scores.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
@@ -36,9 +37,10 @@ logger = logging.getLogger("dap_jax.evaluate")  # __name__ is __main__ here
 
 def table(columns: dict[str, dict[str, float]], rows: Sequence[str]) -> str:
   """Lines of text: a row a name, a column a metric."""
-  lines = [f"{'':12}" + "".join(f"{title:>11}" for title in columns)]
+  width = max(12, *(len(row) + 2 for row in rows))
+  lines = [" " * width + "".join(f"{title:>11}" for title in columns)]
   for row in rows:
-    lines.append(f"{row:12}" + "".join(f"{column[row]:11.3f}" for column in columns.values()))
+    lines.append(f"{row:{width}}" + "".join(f"{column[row]:11.3f}" for column in columns.values()))
   return "\n".join(lines)
 
 
@@ -95,7 +97,18 @@ def tatoeba(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
   return protocol, scores, table(columns, order)
 
 
-SUITES = {"retrieval": retrieval, "tatoeba": tatoeba}
+def sts(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
+  """Protocol, scores and table of the suite of this name."""
+  from dap_jax.evals import sts
+
+  tracks = sts.read(data)
+  scores = sts.sts(tracks, loaded.encode)
+  columns = {metric: by_row(scores, metric) for metric in ("spearman", "pearson")}
+  protocol = f"{len(tracks)} tracks of {data}; correlation of cosine and gold score, x 100"
+  return protocol, scores, table(columns, ["mean", *tracks])
+
+
+SUITES = {"retrieval": retrieval, "tatoeba": tatoeba, "sts": sts}
 
 
 def main() -> None:

@@ -1,0 +1,84 @@
+"""Semantic textual similarity: do cosines of sentence vectors rank pairs as people do?
+
+Protocol (SemEval's): Spearman's rank correlation, ties given their mean rank, and Pearson's,
+between the cosine of a pair's vectors and its gold score, times 100; one figure a track, and their
+mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from dap_jax.errors import UserError
+from dap_jax.evals.neighbours import unit
+
+
+class Track(NamedTuple):
+  """gold: float64 [N]; first, second: N texts each."""
+
+  gold: np.ndarray
+  first: list[str]
+  second: list[str]
+
+
+def read_track(path: Path) -> Track:
+  """A file of `score<TAB>text<TAB>text` lines. Raises UserError that names the line."""
+  gold, first, second = [], [], []
+  for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+    if not line:
+      continue
+    fields = line.removesuffix("\r").split("\t")
+    try:
+      score, a, b = float(fields[0]), fields[1], fields[2]
+    except (ValueError, IndexError) as error:
+      raise UserError(f"{path}, line {number}: expected score<TAB>text<TAB>text") from error
+    if not math.isfinite(score):
+      raise UserError(f"{path}, line {number}: the score is {score}")
+    gold.append(score)
+    first.append(a)
+    second.append(b)
+  if len(set(gold)) < 2:
+    raise UserError(f"{path}: a correlation needs two different scores at least")
+  return Track(np.array(gold), first, second)
+
+
+def read(folder: str | Path) -> dict[str, Track]:
+  """The tracks of a folder, `NAME.tsv` as NAME. Raises UserError where there are none."""
+  tracks = {path.stem: read_track(path) for path in sorted(Path(folder).glob("*.tsv"))}
+  if not tracks:
+    raise UserError(f"{folder} has no .tsv files of score, text and text")
+  return tracks
+
+
+def sts(
+  tracks: Mapping[str, Track], encode: Callable[[Sequence[str]], np.ndarray]
+) -> dict[str, float]:
+  """Every track, and the mean of them all.
+
+  Args:
+    tracks: of `read`.
+    encode: texts -> vectors float32 [N, D]; called once, with all texts.
+
+  Returns:
+    `spearman/TRACK` and `pearson/TRACK`, in [-100, 100], and `.../mean`.
+  """
+  sides = [side for track in tracks.values() for side in (track.first, track.second)]
+  vectors = unit(encode([text for side in sides for text in side]))
+  parts = iter(np.split(vectors, np.cumsum([len(side) for side in sides])[:-1]))
+  scores: dict[str, dict[str, float]] = {"spearman": {}, "pearson": {}}
+  for name, track in tracks.items():
+    first, second = next(parts), next(parts)
+    cosines = (first.astype(np.float64) * second).sum(1)
+    scores["spearman"][name] = 100 * float(stats.spearmanr(cosines, track.gold).statistic)
+    scores["pearson"][name] = 100 * float(stats.pearsonr(cosines, track.gold).statistic)
+  found = {}
+  for metric, own in scores.items():
+    found[f"{metric}/mean"] = float(np.mean(list(own.values())))
+    found |= {f"{metric}/{name}": value for name, value in own.items()}
+  return found
