@@ -8,9 +8,19 @@ x's k largest cosines and of y's, each taken among the other side's vectors,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 MARGINS = ("absolute", "distance", "ratio")
+
+
+def encode_lists(
+  lists: Sequence[Sequence[str]], encode: Callable[[Sequence[str]], np.ndarray]
+) -> list[np.ndarray]:
+  """Unit vectors of several lists of texts, by one call of `encode`, which sorts by length."""
+  vectors = unit(encode([text for texts in lists for text in texts]))
+  return np.split(vectors, np.cumsum([len(texts) for texts in lists])[:-1])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals.neighbours import encode_lists
 
 
 def hits(queries: np.ndarray, candidates: np.ndarray, gold: np.ndarray) -> np.ndarray:
@@ -45,8 +45,7 @@ def retrieval(
         gold.append(number)
         texts.append(text)
         languages.append(language)
-  vectors = encode([row[pivot] for row in rows] + texts)
-  english, others = unit(vectors[: len(rows)]), unit(vectors[len(rows) :])
+  english, others = encode_lists([[row[pivot] for row in rows], texts], encode)
   gold, languages = np.asarray(gold), np.asarray(languages)
   to_pivot = hits(others, english, gold)
   from_pivot = np.zeros(len(texts), bool)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from dap_jax.errors import UserError
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals.neighbours import encode_lists
 
 
 class Track(NamedTuple):
@@ -69,8 +69,7 @@ def sts(
     `spearman/TRACK` and `pearson/TRACK`, in [-100, 100], and `.../mean`.
   """
   sides = [side for track in tracks.values() for side in (track.first, track.second)]
-  vectors = unit(encode([text for side in sides for text in side]))
-  parts = iter(np.split(vectors, np.cumsum([len(side) for side in sides])[:-1]))
+  parts = iter(encode_lists(sides, encode))
   scores: dict[str, dict[str, float]] = {"spearman": {}, "pearson": {}}
   for name, track in tracks.items():
     first, second = next(parts), next(parts)

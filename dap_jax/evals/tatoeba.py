@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dap_jax.errors import UserError
-from dap_jax.evals.neighbours import margins, unit
+from dap_jax.evals.neighbours import encode_lists, margins, unit
 
 # The sets of DAP's table (arXiv 2305.09148) in the benchmark's own codes: XTREME's 14; of DAP's 36
 # training languages those with exactly 1000 pairs; all 36. Set 112 is the whole benchmark.
@@ -89,9 +89,7 @@ def tatoeba(
   Returns:
     `METRIC/LANGUAGE` and `METRIC/SET`, in [0, 1]; a set that lacks a language has no mean.
   """
-  sides = [side for both in pairs.values() for side in both]
-  vectors = encode([text for side in sides for text in side])
-  parts = iter(np.split(vectors, np.cumsum([len(side) for side in sides])[:-1]))
+  parts = iter(encode_lists([side for both in pairs.values() for side in both], encode))
   scores: dict[str, dict[str, float]] = {}
   for language in pairs:
     texts, english = next(parts), next(parts)
