@@ -7,6 +7,7 @@ retrieval: held-out sentences of a workdir (--data names another than --model), 
 cosine, both directions, per language, beside a random ranking.
 tatoeba: the files of LASER's tatoeba/v1, with the means of 14, 28, 36 and 112 languages.
 sts: a folder of .tsv files, score<TAB>text<TAB>text; Spearman and Pearson x 100.
+bucc: the files of BUCC 2018; F1 of mined pairs, the threshold from the training split.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
   from dap_jax.embedder import Loaded
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
-SUITE = flags.DEFINE_string("suite", "retrieval", "What to run: retrieval, tatoeba or sts.")
+SUITE = flags.DEFINE_string("suite", "retrieval", "What to run: retrieval, tatoeba, sts or bucc.")
 DATA = flags.DEFINE_string("data", None, "The suite's data; for retrieval the model's own workdir.")
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file for the scores.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
@@ -36,11 +37,13 @@ logger = logging.getLogger("dap_jax.evaluate")  # __name__ is __main__ here
 
 
 def table(columns: dict[str, dict[str, float]], rows: Sequence[str]) -> str:
-  """Lines of text: a row a name, a column a metric."""
+  """Lines of text: a row a name, a column a metric; - where a row has no such figure."""
   width = max(12, *(len(row) + 2 for row in rows))
-  lines = [" " * width + "".join(f"{title:>11}" for title in columns)]
+  cell = f"{{:>{max(11, *(len(title) + 2 for title in columns))}}}"
+  lines = [" " * width + "".join(map(cell.format, columns))]
   for row in rows:
-    lines.append(f"{row:{width}}" + "".join(f"{column[row]:11.3f}" for column in columns.values()))
+    cells = (f"{column[row]:.3f}" if row in column else "-" for column in columns.values())
+    lines.append(f"{row:{width}}" + "".join(map(cell.format, cells)))
   return "\n".join(lines)
 
 
@@ -108,7 +111,22 @@ def sts(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
   return protocol, scores, table(columns, ["mean", *tracks])
 
 
-SUITES = {"retrieval": retrieval, "tatoeba": tatoeba, "sts": sts}
+def bucc(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
+  """Protocol, scores and table of the suite of this name."""
+  from dap_jax.evals import bucc
+
+  corpora = bucc.read(data)
+  scores = bucc.bucc(corpora, loaded.encode)
+  metrics = dict.fromkeys(name.split("/")[0] for name in scores)
+  columns = {metric.replace("_", " "): by_row(scores, metric) for metric in metrics}
+  protocol = (
+    f"{len(corpora)} language pairs of {data}; {bucc.MARGIN} margin, {bucc.NEIGHBOURS} neighbours,"
+    f" candidates {bucc.RETRIEVAL} (both sides, one to one); threshold of the best training F1"
+  )
+  return protocol, scores, table(columns, list(corpora))
+
+
+SUITES = {"retrieval": retrieval, "tatoeba": tatoeba, "sts": sts, "bucc": bucc}
 
 
 def main() -> None:

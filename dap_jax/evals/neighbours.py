@@ -34,6 +34,38 @@ def neighbourhood(cosines: np.ndarray, k: int) -> np.ndarray:
   return np.partition(cosines, -k, axis=1)[:, -k:].mean(1)
 
 
+def nearest(
+  queries: np.ndarray, candidates: np.ndarray, *, neighbours: int, block: int = 2048
+) -> tuple[np.ndarray, np.ndarray]:
+  """The nearest candidates of each query, exactly; never more than a block's cosines are held.
+
+  Args:
+    queries, candidates: unit vectors [N, D], [M, D].
+    neighbours: k; all M where there are fewer.
+    block: queries at a time.
+
+  Returns:
+    Cosines [N, k], falling, and rows of `candidates` int [N, k].
+  """
+  k = min(neighbours, len(candidates))
+  cosines, rows = [], []
+  for start in range(0, len(queries), block):
+    all_of_them = queries[start : start + block] @ candidates.T
+    chosen = np.argpartition(all_of_them, -k, axis=1)[:, -k:]
+    found = np.take_along_axis(all_of_them, chosen, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    cosines.append(np.take_along_axis(found, order, axis=1))
+    rows.append(np.take_along_axis(chosen, order, axis=1))
+  return np.concatenate(cosines), np.concatenate(rows)
+
+
+def score_margin(cosine: np.ndarray, around: np.ndarray, *, margin: str) -> np.ndarray:
+  """a and b of the module's docstring -> a's margin score."""
+  if margin == "absolute":
+    return cosine
+  return cosine - around if margin == "distance" else cosine / around
+
+
 def margins(cosines: np.ndarray, *, margin: str, neighbours: int) -> np.ndarray:
   """Cosines [N, M] of all pairs -> their margin scores [N, M].
 
@@ -42,9 +74,6 @@ def margins(cosines: np.ndarray, *, margin: str, neighbours: int) -> np.ndarray:
     margin: one of `MARGINS`.
     neighbours: k.
   """
-  if margin == "absolute":
-    return cosines
   rows = neighbourhood(cosines, neighbours)
   columns = neighbourhood(cosines.T, neighbours)
-  around = (rows[:, None] + columns[None]) / 2
-  return cosines - around if margin == "distance" else cosines / around
+  return score_margin(cosines, (rows[:, None] + columns[None]) / 2, margin=margin)

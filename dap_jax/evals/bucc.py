@@ -1,0 +1,103 @@
+"""BUCC 2018: mining parallel sentences out of two texts of which most has no partner.
+
+Protocol (DAP's): ratio margin, 4 neighbours, candidates of both sides taken greedily one to one;
+the threshold of the best F1 on the training split, applied to the test split. Files, as released:
+`xx-en.training.xx` and `.en` with `id<TAB>text`, `.gold` with `id<TAB>id`; `xx-en.test...` alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dap_jax.errors import UserError
+from dap_jax.evals import mining
+from dap_jax.evals.neighbours import encode_lists
+
+MARGIN, NEIGHBOURS, RETRIEVAL = "ratio", 4, "max"
+TRAINING, TEST = "training", "test"
+
+
+class Split(NamedTuple):
+  """x, y: texts; gold: rows (i, j) of x and y that are translations."""
+
+  x: list[str]
+  y: list[str]
+  gold: set[mining.Pair]
+
+
+def read_fields(path: Path) -> list[tuple[str, str]]:
+  """Lines of two fields with a tab between them. Raises UserError that names the line."""
+  if not path.exists():
+    raise UserError(f"{path} is not there: BUCC has .xx, .en and .gold side by side")
+  pairs = []
+  for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    first, tab, second = line.removesuffix("\r").partition("\t")
+    if not tab and line:
+      raise UserError(f"{path}, line {number}: expected two fields with a tab between them")
+    if tab:
+      pairs.append((first, second))
+  return pairs
+
+
+def read_split(gold: Path) -> Split:
+  """The split of a `.gold` file. Raises UserError: a file or an id is missing."""
+  stem = gold.name.removesuffix(".gold")
+  sides, rows = [], []
+  for language in stem.split(".")[0].split("-"):
+    fields = read_fields(gold.with_name(f"{stem}.{language}"))
+    sides.append([text for _, text in fields])
+    rows.append({name: row for row, (name, _) in enumerate(fields)})
+  pairs = read_fields(gold)
+  unknown = [
+    name for pair in pairs for name, known in zip(pair, rows, strict=True) if name not in known
+  ]
+  if unknown or not pairs:
+    raise UserError(f"{gold}: {unknown[0] if unknown else 'nothing'} is in neither text's ids")
+  return Split(*sides, {(rows[0][a], rows[1][b]) for a, b in pairs})
+
+
+def read(folder: str | Path) -> dict[str, dict[str, Split]]:
+  """`xx-en` -> its splits, training and, where it has gold, test."""
+  found: dict[str, dict[str, Split]] = {}
+  for gold in sorted(Path(folder).rglob(f"*-*.{TRAINING}.gold")):
+    name = gold.name.split(".")[0]
+    found[name] = {TRAINING: read_split(gold)}
+    test = gold.with_name(f"{name}.{TEST}.gold")
+    if test.exists():
+      found[name][TEST] = read_split(test)
+  if not found:
+    raise UserError(f"{folder} has no files xx-en.{TRAINING}.gold of BUCC 2018")
+  return found
+
+
+def bucc(
+  corpora: Mapping[str, Mapping[str, Split]], encode: Callable[[Sequence[str]], np.ndarray]
+) -> dict[str, float]:
+  """Every language pair.
+
+  Args:
+    corpora: of `read`.
+    encode: texts -> vectors float32 [N, D].
+
+  Returns:
+    `training_f1/PAIR` and `threshold/PAIR`, and where there is a test split
+    `test_f1/PAIR`, `test_precision/PAIR`, `test_recall/PAIR`; in [0, 1] but for the threshold.
+  """
+  found = {}
+  for name, splits in corpora.items():
+    threshold = np.inf
+    for split, (x, y, gold) in splits.items():
+      mined = mining.mine(
+        *encode_lists([x, y], encode), margin=MARGIN, neighbours=NEIGHBOURS, retrieval=RETRIEVAL
+      )
+      if split == TRAINING:
+        threshold, counts = mining.best_threshold(mined, gold)
+        found |= {f"threshold/{name}": threshold, f"training_f1/{name}": counts.f1}
+      else:
+        counts = mining.evaluate(mining.kept(mined, threshold), gold)
+        found |= {f"{TEST}_{key}/{name}": value for key, value in counts._asdict().items()}
+  return found

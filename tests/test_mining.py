@@ -1,0 +1,168 @@
+"""Mining by margin against loops over all pairs; BUCC: its threshold by hand, its files."""
+
+import numpy as np
+import pytest
+
+from dap_jax.errors import UserError
+from dap_jax.evals import bucc, mining, neighbours
+
+K = 3
+
+
+def sides(seed=0):
+  """12 and 15 unit vectors, of which the first 8 are noisy translations of each other."""
+  rng = np.random.default_rng(seed)
+  x, y = rng.normal(size=(12, 5)), rng.normal(size=(15, 5))
+  y[:8] = x[:8] + 0.5 * rng.normal(size=(8, 5))
+  return neighbours.unit(x), neighbours.unit(y)
+
+
+def by_loops(x, y, margin):
+  """(i, j) -> score for every pair, by the published formula."""
+
+  def near(a, others):
+    return np.mean(sorted((a @ b for b in others), reverse=True)[:K])
+
+  scores = {}
+  for i, a in enumerate(x):
+    for j, b in enumerate(y):
+      around = (near(a, y) + near(b, x)) / 2
+      cosine = a @ b
+      scores[i, j] = {"absolute": cosine, "distance": cosine - around, "ratio": cosine / around}[
+        margin
+      ]
+  return scores
+
+
+@pytest.mark.parametrize("block", [1, 4, 100])
+def test_nearest_is_a_full_sort(block):
+  x, y = sides()
+  cosines, rows = neighbours.nearest(x, y, neighbours=K, block=block)
+  expected = np.argsort(-(x @ y.T), axis=1)[:, :K]
+  np.testing.assert_array_equal(rows, expected)
+  np.testing.assert_allclose(cosines, np.take_along_axis(x @ y.T, expected, axis=1))
+
+
+def test_fewer_candidates_than_neighbours():
+  x, y = sides()
+  assert neighbours.nearest(x, y[:2], neighbours=K)[1].shape == (12, 2)
+
+
+@pytest.mark.parametrize("margin", neighbours.MARGINS)
+@pytest.mark.parametrize("retrieval", mining.RETRIEVALS)
+def test_mining_is_the_published_formula(margin, retrieval):
+  x, y = sides()
+  scores = by_loops(x, y, margin)
+  cosines = x @ y.T
+  forward = {
+    (i, max(np.argsort(-cosines[i])[:K], key=lambda j: scores[i, j])) for i in range(len(x))
+  }
+  backward = {
+    (max(np.argsort(-cosines[:, j])[:K], key=lambda i: scores[i, j]), j) for j in range(len(y))
+  }
+  expected = {"forward": forward, "backward": backward, "intersection": forward & backward}.get(
+    retrieval
+  )
+  if expected is None:  # greedy, written out
+    expected, left = set(), set(forward | backward)
+    while left:
+      i, j = max(left, key=scores.get)
+      expected.add((i, j))
+      left = {(a, b) for a, b in left if a != i and b != j}
+  mined = mining.mine(x, y, margin=margin, neighbours=K, retrieval=retrieval)
+  assert {tuple(pair) for pair in mined.pairs.tolist()} == {(int(i), int(j)) for i, j in expected}
+  assert (np.diff(mined.scores) <= 0).all()
+  for (i, j), score, cosine in zip(mined.pairs, mined.scores, mined.cosines, strict=True):
+    assert score == pytest.approx(scores[i, j])
+    assert cosine == pytest.approx(cosines[i, j])
+
+
+def mined_of(scores, hits):
+  """Pairs (n, n) where a hit is gold and (n, -1) where not."""
+  pairs = [[n, n if hit else -1] for n, hit in enumerate(hits)]
+  return mining.Mined(np.array(pairs), np.array(scores, float), np.zeros(len(scores)))
+
+
+def test_the_threshold_by_hand():
+  """Gold 3; hits at 1, 2, 4: F1 after n = 1..4 is 2/4, 4/5, 4/6, 6/7; the last is best."""
+  gold = {(0, 0), (1, 1), (3, 3)}
+  mined = mined_of([9, 8, 7, 6, 4], [True, True, False, True, False])
+  threshold, counts = mining.best_threshold(mined, gold)
+  assert threshold == 5.0  # halfway between 6 and 4
+  assert counts == mining.Counts(pytest.approx(3 / 4), 1.0, pytest.approx(6 / 7))
+  pairs = mining.kept(mined, threshold)
+  assert len(pairs) == 4
+  assert mining.evaluate(pairs, gold) == counts
+  # On another split: one of two kept pairs is right, of two that there are.
+  other = mined_of([6, 5, 1], [True, False, True])
+  assert mining.evaluate(mining.kept(other, threshold), {(0, 0), (2, 2)}) == mining.Counts(
+    0.5, 0.5, 0.5
+  )
+
+
+def test_equal_scores_are_kept_together():
+  """After the first of two equal scores F1 would be best, but no threshold can part them."""
+  mined = mined_of([9, 9], [True, False])
+  threshold, counts = mining.best_threshold(mined, {(0, 0)})
+  assert counts.f1 == pytest.approx(2 / 3)
+  assert len(mining.kept(mined, threshold)) == 2
+
+
+def test_nothing_right_keeps_nothing():
+  mined = mined_of([9, 8], [False, False])
+  threshold, counts = mining.best_threshold(mined, {(7, 7)})
+  assert counts.f1 == 0.0
+  assert mining.kept(mined, threshold) == set()
+  assert mining.evaluate(set(), {(7, 7)}).f1 == 0.0
+
+
+WORDS = [f"word {number}" for number in range(12)]
+
+
+def write_split(folder, name, *, pairs):
+  """Texts of 12 lines a side, in two orders, of which the first `pairs` are translations."""
+  stem = folder / f"de-en.{name}"
+  y = WORDS[::-1]
+  stem.with_name(f"{stem.name}.de").write_text(
+    "".join(f"de-{i}\t{word if i < pairs else f'other {i}'}\n" for i, word in enumerate(WORDS))
+  )
+  stem.with_name(f"{stem.name}.en").write_text(
+    "".join(f"en-{i}\t{word}\n" for i, word in enumerate(y))
+  )
+  stem.with_name(f"{stem.name}.gold").write_text(
+    "".join(f"de-{i}\ten-{11 - i}\n" for i in range(pairs))
+  )
+
+
+def encode(texts):
+  """Equal texts get equal vectors, others random ones around 1, keyed by the text."""
+  seeds = [int.from_bytes(text.encode(), "big") for text in texts]
+  return np.array([np.random.default_rng(seed).normal(1, 1, 40) for seed in seeds])
+
+
+def test_bucc_finds_what_is_equal(tmp_path):
+  write_split(tmp_path, "training", pairs=7)
+  write_split(tmp_path, "test", pairs=5)
+  corpora = bucc.read(tmp_path)
+  assert corpora["de-en"]["training"].gold == {(i, 11 - i) for i in range(7)}
+  scores = bucc.bucc(corpora, encode)
+  assert scores["training_f1/de-en"] == 1.0
+  assert scores["test_precision/de-en"] == scores["test_recall/de-en"] == 1.0
+  (tmp_path / "de-en.test.gold").unlink()
+  assert set(bucc.bucc(bucc.read(tmp_path), encode)) == {"threshold/de-en", "training_f1/de-en"}
+
+
+def test_broken_files_are_named(tmp_path):
+  with pytest.raises(UserError, match="has no files"):
+    bucc.read(tmp_path)
+  write_split(tmp_path, "training", pairs=7)
+  gold = tmp_path / "de-en.training.gold"
+  gold.write_text("de-0\ten-99\n")
+  with pytest.raises(UserError, match="en-99 is in neither"):
+    bucc.read(tmp_path)
+  gold.write_text("de-0 en-1\n")
+  with pytest.raises(UserError, match="line 1: expected two fields"):
+    bucc.read(tmp_path)
+  (tmp_path / "de-en.training.en").unlink()
+  with pytest.raises(UserError, match="is not there"):
+    bucc.read(tmp_path)
