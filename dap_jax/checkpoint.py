@@ -208,6 +208,11 @@ def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:
   return ocp.training.Checkpointer(folder)
 
 
+def scores_of(orbax: ocp.training.Checkpointer) -> dict[int, Mapping[str, float]]:
+  """step -> the metrics of each checkpoint."""
+  return {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
+
+
 def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Restored:
   """The parameters alone, for evaluation and export; the optimizer's state is not read.
 
@@ -220,7 +225,7 @@ def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) 
     UserError: there is no such checkpoint, or it is of another model.
   """
   with open_existing(workdir) as orbax:
-    found = {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
+    found = scores_of(orbax)
     number = choose(found, step, workdir=workdir)
     metadata = orbax.metadata(number).metadata
     absent = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
@@ -255,8 +260,8 @@ def restore_stored(
 def stored_params(workdir: epath.PathLike, *, step: str = "newest") -> dict[str, Any]:
   """The parameters of a checkpoint as shapes, nothing loaded; errors as `restore_params`."""
   with open_existing(workdir) as orbax:
-    found = {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
-    return orbax.metadata(choose(found, step, workdir=workdir)).metadata["params"]
+    number = choose(scores_of(orbax), step, workdir=workdir)
+    return orbax.metadata(number).metadata["params"]
 
 
 def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epath.PathLike) -> int:

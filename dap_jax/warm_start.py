@@ -26,7 +26,7 @@ from dap_jax import build, checkpoint, sharding, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
-from dap_jax.hub import download, from_hf
+from dap_jax.hub import download, from_hf, names
 from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.trees import overlay
 
@@ -81,11 +81,6 @@ def with_head_of(abstract: Mapping[str, Any], ids: int) -> dict[str, Any]:
   return overlay(abstract, {"decoder": {"head": {"vocabulary": vocabulary}}})
 
 
-def is_tied(abstract: Mapping[str, Any]) -> bool:
-  """Whether the head is the decoder's own word embeddings, so that it has all ids."""
-  return "kernel" not in abstract["decoder"]["head"]["vocabulary"]
-
-
 class FromFolder:
   """A checkpoint's folder, as transformers, sentence-transformers or our `export` wrote it."""
 
@@ -111,8 +106,8 @@ class FromFolder:
         said += ", its RTL decoder included"
         theirs = trained.english_ids
       else:
-        layers = sum(name.startswith("layers_") for name in abstract["decoder"])
-        ids = None if is_tied(abstract) else english_ids
+        layers = names.decoder_layers(abstract["decoder"])
+        ids = None if names.is_tied(abstract["decoder"]) else english_ids
         tree["decoder"] = from_hf.decoder_from_checkpoint(found, layers=layers, english_ids=ids)
         said += f"; the RTL decoder starts from its last {layers} layers and " + (
           "its masked-LM head"
@@ -148,7 +143,7 @@ class FromWorkdir:
   ) -> tuple[dict[str, Any], str]:
     """See `FromFolder.params`."""
     theirs = None
-    if "decoder" in abstract and not is_tied(abstract):
+    if "decoder" in abstract and not names.is_tied(abstract["decoder"]):
       theirs = store.english_ids(self._folder / "data")
       abstract = with_head_of(abstract, len(theirs))
     anew = [

@@ -52,7 +52,7 @@ def test_score_is_brute_force():
     "from_english_xsim": np.mean([max(everyone, key=lambda i: ratio(i, j)) != j for j in everyone]),
   }
   assert 0 < expected["to_english_accuracy"] < 1
-  assert tatoeba.score(texts, english) == pytest.approx(expected)
+  assert tatoeba.score(x, y) == pytest.approx(expected)
 
 
 def write(folder, language, texts, english, *, packed=False):

@@ -15,11 +15,11 @@ from dap_jax import build, warm_start
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
-from dap_jax.hub import from_hf
+from dap_jax.hub import from_hf, to_hf
 from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.model.decoder import Head
 from tests.commands import lines_of
-from tests.models import transformers_model
+from tests.models import model_section, transformers_model
 
 ENGLISH = np.array([5, 7, 8, 11, 20], np.int32)
 
@@ -125,6 +125,33 @@ def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
   parts = parts_of(source, Tokenizer.load(folder, max_tokens=12), ENGLISH, layers=9)
   with pytest.raises(UserError, match="decoder.layers=9: .* has only"):
     source.params(parts.abstract_state.params, english_ids=ENGLISH)
+
+
+def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path):
+  """Encoder, decoder and projection, bit for bit."""
+  _, folder = checkpoint
+  source = warm_start.open_source(str(folder))
+  tokens = Tokenizer.load(folder, max_tokens=12)
+  parts = parts_of(source, tokens, ENGLISH, projection=True)
+  abstract = parts.abstract_state.params
+  state = parts.init(source.params(abstract, english_ids=ENGLISH)[0])
+  hub_tokenizer.write(source.tokenizer_files, tmp_path / "tokenizer")
+  to_hf.write(
+    tmp_path / "model",
+    params=jax.device_get(state.params),
+    model=model_section(encoder=source.model["encoder"]),
+    english_ids=ENGLISH,
+    tokenizer_directory=tmp_path / "tokenizer",
+    special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
+    max_tokens=12,
+    readme="",
+  )
+  again, said = warm_start.open_source(str(tmp_path / "model")).params(
+    abstract, english_ids=ENGLISH
+  )
+  assert "its RTL decoder included" in said
+  assert set(again) == {"encoder", "decoder", "projection"}
+  jax.tree.map(np.testing.assert_array_equal, again, dict(state.params))
 
 
 def test_head_rows_by_hand():

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dap_jax.errors import UserError
-from dap_jax.evals.neighbours import encode_lists, margins, unit
+from dap_jax.evals.neighbours import encode_lists, margins
 
 # The sets of DAP's table (arXiv 2305.09148) in the benchmark's own codes: XTREME's 14; of DAP's 36
 # training languages those with exactly 1000 pairs; all 36. Set 112 is the whole benchmark.
@@ -65,8 +65,8 @@ def read(folder: str | Path) -> dict[str, Pairs]:
 
 
 def score(texts: np.ndarray, english: np.ndarray) -> dict[str, float]:
-  """One language: vectors [N, D] of translations of each other -> accuracies and xsim errors."""
-  cosines = unit(texts) @ unit(english).T
+  """One language: unit vectors [N, D] of translations -> accuracies and xsim errors."""
+  cosines = texts @ english.T
   scored = margins(cosines, margin="ratio", neighbours=NEIGHBOURS)
   gold = np.arange(len(cosines))
   return {

@@ -202,8 +202,7 @@ def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | No
   wanted, table, encoder = abstract["decoder"], imported.table, imported.model["encoder"]
   tensors, depth = dict(imported.decoder), encoder["layers"]
   english = tensors.pop(ENGLISH_IDS, None)
-  layers = sum(name.startswith("layers_") for name in wanted)
-  tied = "kernel" not in wanted["head"]["vocabulary"]
+  layers, tied = names.decoder_layers(wanted), names.is_tied(wanted)
   if not tensors or layers > depth or tied != (english is None):
     return None
   entries = names.decoder_entries(table, depth=depth, layers=layers, tied=tied)
@@ -220,16 +219,14 @@ def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | No
   if ids is not None:
     expected[table.head_kernel] = (len(ids), encoder["width"])
     expected[table.head_bias] = (len(ids),)
-  projection = [
-    entry._replace(theirs=f"projection.{entry.theirs}") for entry in names.DENSE_ENTRIES
-  ]
-  has_projection = {entry.theirs for entry in projection} & set(tensors)
+  projection = names.torch_shapes(names.PROJECTION_ENTRIES, encoder)
+  has_projection = bool(set(projection) & set(tensors))
   if has_projection:
-    expected |= names.torch_shapes(projection, encoder)
+    expected |= projection
   weights.check(tensors, expected, where=where)
   params = {"decoder": weights.leaves(tensors, entries)}
   if has_projection and "projection" in abstract:
-    params["projection"] = weights.leaves(tensors, projection)
+    params["projection"] = weights.leaves(tensors, names.PROJECTION_ENTRIES)
   return Continued(params, ids)
 
 

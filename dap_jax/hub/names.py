@@ -187,6 +187,19 @@ def decoder_entries(table: Table, *, depth: int, layers: int, tied: bool) -> lis
 
 DENSE_ENTRIES = expand([("", "linear", DENSE)])
 DENSE_ENTRIES = [entry._replace(ours=entry.ours.removeprefix("/")) for entry in DENSE_ENTRIES]
+PROJECTION_ENTRIES = [
+  entry._replace(theirs=f"projection.{entry.theirs}") for entry in DENSE_ENTRIES
+]
+
+
+def decoder_layers(decoder: Mapping[str, Any]) -> int:
+  """K of a tree `params["decoder"]`."""
+  return sum(name.startswith("layers_") for name in decoder)
+
+
+def is_tied(decoder: Mapping[str, Any]) -> bool:
+  """Whether the head of such a tree is its own word embeddings, so that it has all ids."""
+  return "kernel" not in decoder["head"]["vocabulary"]
 
 
 def standard_name(name: str, table: Table) -> str:
@@ -209,7 +222,7 @@ def torch_shapes(
   rows |= {"qkv": 3 * width, "mlp_in": mlp, "gated_in": 2 * mlp, "vocabulary": ids}
   expected = {}
   for entry in entries:
-    *_, module, leaf = entry.ours.split("/")
+    *_, module, leaf = ("", *entry.ours.split("/"))  # a dense layer's path is its leaf alone
     first = rows.get(module, width)
     last = mlp if module == "mlp_out" else width
     expected[entry.theirs] = (first, last) if leaf in ("kernel", "embedding") else (first,)

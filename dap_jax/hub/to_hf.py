@@ -35,22 +35,16 @@ def decoder_tensors(
   params: Mapping[str, Any], section: Mapping[str, Any], english_ids: np.ndarray | None
 ) -> dict[str, np.ndarray]:
   """What only training needs: the RTL decoder, its English ids, and the projection."""
-  table, depth, decoder = (
-    names.TABLES[section["model_type"]],
-    section["layers"],
-    params["decoder"],
-  )
-  layers = sum(name.startswith("layers_") for name in decoder)
+  table, depth, decoder = names.TABLES[section["model_type"]], section["layers"], params["decoder"]
+  layers, tied = names.decoder_layers(decoder), names.is_tied(decoder)
   if layers > depth:
     raise UserError(f"a decoder of {layers} layers beside an encoder of {depth} cannot be exported")
-  tied = "kernel" not in decoder["head"]["vocabulary"]
   entries = names.decoder_entries(table, depth=depth, layers=layers, tied=tied)
   tensors = names.to_torch(decoder, entries)
   if not tied:
     tensors[ENGLISH_IDS] = np.asarray(english_ids, np.int32)
   if "projection" in params:
-    projection = names.to_torch(params["projection"], names.DENSE_ENTRIES)
-    tensors |= {f"projection.{name}": array for name, array in projection.items()}
+    tensors |= names.to_torch(params["projection"], names.PROJECTION_ENTRIES)
   return tensors
 
 
