@@ -152,6 +152,14 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   assert "its RTL decoder included" in said
   assert set(again) == {"encoder", "decoder", "projection"}
   jax.tree.map(np.testing.assert_array_equal, again, dict(state.params))
+  # A tensor of a layer less is damage, not another decoder.
+  file = tmp_path / "model" / from_hf.DECODER / "model.safetensors"
+  tensors = safetensors.numpy.load_file(file)
+  lost = next(name for name in sorted(tensors) if "layer" in name and name.endswith("weight"))
+  del tensors[lost]
+  safetensors.numpy.save_file(tensors, file)
+  with pytest.raises(UserError, match=f"missing {lost}"):
+    warm_start.open_source(str(tmp_path / "model")).params(abstract, english_ids=ENGLISH)
 
 
 def test_head_rows_by_hand():

@@ -207,9 +207,8 @@ def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | No
     return None
   entries = names.decoder_entries(table, depth=depth, layers=layers, tied=tied)
   prefix = table.layer_name.split("{}")[0]
-  if {n for n in tensors if n.startswith(prefix)} != {
-    entry.theirs for entry in entries if entry.theirs.startswith(prefix)
-  }:
+  numbers = {name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)}
+  if numbers != {str(i) for i in range(depth - layers, depth)}:
     return None  # another number of layers
   where = f"{imported.folder}/{DECODER}"
   ids = (
