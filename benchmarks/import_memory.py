@@ -53,7 +53,7 @@ def read(folder: str) -> None:
     decoder=None,
     **{**embedder.PLAIN, **found.model},
   )
-  abstract = embedder.abstract_params(network)
+  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   params = sharding.place(from_hf.encoder_leaves(found), abstract)
   assert params
   print(time.perf_counter() - clock, before, peak())

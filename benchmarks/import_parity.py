@@ -62,7 +62,7 @@ def our_model(folder: str, length: int):
     decoder=None,
     **{**embedder.PLAIN, **found.model},
   )
-  abstract = embedder.abstract_params(network)
+  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   return network, sharding.place(from_hf.encoder_leaves(found), abstract)
 
 

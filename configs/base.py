@@ -17,6 +17,9 @@ def get_config() -> ConfigDict:
   config.gradient_accumulation_steps = 1  # only 1: more would be another loss, train says why
   config.log_steps = 100  # a line of metrics.jsonl every so many steps
   config.eval_steps = 5_000  # held-out retrieval every so many steps (and at the end)
+  # Benchmarks to run with it, "tatoeba=FOLDER,sts=FOLDER", suites of dap_jax/evals with their
+  # default settings; a score's name, as in metrics.jsonl, may be checkpoint.best_metric.
+  config.eval_suites = ""
   # Weights, sizes and vocabulary to start from: a hub id, a folder of a checkpoint, or a workdir;
   # "" = random weights, and a vocabulary of the data.
   config.init_from = ""
@@ -103,5 +106,6 @@ def get_config() -> ConfigDict:
   config.checkpoint = ConfigDict()
   config.checkpoint.save_steps = 1_000
   config.checkpoint.keep_last = 2  # newest checkpoints kept
-  config.checkpoint.best_metric = "eval/retrieval/to_pivot_accuracy"  # the best is kept beside them
+  # The checkpoint of its largest value is kept beside them; "-eval/..." for the smallest.
+  config.checkpoint.best_metric = "eval/retrieval/to_pivot_accuracy"
   return config

@@ -44,7 +44,6 @@ class Parts(NamedTuple):
     abstract_state: `TrainState` of ShapeDtypeStruct with shardings.
     init: params -> TrainState, sharded; subtrees that `params` lacks are drawn from the seed.
     step: (state, batch) -> (state, means), jitted; donates the state.
-    embed: (params, ids, mask) -> sentence vectors, jitted.
     learning_rate: step -> learning rate.
   """
 
@@ -54,7 +53,6 @@ class Parts(NamedTuple):
   abstract_state: train_step.TrainState
   init: Callable[[dict], train_step.TrainState]
   step: Callable
-  embed: Callable
   learning_rate: optax.Schedule
 
 
@@ -217,8 +215,12 @@ def build(
   objectives: Mapping[str, Mapping[str, Any]],
   optimizer: Mapping[str, Any],
   mesh: Mapping[str, int],
+  classes: int = 0,
 ) -> Parts:
-  """See `Parts`; the arguments are the config's own, and the vocabulary of the data."""
+  """See `Parts`; the arguments are the config's own, and the vocabulary of the data.
+
+  `classes`: of the classification head that fine-tuning needs; 0 = no head.
+  """
   mesh = bind(sharding.make_mesh, mesh, where="mesh")()
   chosen = make_objectives(objectives)
   # A decoder that no objective trains would only cost memory.
@@ -227,7 +229,7 @@ def build(
     vocabulary = vocabulary._replace(english_ids=None)
   network = bind(
     make_model, model, where="model", vocabulary=vocabulary, max_tokens=max_tokens, decoder=decoder
-  )()
+  )().clone(classes=classes)
   transformation, learning_rate = bind(
     optim.make_optimizer, optimizer, where="optimizer", steps=steps
   )()
@@ -250,7 +252,6 @@ def build(
     optimizer=transformation,
     seed=seed,
   )
-  embed = functools.partial(train_step.embed_step, model=network)
   return Parts(
     model=network,
     objectives=chosen,
@@ -263,6 +264,5 @@ def build(
       out_shardings=(shardings, everywhere),
       donate_argnums=0,
     ),
-    embed=jax.jit(embed, in_shardings=(shardings.params, rows, rows), out_shardings=everywhere),
     learning_rate=learning_rate,
   )

@@ -47,7 +47,8 @@ class Checkpoints:
   Args:
     workdir: a local or remote folder.
     keep_last: how many of the newest are kept.
-    best_metric: the metric whose largest value is kept beside them; "" keeps none.
+    best_metric: the metric whose largest value is kept beside them, or with a minus sign before
+      its name the smallest; "" keeps none.
 
   Raises:
     UserError: the folder cannot be written.
@@ -55,7 +56,7 @@ class Checkpoints:
 
   def __init__(self, workdir: epath.PathLike, *, keep_last: int, best_metric: str):
     # Orbax takes absolute paths only.
-    self._workdir, self._best_metric = epath.Path(workdir).resolve(), best_metric
+    self._workdir, self._best = epath.Path(workdir).resolve(), best_metric
     if keep_last < 1:
       raise UserError(f"checkpoint.keep_last={keep_last}: keep at least 1 to be able to resume")
     policies = ocp.training.preservation_policies
@@ -68,6 +69,11 @@ class Checkpoints:
       )
       policy = policies.AnyPreservationPolicy([policy, best])
     self._open(policy)
+
+  @property
+  def best_metric(self) -> str:
+    """Its name, without a sign."""
+    return self._best.removeprefix("-")
 
   def _open(self, policy) -> None:
     self._policy = policy
@@ -87,10 +93,10 @@ class Checkpoints:
 
   def best_step(self) -> int | None:
     """The step with the largest best metric; None before there is one."""
-    scored = [c for c in self._orbax.checkpoints if c.metrics and self._best_metric in c.metrics]
+    scored = [c for c in self._orbax.checkpoints if c.metrics and self._best in c.metrics]
     if not scored:
       return None
-    return max(scored, key=lambda checkpoint: checkpoint.metrics[self._best_metric]).step
+    return max(scored, key=lambda checkpoint: checkpoint.metrics[self._best]).step
 
   def save(self, step: int, state: Any, *, metrics: Mapping[str, float]) -> None:
     """Starts to save; the arrays are copied before it returns, so the state may be donated.
@@ -100,9 +106,12 @@ class Checkpoints:
       state: a tree of sharded arrays.
       metrics: of this step; only the best metric is stored.
     """
-    kept = {name: value for name, value in metrics.items() if name == self._best_metric}
+    value = metrics.get(self.best_metric)
+    if value is not None and self._best != self.best_metric:
+      value = -value  # Orbax keeps the largest
+    kept = None if value is None else {self._best: value}
     self._orbax.save_async(
-      step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept or None
+      step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept
     )
 
   def wait(self) -> None:

@@ -1,62 +1,62 @@
-"""Turns lines of text into vectors.
+"""Turns lines of text into vectors, on all devices.
 
     python -m dap_jax.embed --model=runs/demo --input=sentences.txt --output=vectors.npy
 
-`--input=-` reads standard input. An empty line is a text too, so row i is line i.
+`--input=-` reads standard input. An empty line is a text too, so row i is line i. The same command
+again, after it was killed, goes on where it was.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
+import tempfile
 
 from absl import flags
 
 from dap_jax import command
-from dap_jax.errors import UserError
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 INPUT = flags.DEFINE_string("input", None, "A UTF-8 text file, one text a line; - for stdin.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npy file to write: float32 [N, D].")
+STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
 MAX_TOKENS = flags.DEFINE_integer(
   "max_tokens", None, "Where texts are cut; the model's own limit by default.", lower_bound=2
+)
+COMPUTE_DTYPE = flags.DEFINE_enum(
+  "compute_dtype", None, ["float32", "bfloat16"], "Of the network; the model's own by default."
 )
 
 logger = logging.getLogger("dap_jax.embed")  # __name__ is __main__ here
 
 
-def read_lines(source: str) -> list[str]:
-  """The lines of a file or of standard input; only a newline character ends one."""
-  try:
-    if source == "-":
-      data = sys.stdin.buffer.read()
-    else:
-      with open(source, "rb") as file:
-        data = file.read()
-    text = data.decode("utf-8-sig")
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f"cannot read --input={source} as UTF-8 text: {error}") from error
-  lines = text.split("\n")
-  if lines[-1] == "":
-    lines.pop()
-  return [line.removesuffix("\r") for line in lines]
+def embed(path: str, output: str) -> None:
+  """The lines of a file -> a .npy file."""
+  from dap_jax import embedder, vector_files
+
+  source = vector_files.examine(path)
+  model = embedder.load(
+    MODEL.value,
+    step=STEP.value,
+    max_tokens=MAX_TOKENS.value,
+    compute_dtype=COMPUTE_DTYPE.value or "",
+  )
+  description = {"model": MODEL.value, **model.describe()}
+  vector_files.write(source, output, model, description=description)
+  logger.info("%d texts -> %s, float32 [%d, %d]", source.lines, output, source.lines, model.width)
 
 
 def main() -> None:
   if None in (MODEL.value, INPUT.value, OUTPUT.value):
     command.fail("--model, --input and --output are all needed; --help lists them", status=2)
-  texts = read_lines(INPUT.value)
-  import numpy as np
-
-  from dap_jax import embedder
-
-  vectors = embedder.load(MODEL.value, max_tokens=MAX_TOKENS.value).encode(texts)
-  try:
-    with open(OUTPUT.value, "wb") as file:
-      np.save(file, vectors)
-  except OSError as error:
-    raise UserError(f"--output={OUTPUT.value} cannot be written: {error}") from error
-  logger.info("%d texts -> %s, float32 %s", len(texts), OUTPUT.value, list(vectors.shape))
+  if INPUT.value != "-":
+    embed(INPUT.value, OUTPUT.value)
+    return
+  with tempfile.NamedTemporaryFile() as spooled:  # it is read twice
+    shutil.copyfileobj(sys.stdin.buffer, spooled)
+    spooled.flush()
+    embed(spooled.name, OUTPUT.value)
 
 
 if __name__ == "__main__":

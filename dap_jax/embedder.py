@@ -1,74 +1,29 @@
-"""Texts -> sentence vectors, in JAX: what evaluate, embed and the evaluation in training share."""
+"""A trained model ready to encode texts, in JAX: what evaluate, embed, mine and report share."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dap_jax import build, checkpoint, sharding, workdir
+from dap_jax import build, checkpoint, sharding, text_batches, workdir
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
+from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf
 from dap_jax.hub import tokenizer as tokenizer_files
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.settings import bind
-from dap_jax.train_step import embed_step
+from dap_jax.train_step import embed_step, layer_means_step, layer_states_step
 
-
-def encode_texts(
-  texts: Sequence[str],
-  embed: Callable[[np.ndarray, np.ndarray], jax.Array],
-  *,
-  tokenizer: Tokenizer,
-  max_tokens: int,
-  batch_size: int,
-  multiple: int = 1,
-) -> np.ndarray:
-  """Encodes in order of length, longest first, in batches of one of a few shapes.
-
-  Args:
-    texts: any strings; the empty one too.
-    embed: (ids int32 [N, L], mask bool [N, L]) -> vectors [N, D].
-    tokenizer: text -> ids.
-    max_tokens: longest sequence; a batch is padded to the next multiple of 16 of its longest.
-    batch_size: N of a call whose texts have up to `FULL_BATCH_TOKENS`; of longer ones fewer, since
-      attention takes memory as N L^2. The last batch is filled with padding rows.
-    multiple: N is a multiple of it, so that a mesh can share it.
-
-  Returns:
-    float32 [len(texts), D], in the order of `texts`.
-  """
-  if not texts:
-    raise UserError("there are no texts to encode: the input is empty")
-  sequences = tokenizer.encode_ragged(texts)
-  order = np.argsort([-len(ids) for ids in sequences], kind="stable")
-  pieces, start = [], 0
-  while start < len(order):
-    length = min(max_tokens, -(-len(sequences[order[start]]) // 16) * 16)
-    rows = int(batch_size * min(1.0, (FULL_BATCH_TOKENS / length) ** 2))
-    rows = max(1, -(-rows // multiple)) * multiple
-    chosen = [sequences[i] for i in order[start : start + rows]]
-    ids = np.full((rows, length), tokenizer.pad_id, np.int32)
-    mask = np.zeros((rows, length), bool)
-    mask[:, 0] = True  # filling rows have one token, so that their mean is defined
-    for row, sequence in enumerate(chosen):
-      ids[row, : len(sequence)] = sequence
-      mask[row, : len(sequence)] = True
-    pieces.append(np.asarray(embed(ids, mask))[: len(chosen)])
-    start += rows
-  vectors = np.empty((len(texts), pieces[0].shape[1]), np.float32)
-  vectors[order] = np.concatenate(pieces)
-  return vectors
-
-
-FULL_BATCH_TOKENS = 256
+BATCH_SIZE = 128  # texts
+STATES_BATCH_SIZE = 32  # texts whose states in every layer are on the device at once
 # The config's `model` section for what a checkpoint's folder does not say.
 PLAIN = {
   "pooling": build.DEFAULT_POOLING,
@@ -80,38 +35,98 @@ PLAIN = {
 }
 
 
-class Loaded(NamedTuple):
-  """A model ready to encode.
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A model ready to encode, on all devices: each takes a share of every batch.
 
   Attributes:
-    params: those of the encoder, and of the dense layer if it has one, on the first device.
-    embed: (ids, mask) -> vectors, jitted.
+    network: the model; of its parts only encoder and dense layer are used.
+    params: its parameters, on the mesh.
     model: the config's `model` section.
     tokenizer, max_tokens: how texts become ids.
     step: of the checkpoint; None for an exported folder.
+    mesh: `sharding.make_mesh`; on several processes all of them encode the same texts together.
   """
 
+  network: DualAlignment
   params: dict[str, Any]
-  embed: Callable[[np.ndarray, np.ndarray], jax.Array]
   model: dict[str, Any]
   tokenizer: Tokenizer
   max_tokens: int
   step: int | None
+  mesh: Mesh
 
-  def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> np.ndarray:
-    """Vectors float32 [len(texts), D]."""
-    return encode_texts(
-      texts,
-      self.embed,
-      tokenizer=self.tokenizer,
-      max_tokens=self.max_tokens,
-      batch_size=batch_size,
-    )
+  def encode(
+    self,
+    texts: Sequence[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    advance: text_batches.Advance | None = None,
+  ) -> np.ndarray:
+    """Sentence vectors, float32 [len(texts), D]; `advance` hears how many texts are done."""
+    return self._collect(texts, embed_step, batch_size=batch_size, advance=advance)
+
+  def layer_vectors(self, texts: Sequence[str]) -> np.ndarray:
+    """The mean of the real tokens' states in each layer, float32 [len(texts), layers + 1, D]."""
+    return self._collect(texts, layer_means_step)
+
+  def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
+    """Sentences as lists of words -> the pieces of each; all of them are held at once."""
+    pieces = self.tokenizer.encode_words(sentences)
+    found: list[Pieces | None] = [None] * len(sentences)
+    shapes = self._shapes(STATES_BATCH_SIZE)
+    sequences, run = [ids for ids, _ in pieces], self._network(layer_states_step)
+    for rows, states in text_batches.outputs(sequences, run, **shapes):
+      for row, own in zip(rows, states, strict=True):
+        words = np.asarray(pieces[row][1])
+        inside = np.flatnonzero(words >= 0)
+        found[row] = Pieces(own[:, inside], words[inside])
+    return found
+
+  @property
+  def width(self) -> int:
+    """D of the sentence vectors."""
+    return self.network.dense_width or self.network.encoder.family.width
+
+  def describe(self) -> dict[str, Any]:
+    """What its vectors depend on, beside its name and the texts."""
+    return {
+      "step": self.step,
+      "pooling": self.model["pooling"] or build.DEFAULT_POOLING,
+      "max_tokens": self.max_tokens,
+      "compute_dtype": self.model["compute_dtype"],
+    }
+
+  def _collect(self, texts, step, *, batch_size=BATCH_SIZE, advance=None):
+    sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
+    return text_batches.collect(sequences, run, advance=advance, **self._shapes(batch_size))
+
+  def _shapes(self, batch_size: int) -> dict[str, int]:
+    """The arguments of `text_batches.batches`."""
+    return {
+      "pad_id": self.tokenizer.pad_id,
+      "max_tokens": self.max_tokens,
+      "batch_size": batch_size,
+      "multiple": self.mesh.shape["data"],
+    }
+
+  def _network(self, step: Callable) -> text_batches.Network:
+    """A step of `train_step` as a function of ids and mask alone."""
+    run = program(step, self.network, self.mesh)
+
+    def network(ids, mask):
+      rows = sharding.local_rows(self.mesh, len(ids))
+      batch = {"ids": ids[rows], "mask": mask[rows]}
+      return run(self.params, **sharding.put_batch(batch, self.mesh, batch_size=len(ids)))
+
+    return network
 
 
-def jitted(network: DualAlignment, params: dict[str, Any]) -> Callable:
-  """`embed_step` of one model; the parameters stay an argument, not constants of the program."""
-  return functools.partial(jax.jit(functools.partial(embed_step, model=network)), params)
+@functools.cache
+def program(step: Callable, network: DualAlignment, mesh: Mesh) -> Callable:
+  """The jitted step; parameters stay an argument, so that a run's evaluations share one program."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  return jax.jit(functools.partial(step, model=network), out_shardings=everywhere)
 
 
 def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int) -> DualAlignment:
@@ -128,45 +143,54 @@ def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: in
   )()
 
 
-def abstract_params(network: DualAlignment) -> dict[str, Any]:
-  """Shapes of the parameters, on the first device."""
+def abstract_params(network: DualAlignment, mesh: Mesh) -> dict[str, Any]:
+  """Shapes of the parameters, each whole on every device of the mesh."""
   ids = jnp.zeros((1, 2, 2), jnp.int32)  # no shape depends on the length
   shapes = jax.eval_shape(
     lambda: network.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   )
-  here = SingleDeviceSharding(jax.local_devices()[0])
-  return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=here), shapes)
+  whole = NamedSharding(mesh, PartitionSpec())
+  return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=whole), shapes)
 
 
-def load(model: str, *, step: str = "newest", max_tokens: int | None = None) -> Loaded:
-  """A workdir (`step`: newest, best or a number), a checkpoint's folder or a hub id -> a model.
+def load(
+  model: str, *, step: str = "newest", max_tokens: int | None = None, compute_dtype: str = ""
+) -> Loaded:
+  """A workdir, a checkpoint's folder or a hub id -> a model.
 
-  `max_tokens`: where texts are cut; None = where the model says.
+  Args:
+    model: which.
+    step: of a workdir: newest, best or a number.
+    max_tokens: where texts are cut; None = where the model says.
+    compute_dtype: float32 or bfloat16; "" = the one it was trained with.
 
   Raises:
     UserError: it is none of these, or something in it is missing or damaged.
   """
+  other = {"compute_dtype": compute_dtype} if compute_dtype else {}
+  mesh = sharding.make_mesh(data=-1, model=1)
   if workdir.is_workdir(model):
-    return load_workdir(epath.Path(model), step=step, max_tokens=max_tokens)
+    given = {"step": step, "max_tokens": max_tokens, "other": other, "mesh": mesh}
+    return load_workdir(epath.Path(model), **given)
   folder = download.local_folder(str(model))
   found = from_hf.read(folder)
   limit = max_tokens or found.max_tokens
   files = tokenizer_files.convert(found.folder)
   tokens = Tokenizer.from_files(files, where=str(found.folder), max_tokens=limit)
-  section = {**PLAIN, **found.model}
+  section = {**PLAIN, **found.model, **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
-  abstract = abstract_params(network)
-  params = sharding.place(from_hf.encoder_leaves(found), abstract)
-  return Loaded(params, jitted(network, params), section, tokens, limit, None)
+  params = sharding.place(from_hf.encoder_leaves(found), abstract_params(network, mesh))
+  return Loaded(network, params, section, tokens, limit, None, mesh)
 
 
-def load_workdir(folder: epath.Path, *, step: str, max_tokens: int | None) -> Loaded:
-  """See `load`."""
+def load_workdir(
+  folder: epath.Path, *, step: str, max_tokens: int | None, other: Mapping[str, Any], mesh: Mesh
+) -> Loaded:
+  """See `load`; `other` takes the place of settings of its config's `model` section."""
   config = workdir.read_config(folder)
   limit = max_tokens or config["max_tokens"]
   tokens = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
-  network = encoder_of(config["model"], tokenizer=tokens, max_tokens=limit)
-  abstract = abstract_params(network)
-  found = checkpoint.restore_params(folder, abstract, step=step)
-  params = found.state
-  return Loaded(params, jitted(network, params), config["model"], tokens, limit, found.step)
+  section = {**config["model"], **other}
+  network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
+  found = checkpoint.restore_params(folder, abstract_params(network, mesh), step=step)
+  return Loaded(network, found.state, section, tokens, limit, found.step, mesh)

@@ -1,165 +1,146 @@
 """Evaluates a model; a table on the screen, JSON on request.
 
     python -m dap_jax.evaluate --model=runs/demo [--output=scores.json]
-    python -m dap_jax.evaluate --model=runs/demo --suite=tatoeba --data=FOLDER --max_tokens=32
+    python -m dap_jax.evaluate --model=runs/demo --suite=tatoeba --data=DIR --max_tokens=32
+    python -m dap_jax.evaluate --model=runs/demo --suite=bucc --data=DIR --setting=margin=distance
 
-retrieval: held-out sentences of a workdir (--data names another than --model), nearest neighbour by
-cosine, both directions, per language, beside a random ranking.
-tatoeba: the files of LASER's tatoeba/v1, with the means of 14, 28, 36 and 112 languages.
-sts: a folder of .tsv files, score<TAB>text<TAB>text; Spearman and Pearson x 100.
-bucc: the files of BUCC 2018; F1 of mined pairs, the threshold from the training split.
+Suites, each explained in dap_jax/evals/NAME.py:
+
+retrieval       nearest translation by cosine, both directions: the held-out sentences of a
+                workdir, or a folder of translations, one file a language
+xsim            error of the nearest translation by margin, on the same; xsim++ with hard negatives
+tatoeba         LASER's tatoeba/v1, with the means of 14, 28, 36 and 112 languages
+bucc            BUCC 2018: F1 of mined pairs, the threshold from the training split
+sts             a folder of score<TAB>text<TAB>text; Spearman and Pearson x 100
+word_alignment  gold word alignments: AER of mutual nearest token states, per layer
+mexa            MEXA: which layers align, on what retrieval takes
+classification  zero-shot transfer: logistic regression on frozen vectors
+
+Several, --suite=tatoeba,sts, read --data/tatoeba and --data/sts. A score's name holds every setting
+that is not the default one, eval/bucc[margin=distance]/..., so that a name has one meaning.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dap_jax import command
+from dap_jax import command, scores
 from dap_jax.errors import UserError
 
 if TYPE_CHECKING:
   from dap_jax.embedder import Loaded
+  from dap_jax.evals import Result
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
-SUITE = flags.DEFINE_string("suite", "retrieval", "What to run: retrieval, tatoeba, sts or bucc.")
-DATA = flags.DEFINE_string("data", None, "The suite's data; for retrieval the model's own workdir.")
+SUITE = flags.DEFINE_list("suite", "retrieval", "What to run; --help tells which there are.")
+DATA = flags.DEFINE_string("data", None, "The suite's data; the model's own workdir by default.")
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file for the scores.")
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
 MAX_TOKENS = flags.DEFINE_integer(
   "max_tokens", None, "Where texts are cut; the model's own limit by default.", lower_bound=2
 )
+COMPUTE_DTYPE = flags.DEFINE_enum(
+  "compute_dtype", None, ["float32", "bfloat16"], "Of the network; the model's own by default."
+)
+SETTING = flags.DEFINE_multi_string("setting", [], "NAME=VALUE, a setting of the suite.")
 
 logger = logging.getLogger("dap_jax.evaluate")  # __name__ is __main__ here
 
 
-def table(columns: dict[str, dict[str, float]], rows: Sequence[str]) -> str:
-  """Lines of text: a row a name, a column a metric; - where a row has no such figure."""
-  width = max(12, *(len(row) + 2 for row in rows))
-  cell = f"{{:>{max(11, *(len(title) + 2 for title in columns))}}}"
-  lines = [" " * width + "".join(map(cell.format, columns))]
-  for row in rows:
-    cells = (f"{column[row]:.3f}" if row in column else "-" for column in columns.values())
-    lines.append(f"{row:{width}}" + "".join(map(cell.format, cells)))
-  return "\n".join(lines)
-
-
-def by_row(scores: Mapping[str, float], metric: str) -> dict[str, float]:
-  """`METRIC/ROW` -> value, as ROW -> value."""
+def parameters(function: Callable) -> dict[str, Any]:
+  """The settings of a suite and their defaults."""
   return {
-    name.split("/", 1)[1]: value for name, value in scores.items() if name.startswith(f"{metric}/")
+    name: parameter.default
+    for name, parameter in inspect.signature(function).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
   }
 
 
-def retrieval(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
-  """Protocol, scores and table of the suite of this name."""
-  from etils import epath
-
-  from dap_jax import workdir
-  from dap_jax.data import store
-  from dap_jax.evals import retrieval
-
-  folder = epath.Path(data)
-  if not store.complete(folder / "data"):
-    raise UserError(f"{data} holds no prepared data: name a workdir of train with --data")
-  pivot = workdir.read_config(folder)["data"]["pivot"]
-  rows = store.heldout(folder / "data")
-  scores = retrieval.retrieval(rows, loaded.encode, pivot=pivot)
-  columns = {}
-  for title, metric in ((f"to {pivot}", "to_pivot"), (f"from {pivot}", "from_pivot")):
-    columns[title] = {
-      "all": scores[f"{metric}_accuracy"],
-      "random": scores[f"{metric}_accuracy_random"],
-      **by_row(scores, f"{metric}_accuracy"),
-    }
-  languages = by_row(scores, "to_pivot_accuracy")
-  order = ["all", "random", *sorted(languages, key=lambda code: -languages[code])]
-  what = f"{len(rows)} held-out sentences of {data}, {int(scores['queries'])} translations"
-  return f"{what}; cosine, 1-nearest neighbour", scores, table(columns, order)
+def parse_settings(suite: str, function: Callable, given: Sequence[str]) -> dict[str, Any]:
+  """`NAME=VALUE` strings -> keyword arguments, each read as its default is."""
+  known = parameters(function)
+  settings = {}
+  for text in given:
+    name, equals, value = text.partition("=")
+    if name not in known or not equals:
+      raise UserError(
+        f"--setting={text}: --suite={suite} takes"
+        f" {', '.join(f'{key}={default}' for key, default in known.items()) or 'none'}"
+      )
+    try:
+      settings[name] = value_like(known[name], value)
+    except ValueError as error:
+      kind = type(known[name]).__name__
+      raise UserError(f"--setting={text}: expected a value of type {kind}") from error
+  return settings
 
 
-def tatoeba(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
-  """Protocol, scores and table of the suite of this name."""
-  from dap_jax.evals import tatoeba
-
-  pairs = tatoeba.read(data)
-  scores = tatoeba.tatoeba(pairs, loaded.encode)
-  metrics = {"to en": "to_english_accuracy", "from en": "from_english_accuracy"}
-  metrics |= {"xsim to": "to_english_xsim", "xsim from": "from_english_xsim"}
-  columns = {title: by_row(scores, metric) for title, metric in metrics.items()}
-  first = columns["to en"]
-  order = [row for row in first if row.isdigit()]
-  order += sorted(pairs, key=lambda code: -first[code])
-  protocol = (
-    f"{len(pairs)} languages of {data}, double quotes removed; accuracy: cosine, 1-nearest"
-    f" neighbour; xsim: error by ratio margin, {tatoeba.NEIGHBOURS} neighbours"
-  )
-  return protocol, scores, table(columns, order)
+def value_like(default: Any, text: str) -> Any:
+  """Text as a value of the default's type. Raises ValueError."""
+  if isinstance(default, bool):
+    if text.lower() not in ("true", "false"):
+      raise ValueError(text)
+    return text.lower() == "true"
+  return type(default)(text)
 
 
-def sts(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
-  """Protocol, scores and table of the suite of this name."""
-  from dap_jax.evals import sts
+def run_suite(suite: str, model: Loaded, data: str) -> tuple[str, dict[str, Any], Result]:
+  """The suite's full name, the whole protocol, and what was found."""
+  from dap_jax import evals
 
-  tracks = sts.read(data)
-  scores = sts.sts(tracks, loaded.encode)
-  columns = {metric: by_row(scores, metric) for metric in ("spearman", "pearson")}
-  protocol = f"{len(tracks)} tracks of {data}; correlation of cosine and gold score, x 100"
-  return protocol, scores, table(columns, ["mean", *tracks])
-
-
-def bucc(loaded: Loaded, data: str) -> tuple[str, dict[str, float], str]:
-  """Protocol, scores and table of the suite of this name."""
-  from dap_jax.evals import bucc
-
-  corpora = bucc.read(data)
-  scores = bucc.bucc(corpora, loaded.encode)
-  metrics = dict.fromkeys(name.split("/")[0] for name in scores)
-  columns = {metric.replace("_", " "): by_row(scores, metric) for metric in metrics}
-  protocol = (
-    f"{len(corpora)} language pairs of {data}; {bucc.MARGIN} margin, {bucc.NEIGHBOURS} neighbours,"
-    f" candidates {bucc.RETRIEVAL} (both sides, one to one); threshold of the best training F1"
-  )
-  return protocol, scores, table(columns, list(corpora))
-
-
-SUITES = {"retrieval": retrieval, "tatoeba": tatoeba, "sts": sts, "bucc": bucc}
+  module = evals.load(suite)
+  given = parse_settings(suite, module.evaluate, SETTING.value)
+  result = module.evaluate(model, data, **given)
+  defaults = parameters(module.evaluate)
+  protocol = {"suite": suite, "version": module.VERSION, "data": data, **defaults, **given}
+  protocol |= {**result.protocol, "model": MODEL.value, **model.describe()}
+  flags_given = {"max_tokens": MAX_TOKENS.value, "compute_dtype": COMPUTE_DTYPE.value}
+  changed = {name: value for name, value in given.items() if value != defaults[name]}
+  changed |= {name: value for name, value in flags_given.items() if value}
+  return scores.full_name(suite, changed), protocol, result
 
 
 def main() -> None:
   if MODEL.value is None:
     command.fail("--model is needed; --help lists the flags", status=2)
-  if SUITE.value not in SUITES:
-    raise UserError(f"--suite={SUITE.value!r} is unknown: there are {', '.join(SUITES)}")
-  from dap_jax import embedder
+  from dap_jax import embedder, evals
 
-  if SUITE.value != "retrieval" and DATA.value is None:
-    command.fail(f"--suite={SUITE.value} needs --data, the folder of its files", status=2)
-  loaded = embedder.load(MODEL.value, step=STEP.value, max_tokens=MAX_TOKENS.value)
-  protocol, scores, text = SUITES[SUITE.value](loaded, DATA.value or MODEL.value)
-  protocol = (
-    f"{SUITE.value}: {protocol}; pooling {loaded.model['pooling']},"
-    f" at most {loaded.max_tokens} tokens, {loaded.model['compute_dtype']}"
+  for suite in SUITE.value:
+    evals.load(suite)
+    if DATA.value is None and suite not in evals.ON_HELD_OUT:
+      command.fail(f"--suite={suite} needs --data, the folder of its files", status=2)
+  if len(SUITE.value) > 1 and (SETTING.value or DATA.value is None):
+    command.fail("several suites need --data, a folder for each in it, and no --setting", status=2)
+  model = embedder.load(
+    MODEL.value,
+    step=STEP.value,
+    max_tokens=MAX_TOKENS.value,
+    compute_dtype=COMPUTE_DTYPE.value or "",
   )
-  logger.info("%s", protocol)
-  print(text)
+  content: dict[str, Any] = {"model": MODEL.value, "step": model.step, "protocol": {}}
+  for suite in SUITE.value:
+    data = DATA.value or MODEL.value
+    data = f"{data}/{suite}" if len(SUITE.value) > 1 else data
+    name, protocol, result = run_suite(suite, model, data)
+    logger.info("%s", scores.protocol_line(protocol))
+    print(scores.table(result.columns, result.rows))
+    content["protocol"][name] = protocol
+    content |= {f"eval/{name}/{metric}": value for metric, value in result.scores.items()}
   if OUTPUT.value:
-    write_scores(OUTPUT.value, protocol, scores, step=loaded.step)
+    write_scores(OUTPUT.value, content)
 
 
-def write_scores(
-  path: str, protocol: str, scores: Mapping[str, float], *, step: int | None
-) -> None:
+def write_scores(path: str, content: Mapping[str, Any]) -> None:
   """The JSON file: what was evaluated, how, and every score under its full name."""
   from etils import epath
 
   from dap_jax import workdir
 
-  named = {f"eval/{SUITE.value}/{name}": value for name, value in scores.items()}
-  content = {"model": MODEL.value, "step": step, "protocol": protocol, **named}
   try:
     workdir.write_json(epath.Path(path), content)
   except OSError as error:

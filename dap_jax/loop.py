@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import jax
 
-from dap_jax import build, checkpoint, sharding
+from dap_jax import build, checkpoint, evals, sharding
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.embedder import encode_texts
+from dap_jax.embedder import Loaded
+from dap_jax.errors import UserError
 from dap_jax.evals.retrieval import retrieval
 from dap_jax.journal import Journal
 from dap_jax.metrics import Mean
 from dap_jax.preemption import Preemption
 from dap_jax.train_step import TrainState
-
-EVALUATION_BATCH = 128  # texts a call, rounded up to the mesh
 
 
 class Window:
@@ -62,7 +62,9 @@ class Window:
 class Run:
   """The loop and what it holds."""
 
-  def __init__(self, parts, corpus, tokens, batches, checkpoints, preemption, journal):
+  def __init__(
+    self, parts, corpus, tokens, batches, checkpoints, preemption, journal, *, model, suites
+  ):
     self._parts: build.Parts = parts
     self._corpus: store.Corpus = corpus
     self._tokens: Tokenizer = tokens
@@ -70,6 +72,8 @@ class Run:
     self._checkpoints: checkpoint.Checkpoints = checkpoints
     self._preemption: Preemption = preemption
     self._journal: Journal = journal
+    self._model: dict[str, Any] = model  # the config's section
+    self._suites: dict[str, str] = suites  # evaluated beside retrieval: name -> folder
 
   def loop(
     self,
@@ -93,7 +97,12 @@ class Run:
       scores: dict[str, float] = {}
       if fresh and (last or step % eval_steps == 0) and not stop:
         clock = time.monotonic()
-        scores = self.evaluate(state, step, pivot=pivot)
+        try:
+          scores = self.evaluate(state, step, pivot=pivot)
+        except UserError:  # a benchmark's files: the steps are not lost
+          self._checkpoints.save(step, state, metrics={})
+          self._checkpoints.wait()
+          raise
         window.exclude(time.monotonic() - clock)
       if fresh and (last or stop or step % save_steps == 0):
         self._checkpoints.save(step, state, metrics=scores)
@@ -137,29 +146,27 @@ class Run:
     window.restart()
 
   def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
-    """Retrieval of the held-out sentences -> `eval/retrieval/METRIC`, written and returned."""
-    mesh = self._parts.mesh
-
-    def embed(ids, mask):
-      size, rows = len(ids), sharding.local_rows(mesh, len(ids))
-      placed = sharding.put_batch({"ids": ids[rows], "mask": mask[rows]}, mesh, batch_size=size)
-      return self._parts.embed(state.params, placed["ids"], placed["mask"])
-
-    def encode(texts):
-      return encode_texts(
-        texts,
-        embed,
-        tokenizer=self._tokens,
-        max_tokens=self._corpus.info["max_tokens"],
-        batch_size=EVALUATION_BATCH,
-        multiple=mesh.shape["data"],
-      )
-
-    scores = retrieval(self._corpus.heldout, encode, pivot=pivot)
-    scores = {f"eval/retrieval/{name}": value for name, value in scores.items()}
+    """Held-out retrieval and the config's suites -> `eval/SUITE/METRIC`, written and returned."""
+    model = Loaded(
+      network=self._parts.model,
+      params=state.params,
+      model=self._model,
+      tokenizer=self._tokens,
+      max_tokens=self._corpus.info["max_tokens"],
+      step=step,
+      mesh=self._parts.mesh,
+    )
+    found = {"retrieval": retrieval(self._corpus.heldout, model.encode, pivot=pivot)}
+    for suite, data in self._suites.items():
+      found[suite] = evals.load(suite).evaluate(model, data).scores
+    scores = {
+      f"eval/{suite}/{name}": value for suite, own in found.items() for name, value in own.items()
+    }
     self._journal.write(step, scores)
-    to, back = (scores[f"eval/retrieval/{way}_pivot_accuracy"] for way in ("to", "from"))
+    to, back = (found["retrieval"][f"{way}_pivot_accuracy"] for way in ("to", "from"))
     self._journal.announce(
       f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}"
     )
+    if (metric := self._checkpoints.best_metric) and metric not in scores:
+      self._journal.announce(f"no best checkpoint is kept: best_metric={metric} is none of them")
     return scores

@@ -26,7 +26,7 @@ RULES = (
   (r"(output|mlp_out)/kernel$", P("model", None)),
   (r"(output|mlp_out)/bias$", P()),
   (r"head/vocabulary/kernel$", P(None, "model")),
-  (r"(dense|projection)/(kernel|bias)$", P()),
+  (r"(dense|projection|logits)/(kernel|bias)$", P()),
   (r"head/vocabulary/bias$", P("model")),
   (r"norm/(scale|bias)$", P()),
   (r"(^|/)(step|count|[0-9]+)$", P()),

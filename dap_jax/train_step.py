@@ -7,6 +7,7 @@ B meanings, K renderings, L tokens, D width.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from dap_jax.metrics import Mean
-from dap_jax.model.dual_alignment import DualAlignment
+from dap_jax.model.dual_alignment import DualAlignment, pool
 from dap_jax.objectives import Context, Vocabulary
 
 
@@ -57,7 +58,7 @@ def loss_fn(
     The loss, a scalar, and the means of each objective and what else they report.
   """
   deterministic = key is None
-  encode_key, decode_key, objective_key = jax.random.split(
+  encode_key, head_key, objective_key = jax.random.split(
     jax.random.key(0) if deterministic else key, 3
   )
   variables = {"params": params}
@@ -70,14 +71,13 @@ def loss_fn(
     method="encode",
   )
 
-  def decode(h, **arguments):
-    return model.apply(
+  def head(method):  # their dropout differs: flax mixes a module's name into the key
+    return functools.partial(
+      model.apply,
       variables,
-      h,
-      **arguments,
       deterministic=deterministic,
-      rngs={"dropout": decode_key},
-      method="decode",
+      rngs={"dropout": head_key},
+      method=method,
     )
 
   loss, means = jnp.float32(0), {}
@@ -86,9 +86,10 @@ def loss_fn(
       batch=batch,
       h=encodings.h,
       z=encodings.z,
-      decode=decode,
+      decode=head("decode"),
       vocabulary=vocabulary,
       key=jax.random.fold_in(objective_key, number),
+      classify=head("classify"),
     )
     mean, extras = objective.function(context)
     loss += objective.weight * mean.compute()
@@ -144,3 +145,31 @@ def embed_step(
   if not model.normalize:
     return pooled
   return pooled / jnp.maximum(jnp.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
+
+
+def classify_step(
+  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
+) -> jax.Array:
+  """ids int32 [N, L], mask bool [N, L] -> logits of the classes, float32 [N, classes]."""
+  variables = {"params": params}
+  encodings = model.apply(
+    variables, ids[:, None], mask[:, None], deterministic=True, method="encode"
+  )
+  return model.apply(variables, encodings.pooled[:, 0], deterministic=True, method="classify")
+
+
+def layer_states_step(
+  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
+) -> jax.Array:
+  """ids int32 [N, L], mask bool [N, L] -> float32 [N, layers + 1, L, D], the embeddings first."""
+  hidden = model.apply({"params": params}, ids, mask, method="hidden")
+  return jnp.stack(hidden, axis=1).astype(jnp.float32)
+
+
+def layer_means_step(
+  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
+) -> jax.Array:
+  """The mean of the real tokens' states in each layer: as above -> float32 [N, layers + 1, D]."""
+  hidden = model.apply({"params": params}, ids, mask, method="hidden")
+  means = [pool([states], mask, pooling="mean") for states in hidden]
+  return jnp.stack(means, axis=1).astype(jnp.float32)

@@ -12,7 +12,7 @@ import jax
 from etils import epath
 from jax.experimental import multihost_utils
 
-from dap_jax import build, sharding, warm_start
+from dap_jax import build, evals, sharding, warm_start
 from dap_jax.checkpoint import Checkpoints
 from dap_jax.data import loader, store
 from dap_jax.data.tokenizer import Tokenizer
@@ -46,6 +46,7 @@ def train(
   gradient_accumulation_steps: int,
   log_steps: int,
   eval_steps: int,
+  eval_suites: str,
   init_from: str,
   data: Mapping[str, Any],
   tokenizer: Mapping[str, Any],
@@ -71,6 +72,7 @@ def train(
   for name, value in {"steps": steps, "log_steps": log_steps, "eval_steps": eval_steps}.items():
     if value < 1:
       raise UserError(f"{name}={value}: expected 1 or more")
+  suites = parse_suites(eval_suites)
   rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
   data = dict(data)
   bucket_tokens = check_buckets(data.pop("bucket_tokens", None), max_tokens=max_tokens)
@@ -115,7 +117,17 @@ def train(
     with Journal(
       workdir, steps=steps, first_step=start.step, writes=jax.process_index() == 0
     ) as journal:
-      run = Run(parts, corpus, tokens, batches, checkpoints, preemption, journal)
+      run = Run(
+        parts,
+        corpus,
+        tokens,
+        batches,
+        checkpoints,
+        preemption,
+        journal,
+        model=dict(model),
+        suites=suites,
+      )
       run.loop(
         start.state,
         first_step=start.step,
@@ -138,6 +150,21 @@ def refuse_accumulation(micro_batches: int) -> None:
       " loss (1024 pairs: 3.864; the mean over 8 x 128: 2.086). To save memory use more devices"
       " (mesh.data, mesh.model), compute_dtype=bfloat16, or a smaller batch_size"
     )
+
+
+def parse_suites(text: str) -> dict[str, str]:
+  """`NAME=FOLDER,NAME=FOLDER` -> name -> folder. Raises UserError that names the wrong one."""
+  suites = {}
+  for entry in filter(None, text.split(",")):
+    name, _, folder = entry.partition("=")
+    if name == "retrieval" or not folder or not epath.Path(folder).is_dir():
+      raise UserError(
+        f"eval_suites: {entry!r}: expected NAME=FOLDER, a suite of dap_jax/evals and its data; the"
+        " held-out retrieval is always there"
+      )
+    evals.load(name)
+    suites[name] = folder
+  return suites
 
 
 def check_buckets(bucket_tokens: Sequence[int] | None, *, max_tokens: int) -> list[int]:

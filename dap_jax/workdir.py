@@ -22,7 +22,7 @@ from dap_jax.errors import UserError
 from dap_jax.trees import flatten
 
 # Keys that change where or how often, never what is computed: a resumed run may change them.
-FREE = ("log_steps", "eval_steps", "mesh", "checkpoint")
+FREE = ("log_steps", "eval_steps", "eval_suites", "mesh", "checkpoint")
 # Keys that shaped what lies in data/ and tokenizer/.
 PREPARED = ("init_from", "max_tokens", "data", "tokenizer")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")

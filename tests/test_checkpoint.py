@@ -63,6 +63,19 @@ def test_keeps_the_last_and_the_best_across_restarts(tmp_path):
     checkpoint.restore_params(tmp_path, params, step="30")
 
 
+def test_a_metric_of_which_the_smallest_is_best(tmp_path):
+  mesh = sharding.make_mesh(data=8, model=1)
+  with opened(tmp_path, keep_last=1, best_metric=f"-{METRIC}") as checkpoints:
+    assert checkpoints.best_metric == METRIC
+    for step, score in {10: 0.5, 20: 0.1, 30: 0.9}.items():
+      checkpoints.save(step, state_of(step, mesh), metrics={METRIC: score})
+    checkpoints.wait()
+    assert checkpoints.steps() == [20, 30]
+    assert checkpoints.best_step() == 20
+  params = abstract_of(mesh).params
+  assert checkpoint.restore_params(tmp_path, params, step="best").step == 20
+
+
 def test_restores_onto_the_mesh_of_now(tmp_path):
   with opened(tmp_path) as checkpoints:
     checkpoints.save(7, state_of(7, sharding.make_mesh(data=8, model=1)), metrics={})

@@ -139,7 +139,7 @@ def test_export_embed_evaluate_agree(commands, tmp_path):
   found = json.loads(scores.read_text())
   name = "eval/retrieval/to_pivot_accuracy"
   assert found[name] == pytest.approx(lines_of(commands.straight)[-1][name])
-  assert "random" in said and "cosine" in found["protocol"]
+  assert "random" in said and "cosine" in found["protocol"]["retrieval"]["neighbour"]
 
 
 BLOCKED = """

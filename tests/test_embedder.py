@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sentence_transformers
 
-from dap_jax import embedder
+from dap_jax import embedder, text_batches
 from dap_jax.data import formats
 
 
@@ -30,23 +30,64 @@ def test_minilm_gives_sentence_transformers_vectors():
 
 def test_long_texts_come_in_smaller_batches():
   """Rows x length^2 stays what it is at 256 tokens, and a multiple of the mesh's rows."""
-  shapes = []
+  shapes, advanced = [], []
 
   def embed(ids, mask):
     shapes.append(ids.shape)
     assert mask[:, 0].all()
     return ids[:, 1:2].astype(np.float32)
 
-  class Lengths:
-    pad_id = 0
-
-    @staticmethod
-    def encode_ragged(texts):
-      return [[1, int(text), *[1] * (int(text) - 2)] for text in texts]
-
-  texts = ["700", "9", "300", "1024", "16", "17"]
-  vectors = embedder.encode_texts(
-    texts, embed, tokenizer=Lengths, max_tokens=1024, batch_size=32, multiple=2
+  lengths = [700, 9, 300, 1024, 16, 17]
+  vectors = text_batches.collect(
+    [[1, length, *[1] * (length - 2)] for length in lengths],
+    embed,
+    pad_id=0,
+    max_tokens=1024,
+    batch_size=32,
+    multiple=2,
+    advance=advanced.append,
   )
-  np.testing.assert_array_equal(vectors[:, 0], [int(text) for text in texts])
+  np.testing.assert_array_equal(vectors[:, 0], lengths)
   assert shapes == [(2, 1024), (22, 304)]
+  assert advanced == [2, 4]
+
+
+TEXTS = ["the red page opens it", "a new word", "x " * 90, "", "the old group keeps them"]
+
+
+def test_layers_of_a_text(commands):
+  """The last layer's mean is the sentence vector where the pooling is `mean`, up to its length."""
+  model = embedder.load(commands.straight)
+  layers, vectors = model.layer_vectors(TEXTS), model.encode(TEXTS)
+  sizes = model.network.encoder.family
+  assert layers.shape == (len(TEXTS), sizes.layers + 1, sizes.width)
+  assert model.model["pooling"] == "mean"
+  last = layers[:, -1] / np.linalg.norm(layers[:, -1], axis=1)[:, None]
+  np.testing.assert_allclose(last, vectors, atol=1e-6)
+
+
+def test_states_of_words_are_those_of_the_sentence(commands):
+  """Each layer's mean over pieces, [CLS] and [SEP] comes back from the pieces' states."""
+  model = embedder.load(commands.straight)
+  sentences = [["the", "red", "page"], [], ["a"], ["the", "old", "group"] * 15]
+  found = model.word_states(sentences)
+  for pieces in found:
+    assert len(pieces.words) == pieces.states.shape[1]
+    assert (np.diff(pieces.words) >= 0).all()
+  assert list(np.unique(found[0].words)) == [0, 1, 2] and len(found[1].words) == 0
+  assert len(found) == 4 and found[3].words.max() < 44  # cut at max_tokens
+  # Alone in its batch or not, a word's state is the same.
+  alone = model.word_states(sentences[:1])[0]
+  np.testing.assert_allclose(alone.states, found[0].states, atol=1e-5)
+  # "the red page" has no other pieces than those of its words, [CLS] and [SEP].
+  ((ids, words),) = model.tokenizer.encode_words(sentences[:1])
+  assert ids == model.tokenizer.encode_ragged(["the red page"])[0]
+  assert words[0] == words[-1] == -1
+
+
+def test_bfloat16_is_close_and_float32_again(commands):
+  model = embedder.load(commands.straight, compute_dtype="bfloat16")
+  vectors, exact = model.encode(TEXTS), embedder.load(commands.straight).encode(TEXTS)
+  assert vectors.dtype == np.float32
+  cosines = (vectors * exact).sum(1)
+  assert cosines.min() > 0.99 and not np.array_equal(vectors, exact)  # 8 bits of mantissa

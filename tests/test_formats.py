@@ -160,7 +160,7 @@ def test_multiway_line_aligned(tmp_path):
     ({"en.tsv": "k\ta\n", "de.tsv": "A\n"}, r"de\.tsv:1: no tab"),
     ({"en.tsv": "k\ta\n", "de.tsv": "k\tA\n", "de.tsv.gz": "k\tA\n"}, "are the same language"),
     ({"en.tsv": "k\ta\n", "de.txt": "A\n"}, "not both"),
-    ({"fr.tsv": "k\ta\n", "de.tsv": "k\tA\n"}, "en among them; found 2 and 0"),
+    ({"fr.tsv": "k\ta\n", "de.tsv": "k\tA\n"}, "en among them; found 2 keyed and 0 line-aligned"),
     ({"en.tsv": "k\ta\n", "de.tsv": "j\tA\n"}, "gave no pair"),
     ({"en.tsv": "k\ta\n"}, "gave no pair"),
   ],

@@ -56,7 +56,7 @@ def network_of(found, *, size, max_tokens=24):
   tokens = type("Tokens", (), {"size": size, "pad_id": 0, "cls_id": 2, "sep_id": 3, "mask_id": 4})
   section = model_section(**found.model)
   network = embedder.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
-  abstract = embedder.abstract_params(network)
+  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   return network, sharding.place(from_hf.encoder_leaves(found), abstract)
 
 
@@ -177,7 +177,7 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   module = transformers_model("modernbert", vocabulary_size=24)
   found = from_hf.read(saved(tmp_path, module, tokenizer_folder))
   network, whole = network_of(found, size=23)
-  abstract = embedder.abstract_params(network)
+  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
   spread = sharding.place(from_hf.encoder_leaves(found), abstract)
   qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dap_jax import search
 from dap_jax.errors import UserError
 from dap_jax.evals import bucc, mining, neighbours
 
@@ -77,6 +78,57 @@ def test_mining_is_the_published_formula(margin, retrieval):
     assert cosine == pytest.approx(cosines[i, j])
 
 
+def test_a_ratio_to_nothing_positive_is_no_score():
+  """cos -0.5 over -0.25 would be 2, the best of all."""
+  cosines, around = np.array([[-0.5, 0.1, 0.3]]), np.array([[-0.25, 0.0, 0.2]])
+  scores = neighbours.score_margin(cosines, around, margin="ratio")
+  np.testing.assert_allclose(scores, [[-np.inf, -np.inf, 1.5]])
+
+
+def test_greedy_matching_is_greedy(monkeypatch):
+  """Against sets, in pieces of 7."""
+  monkeypatch.setattr(mining, "PIECE", 7)
+  i, j = np.random.default_rng(0).integers(0, 30, (2, 100))
+  seen_x, seen_y, expected = set(), set(), []
+  for a, b in zip(i, j, strict=True):
+    expected.append(a not in seen_x and b not in seen_y)
+    if expected[-1]:
+      seen_x.add(a)
+      seen_y.add(b)
+  assert 0 < sum(expected) < 100
+  np.testing.assert_array_equal(mining.one_to_one(i, j, sizes=(30, 30)), expected)
+
+
+NONE = (-np.inf, -1)
+
+
+def test_missing_neighbours_by_hand():
+  """x0 found y0 .8 and y1 .4; x1 nothing; y0 found x0 .8; y1 found x0 .4 and x1 .2.
+
+  Means .6, none; .8, .3. Distances: x0-y0 .8 - .7 = .1, x0-y1 .4 - .45 < 0; y1-x0 the same, and
+  y1-x1 has no mean of x1's.
+  """
+  of_x = search.Neighbours(np.array([[0.8, 0.4], [NONE[0]] * 2]), np.array([[0, 1], [NONE[1]] * 2]))
+  of_y = search.Neighbours(np.array([[0.8, NONE[0]], [0.4, 0.2]]), np.array([[0, NONE[1]], [0, 1]]))
+  forward, backward = mining.propose(of_x, of_y, margin="distance")
+  np.testing.assert_allclose(forward.scores, [0.1, -np.inf])
+  np.testing.assert_allclose(backward.scores, [0.1, -0.05])
+  np.testing.assert_array_equal(backward.partners, [0, 0])
+  assert mining.combine(forward, backward, retrieval="backward").pairs.tolist() == [[0, 0], [0, 1]]
+  assert mining.combine(forward, backward, retrieval="max").pairs.tolist() == [[0, 0]]
+
+
+def test_floors_come_before_matching():
+  """The best score has a low cosine; without it its two sentences are free for others."""
+  forward = mining.Proposals(np.array([0, 0]), np.array([3.0, 2.0]), np.array([0.2, 0.7]))
+  backward = mining.Proposals(np.array([0, 0]), np.array([3.0, 1.0]), np.array([0.2, 0.9]))
+  assert mining.combine(forward, backward, retrieval="max").pairs.tolist() == [[0, 0]]
+  floored = [mining.at_least(side, score=1.0, cosine=0.5) for side in (forward, backward)]
+  assert mining.combine(*floored, retrieval="max").pairs.tolist() == [[1, 0], [0, 1]]
+  floored = [mining.at_least(side, score=1.5, cosine=0.5) for side in (forward, backward)]
+  assert mining.combine(*floored, retrieval="max").pairs.tolist() == [[1, 0]]
+
+
 def mined_of(scores, hits):
   """Pairs (n, n) where a hit is gold and (n, -1) where not."""
   pairs = [[n, n if hit else -1] for n, hit in enumerate(hits)]
@@ -145,11 +197,13 @@ def test_bucc_finds_what_is_equal(tmp_path):
   write_split(tmp_path, "test", pairs=5)
   corpora = bucc.read(tmp_path)
   assert corpora["de-en"]["training"].gold == {(i, 11 - i) for i in range(7)}
-  scores = bucc.bucc(corpora, encode)
+  settings = {"margin": "ratio", "neighbours": 4, "retrieval": "max"}
+  scores = bucc.bucc(corpora, encode, **settings)
   assert scores["training_f1/de-en"] == 1.0
   assert scores["test_precision/de-en"] == scores["test_recall/de-en"] == 1.0
   (tmp_path / "de-en.test.gold").unlink()
-  assert set(bucc.bucc(bucc.read(tmp_path), encode)) == {"threshold/de-en", "training_f1/de-en"}
+  scores = bucc.bucc(bucc.read(tmp_path), encode, **settings)
+  assert set(scores) == {"threshold/de-en", "training_f1/de-en"}
 
 
 def test_broken_files_are_named(tmp_path):

@@ -37,8 +37,10 @@ def test_score_is_brute_force():
   def near(a, others):
     return np.mean(sorted((float(a @ b) for b in others), reverse=True)[:4])
 
-  def ratio(i, j):
-    return float(x[i] @ y[j]) / ((near(x[i], y) + near(y[j], x)) / 2)
+  def proposes(i, x, y):
+    """Of the nearest four by cosine, the one of the best ratio margin."""
+    four = sorted(range(40), key=lambda j: -float(x[i] @ y[j]))[:4]
+    return max(four, key=lambda j: float(x[i] @ y[j]) / ((near(x[i], y) + near(y[j], x)) / 2))
 
   everyone = range(40)
   expected = {
@@ -48,8 +50,8 @@ def test_score_is_brute_force():
     "from_english_accuracy": np.mean(
       [max(everyone, key=lambda i: x[i] @ y[j]) == j for j in everyone]
     ),
-    "to_english_xsim": np.mean([max(everyone, key=lambda j: ratio(i, j)) != i for i in everyone]),
-    "from_english_xsim": np.mean([max(everyone, key=lambda i: ratio(i, j)) != j for j in everyone]),
+    "to_english_xsim": np.mean([proposes(i, x, y) != i for i in everyone]),
+    "from_english_xsim": np.mean([proposes(j, y, x) != j for j in everyone]),
   }
   assert 0 < expected["to_english_accuracy"] < 1
   assert tatoeba.score(x, y) == pytest.approx(expected)
@@ -72,6 +74,12 @@ def test_files_are_read_as_the_protocol_says(tmp_path):
   assert pairs == {"afr": (["sê ja", "a\x85b"], ["say yes", "two"]), "deu": (["eins"], ["one"])}
   write(tmp_path, "fra", ["un", "deux"], ["one"])
   with pytest.raises(UserError, match=r"has 2 lines, tatoeba\.fra-eng\.eng 1"):
+    tatoeba.read(tmp_path)
+  write(tmp_path, "fra", ["un", ""], ["one", "two"])
+  with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: the line is empty"):
+    tatoeba.read(tmp_path)
+  (tmp_path / "tatoeba.fra-eng.fra").write_bytes(b"un\ndeux \xff\n")
+  with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: not UTF-8"):
     tatoeba.read(tmp_path)
   with pytest.raises(UserError, match="has no files"):
     tatoeba.read(tmp_path / "none")
@@ -117,5 +125,8 @@ def test_the_command(commands, tmp_path):
   )
   found = json.loads(scores.read_text())
   assert found["eval/tatoeba/to_english_accuracy/aa"] > 0.1  # chance is 0.02
-  assert "xsim" in said and "ratio margin, 4 neighbours" in found["protocol"]
+  assert "xsim" in said
+  protocol = found["protocol"]["tatoeba"]
+  assert protocol["xsim"] == "ratio margin, 4 neighbours"
+  assert protocol["pooling"] == "mean" and protocol["max_tokens"] == 12
   commands.fail("evaluate", f"--model={commands.straight}", "--suite=tatoeba", status=2)

@@ -7,11 +7,8 @@ Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name
 
 from __future__ import annotations
 
-import gzip
 import inspect
-import itertools
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,28 +16,10 @@ from etils import epath
 
 from dap_jax.data import gettext_catalogues
 from dap_jax.errors import UserError
+from dap_jax.text_files import LANGUAGE, Row, aligned, lines, multiway
 
-Row = dict[str, str]
-
-LANGUAGE = re.compile(r"[a-z]{2,3}([-_@][A-Za-z0-9]+)*")  # de, pt-BR, zh_Hant, sr@latin
 # Usual names of a pair's columns that do not say which language they hold.
 GENERIC = {"source", "target", "src", "tgt", "sentence1", "sentence2", "anchor", "positive"}
-
-
-def lines(path: epath.Path) -> Iterator[str]:
-  """The lines of a UTF-8 file, `.gz` too, without their end; a byte-order mark is dropped."""
-  try:
-    with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
-      for number, line in enumerate(file, 1):
-        try:
-          text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-          raise UserError(
-            f"{path}:{number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv"
-          ) from error
-        yield text.removesuffix("\n").removesuffix("\r")
-  except (OSError, EOFError, zlib.error) as error:
-    raise UserError(f"cannot read {path}: {error}") from error
 
 
 def names(value: Any, key: str) -> tuple[str, ...]:
@@ -170,56 +149,6 @@ def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> I
       raise UserError(f"data.arguments.prefixes: no file {prefix}.{code}, nor with .gz")
     for code in [code for code in found if code != pivot]:
       yield from aligned({pivot: found[pivot], code: found[code]})
-
-
-def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
-  """Line i of every file is one meaning; an empty line is a missing rendering."""
-  for texts in itertools.zip_longest(*map(lines, files.values())):
-    if None in texts:
-      counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())
-      raise UserError(f"line-aligned files must have equally many lines: {counts}")
-    yield dict(zip(files, texts, strict=True))
-
-
-def multiway(*, pivot: str, folder: str) -> Iterator[Row]:
-  """One file a language: `xx.tsv[.gz]` of `KEY<TAB>text`, or `xx.txt[.gz]`, line-aligned.
-
-  In keyed files a language may lack keys; in line-aligned ones it leaves the line empty. Files
-  whose name is no language code (`README.txt`) are passed over.
-  """
-  if not epath.Path(folder).is_dir():
-    raise UserError(f"data.arguments.folder={folder!r} is no folder")
-  kinds: dict[str, dict[str, epath.Path]] = {"tsv": {}, "txt": {}}
-  for path in sorted(epath.Path(folder).glob("*")):
-    match = re.fullmatch(r"(.+)\.(tsv|txt)(\.gz)?", path.name)
-    if match and LANGUAGE.fullmatch(match[1]):
-      files = kinds[match[2]]
-      if match[1] in files:
-        raise UserError(f"{path} and {files[match[1]].name} are the same language: remove one")
-      files[match[1]] = path
-  keyed, plain = kinds["tsv"], kinds["txt"]
-  if bool(keyed) == bool(plain) or pivot not in (keyed or plain):
-    raise UserError(
-      f"{folder}: expected files xx.tsv (keyed) or xx.txt (line-aligned), not both,"
-      f" {pivot} among them; found {len(keyed)} and {len(plain)}"
-    )
-  yield from join(keyed, pivot=pivot) if keyed else aligned(plain)
-
-
-def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
-  """Keyed files -> rows, in the order of the pivot's file."""
-  tables: dict[str, dict[str, str]] = {}
-  for code, path in files.items():
-    table = tables.setdefault(code, {})
-    for number, line in enumerate(lines(path), 1):
-      key, tab, text = line.partition("\t")
-      if not tab:
-        raise UserError(f"{path}:{number}: no tab, expected KEY<TAB>text")
-      if key in table:
-        raise UserError(f"{path}:{number}: the key {key!r} occurs twice")
-      table[key] = text
-  for key in tables[pivot]:
-    yield {code: table[key] for code, table in tables.items() if key in table}
 
 
 def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> Iterator[Row]:

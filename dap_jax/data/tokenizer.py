@@ -159,9 +159,26 @@ class Tokenizer:
       )
     return cls(backend, special_ids=(pad, unk, *ends, mask), max_tokens=max_tokens)
 
-  def encode_ragged(self, texts: Sequence[str]) -> list[list[int]]:
-    """Texts -> ids, [CLS] and [SEP] included, no padding."""
+  def encode_ragged(self, texts: Sequence[str | tuple[str, str]]) -> list[list[int]]:
+    """Texts, or pairs of texts, which become one sequence -> ids, special ones included."""
     return [encoding.ids for encoding in self._backend.encode_batch(list(texts))]
+
+  def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
+    """Sentences as lists of words, read with a space between them -> ids, and each id's word.
+
+    The word is its number in the sentence; -1 for [CLS], [SEP] and a space that has its own id. A
+    piece that reaches over several words belongs to the first.
+    """
+    texts = [" ".join(words) for words in sentences]
+    found = []
+    for words, encoding in zip(sentences, self._backend.encode_batch(texts), strict=True):
+      of_character = []
+      for number, word in enumerate(words):
+        of_character += [number] * len(word) + [-1]
+      spans = (of_character[start:end] for start, end in encoding.offsets)  # of specials: empty
+      of_pieces = [next((word for word in span if word >= 0), -1) for span in spans]
+      found.append((encoding.ids, of_pieces))
+    return found
 
   def decode(self, ids: Iterable[int]) -> str:
     """Ids -> text, without the special tokens."""

@@ -1,0 +1,82 @@
+"""The benchmarks: one file, one protocol.
+
+To add one, write `evals/NAME.py` with a function
+
+    def evaluate(model: Model, data: str, *, setting=its_default, ...) -> Result
+
+and `VERSION`, which is raised when its figures change their meaning, and put NAME into `SUITES`.
+`evaluate --suite=NAME --data=FOLDER --setting=KEY=VALUE` calls it. What it computes lies beside it
+as functions of arrays, numpy in and numpy out, which need no model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from dap_jax.errors import UserError
+
+SUITES = ("retrieval", "xsim", "tatoeba", "bucc", "sts", "word_alignment", "mexa", "classification")
+ON_HELD_OUT = ("retrieval", "xsim", "mexa")  # those that can also run on a workdir's held-out rows
+
+Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> vectors float32 [N, D], of any length
+
+
+class Pieces(NamedTuple):
+  """The pieces of a sentence that was given as words.
+
+  Attributes:
+    states: float32 [layers + 1, P, D], of the P pieces in each layer, the embeddings first; or
+      [P, D], of one layer.
+    words: int [P], the word that a piece belongs to. Words that were cut off have no piece.
+  """
+
+  states: np.ndarray
+  words: np.ndarray
+
+
+class Model(Protocol):
+  """What a benchmark may ask of a model; `embedder.Loaded` is one. Layer 0 is the embeddings."""
+
+  def encode(self, texts: Sequence[str]) -> np.ndarray:
+    """Sentence vectors, float32 [N, D]."""
+
+  def layer_vectors(self, texts: Sequence[str]) -> np.ndarray:
+    """The mean of a text's token states in each layer, float32 [N, layers + 1, D]."""
+
+  def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
+    """Sentences as lists of words -> the pieces of each."""
+
+
+class Result(NamedTuple):
+  """What a benchmark found.
+
+  Attributes:
+    protocol: what the figures mean, beside the suite's settings and the model: name -> value.
+    scores: `METRIC` or `METRIC/ROW` -> value.
+    columns: the table's columns, title -> row -> value.
+    rows: the order of its rows.
+  """
+
+  protocol: Mapping[str, Any]
+  scores: Mapping[str, float]
+  columns: Mapping[str, Mapping[str, float]]
+  rows: Sequence[str]
+
+
+def load(suite: str) -> ModuleType:
+  """The file of a suite. Raises UserError for a name that is none."""
+  if suite not in SUITES:
+    raise UserError(f"the suite {suite!r} is unknown: there are {', '.join(SUITES)}")
+  return importlib.import_module(f"dap_jax.evals.{suite}")
+
+
+def by_row(scores: Mapping[str, float], metric: str) -> dict[str, float]:
+  """`METRIC/ROW` -> value, as ROW -> value."""
+  return {
+    name.split("/", 1)[1]: value for name, value in scores.items() if name.startswith(f"{metric}/")
+  }

@@ -7,18 +7,39 @@ the threshold of the best F1 on the training split, applied to the test split. F
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dap_jax.errors import UserError
-from dap_jax.evals import mining
-from dap_jax.evals.neighbours import encode_lists
+from dap_jax.evals import Encode, Model, Result, by_row, mining
+from dap_jax.evals.neighbours import MARGINS, encode_lists
 
-MARGIN, NEIGHBOURS, RETRIEVAL = "ratio", 4, "max"
 TRAINING, TEST = "training", "test"
+VERSION = 1
+
+
+def evaluate(
+  model: Model, data: str, *, margin: str = "ratio", neighbours: int = 4, retrieval: str = "max"
+) -> Result:
+  """Every language pair; the settings are those of `mining.mine`."""
+  if margin not in MARGINS or retrieval not in mining.RETRIEVALS or neighbours < 1:
+    raise UserError(
+      f"margin={margin}, neighbours={neighbours}, retrieval={retrieval}: expected one of"
+      f" {', '.join(MARGINS)}, 1 or more, and one of {', '.join(mining.RETRIEVALS)}"
+    )
+  corpora = read(data)
+  settings = {"margin": margin, "neighbours": neighbours, "retrieval": retrieval}
+  scores = bucc(corpora, model.encode, **settings)
+  metrics = dict.fromkeys(name.split("/")[0] for name in scores)
+  columns = {metric.replace("_", " "): by_row(scores, metric) for metric in metrics}
+  protocol = {
+    "split": ",".join(dict.fromkeys(split for splits in corpora.values() for split in splits)),
+    "threshold": "of the best F1 on training",
+  }
+  return Result(protocol, scores, columns, list(corpora))
 
 
 class Split(NamedTuple):
@@ -75,13 +96,19 @@ def read(folder: str | Path) -> dict[str, dict[str, Split]]:
 
 
 def bucc(
-  corpora: Mapping[str, Mapping[str, Split]], encode: Callable[[Sequence[str]], np.ndarray]
+  corpora: Mapping[str, Mapping[str, Split]],
+  encode: Encode,
+  *,
+  margin: str,
+  neighbours: int,
+  retrieval: str,
 ) -> dict[str, float]:
   """Every language pair.
 
   Args:
     corpora: of `read`.
-    encode: texts -> vectors float32 [N, D].
+    encode: see `evals.Encode`.
+    margin, neighbours, retrieval: see `mining.mine`.
 
   Returns:
     `training_f1/PAIR` and `threshold/PAIR`, and where there is a test split
@@ -92,7 +119,7 @@ def bucc(
     threshold = np.inf
     for split, (x, y, gold) in splits.items():
       mined = mining.mine(
-        *encode_lists([x, y], encode), margin=MARGIN, neighbours=NEIGHBOURS, retrieval=RETRIEVAL
+        *encode_lists([x, y], encode), margin=margin, neighbours=neighbours, retrieval=retrieval
       )
       if split == TRAINING:
         threshold, counts = mining.best_threshold(mined, gold)

@@ -1,9 +1,10 @@
 """Mining of parallel sentences by margin, and its scores: BUCC's protocol. numpy in, numpy out.
 
 Margin-based mining (arXiv 1811.01136): every sentence proposes its best partner among its k nearest
-by margin score (`neighbours.margins`, each side's neighbourhood being its k nearest). `forward`
-keeps what side x proposes, `backward` what side y does, `intersection` what both do, and `max` goes
-through both from the best score down and takes a pair whose two sentences are still free.
+by margin score (`neighbours.score_margin`, each side's neighbourhood being its k nearest).
+`forward` keeps what side x proposes, `backward` what side y does, `intersection` what both do, and
+`max` goes through both from the best score down and takes a pair whose two sentences are still
+free. N and M sentences, C pairs.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.evals.neighbours import nearest, score_margin
+from dap_jax import search
+from dap_jax.evals.neighbours import score_margin
 
 RETRIEVALS = ("forward", "backward", "intersection", "max")
+PIECE = 1 << 20  # pairs that are Python numbers at a time
 
 Pair = tuple[int, int]
 
 
 class Mined(NamedTuple):
-  """Proposed pairs, best first.
+  """Proposed pairs, best first; of equal scores the lower rows go first.
 
   Attributes:
     pairs: int [C, 2], rows of x and of y.
@@ -33,55 +36,116 @@ class Mined(NamedTuple):
   cosines: np.ndarray
 
 
+class Proposals(NamedTuple):
+  """What each of N sentences proposes.
+
+  Attributes:
+    partners: int [N], rows of the other side.
+    scores: [N], their margin scores; -inf: nothing is proposed.
+    cosines: [N].
+  """
+
+  partners: np.ndarray
+  scores: np.ndarray
+  cosines: np.ndarray
+
+
 def mine(x: np.ndarray, y: np.ndarray, *, margin: str, neighbours: int, retrieval: str) -> Mined:
   """Proposes pairs.
 
   Args:
-    x, y: unit vectors [N, D], [M, D].
+    x, y: vectors [N, D], [M, D], none of them 0.
     margin: one of `neighbours.MARGINS`.
-    neighbours: k.
+    neighbours: k; all of a side where it has fewer.
     retrieval: one of `RETRIEVALS`.
   """
-  near_x, of_x = nearest(x, y, neighbours=neighbours)
-  near_y, of_y = nearest(y, x, neighbours=neighbours)
-  mean_x, mean_y = near_x.mean(1), near_y.mean(1)
-  forward = best(near_x, of_x, mean_x, mean_y, margin=margin)
-  backward = best(near_y, of_y, mean_y, mean_x, margin=margin)
-  backward = {(i, j): found for (j, i), found in backward.items()}
-  proposed = {
-    "forward": forward,
-    "backward": backward,
-    "intersection": {pair: found for pair, found in forward.items() if pair in backward},
-    "max": forward | backward,
-  }[retrieval]
-  ranked = sorted(proposed.items(), key=lambda item: (-item[1][0], item[0]))
-  if retrieval == "max":
-    ranked = one_to_one(ranked)
-  pairs = np.array([pair for pair, _ in ranked], int).reshape(-1, 2)
-  values = np.array([found for _, found in ranked], float).reshape(-1, 2)
-  return Mined(pairs, values[:, 0], values[:, 1])
+  sides = search.Side.whole(x), search.Side.whole(y)
+  forward, backward = propose(*search.nearest(*sides, neighbours=neighbours), margin=margin)
+  return combine(forward, backward, retrieval=retrieval)
+
+
+def propose(
+  of_x: search.Neighbours, of_y: search.Neighbours, *, margin: str
+) -> tuple[Proposals, Proposals]:
+  """The nearest of either side -> what side x proposes, and side y."""
+  mean_x, mean_y = neighbourhood(of_x), neighbourhood(of_y)
+  return (
+    best(of_x, mean_x, mean_y, margin=margin),
+    best(of_y, mean_y, mean_x, margin=margin),
+  )
+
+
+def neighbourhood(nearest: search.Neighbours) -> np.ndarray:
+  """[N], the mean cosine of the neighbours; NaN where there is none."""
+  found = np.isfinite(nearest.cosines)
+  total, count = np.where(found, nearest.cosines, 0.0).sum(1), found.sum(1)
+  return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def best(
-  cosines: np.ndarray, rows: np.ndarray, own: np.ndarray, others: np.ndarray, *, margin: str
-) -> dict[Pair, tuple[float, float]]:
-  """Each query's partner of the largest margin: (query, row) -> score and cosine."""
-  scores = score_margin(cosines, (own[:, None] + others[rows]) / 2, margin=margin)
-  chosen = scores.argmax(1)
-  return {
-    (i, int(rows[i, c])): (float(scores[i, c]), float(cosines[i, c])) for i, c in enumerate(chosen)
-  }
+  nearest: search.Neighbours, own: np.ndarray, others: np.ndarray, *, margin: str
+) -> Proposals:
+  """Each query's partner of the largest margin, the nearer of equals.
+
+  Args:
+    nearest: of N queries.
+    own, others: [N], [M], the neighbourhoods' means.
+    margin: one of `neighbours.MARGINS`.
+  """
+  scores = score_margin(nearest.cosines, (own[:, None] + others[nearest.rows]) / 2, margin=margin)
+  scores = np.where(np.isnan(scores) | ~np.isfinite(nearest.cosines), -np.inf, scores)
+  chosen = (np.arange(len(scores)), scores.argmax(1))
+  return Proposals(nearest.rows[chosen], scores[chosen], nearest.cosines[chosen])
 
 
-def one_to_one(ranked: list) -> list:
-  """Best first, what uses a sentence a second time left out."""
-  seen_x, seen_y, kept = set(), set(), []
-  for (i, j), found in ranked:
-    if i not in seen_x and j not in seen_y:
-      seen_x.add(i)
-      seen_y.add(j)
-      kept.append(((i, j), found))
-  return kept
+def at_least(proposals: Proposals, *, score: float, cosine: float) -> Proposals:
+  """Those of a lower score or cosine propose nothing."""
+  good = (proposals.scores >= score) & (proposals.cosines >= cosine)
+  return proposals._replace(scores=np.where(good, proposals.scores, -np.inf))
+
+
+def combine(forward: Proposals, backward: Proposals, *, retrieval: str) -> Mined:
+  """Both sides' proposals -> pairs.
+
+  Args:
+    forward, backward: of the N sentences of x, and of the M of y.
+    retrieval: one of `RETRIEVALS`.
+  """
+  x, y = np.arange(len(forward.partners)), np.arange(len(backward.partners))
+  agreed = backward.partners[forward.partners] == x  # both propose the pair
+  new = forward.partners[backward.partners] != y  # only y does
+  of_x = (x, *forward)
+  of_y = (backward.partners, y, backward.scores, backward.cosines)
+  parts = {
+    "forward": [of_x],
+    "backward": [of_y],
+    "intersection": [[column[agreed] for column in of_x]],
+    "max": [of_x, [column[new] for column in of_y]],
+  }[retrieval]
+  i, j, scores, cosines = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+  order = np.lexsort((j, i, -scores))
+  order = order[np.isfinite(scores[order])]
+  if retrieval == "max":
+    order = order[one_to_one(i[order], j[order], sizes=(len(x), len(y)))]
+  return Mined(np.stack([i[order], j[order]], axis=1), scores[order], cosines[order])
+
+
+def one_to_one(i: np.ndarray, j: np.ndarray, *, sizes: tuple[int, int]) -> np.ndarray:
+  """Which pairs remain, bool [C], when from the first on each takes its two sentences away.
+
+  Args:
+    i, j: int [C], rows of x and of y, best first.
+    sizes: N and M.
+  """
+  taken_x, taken_y = bytearray(sizes[0]), bytearray(sizes[1])
+  remains = bytearray(len(i))
+  for start in range(0, len(i), PIECE):
+    piece = slice(start, start + PIECE)
+    both = zip(i[piece].tolist(), j[piece].tolist(), strict=True)
+    for place, (a, b) in enumerate(both, start):
+      if not (taken_x[a] or taken_y[b]):
+        taken_x[a] = taken_y[b] = remains[place] = 1
+  return np.frombuffer(remains, bool)
 
 
 class Counts(NamedTuple):

@@ -4,6 +4,8 @@ N queries, M candidates, D width. Margin (arXiv 1811.01136): with a = cos(x, y),
 x's k largest cosines and of y's, each taken among the other side's vectors,
 
     absolute a          distance a - b          ratio a / b
+
+The ratio means nothing where b is not positive: such a pair has score -inf.
 """
 
 from __future__ import annotations
@@ -60,10 +62,12 @@ def nearest(
 
 
 def score_margin(cosine: np.ndarray, around: np.ndarray, *, margin: str) -> np.ndarray:
-  """a and b of the module's docstring -> a's margin score."""
+  """a and b of the module's docstring, of one shape -> a's margin score."""
   if margin == "absolute":
     return cosine
-  return cosine - around if margin == "distance" else cosine / around
+  if margin == "distance":
+    return cosine - around
+  return np.divide(cosine, around, out=np.full_like(around, -np.inf), where=around > 0)
 
 
 def margins(cosines: np.ndarray, *, margin: str, neighbours: int) -> np.ndarray:

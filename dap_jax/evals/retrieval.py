@@ -1,37 +1,64 @@
-"""Retrieval of held-out translations: N texts find each other by cosine. numpy in, numpy out.
+"""Retrieval of translations: N texts find each other by cosine. numpy in, numpy out.
 
 Protocol, the same for every model: 1-nearest neighbour by cosine.
-`to_pivot`: each translation, of whatever language, against all held-out English sentences.
-`from_pivot`: each English sentence against all held-out translations in one language.
+`to_pivot`: each translation, of whatever language, against the pivot's text of every row.
+`from_pivot`: each of the pivot's texts against all translations in one language.
 The overall figures count every translation once, so large languages weigh more; a tie between
 candidates goes to the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dap_jax import translations
+from dap_jax.evals import Encode, Model, Result, by_row
 from dap_jax.evals.neighbours import encode_lists
+
+VERSION = 1
+
+
+def evaluate(
+  model: Model, data: str, *, pivot: str = "", languages: str = "", extension: str = ""
+) -> Result:
+  """The settings are those of `translations.read`."""
+  found = translations.read(data, pivot=pivot, languages=languages, extension=extension)
+  scores = retrieval(found.rows, model.encode, pivot=found.pivot)
+  columns = {}
+  for title, metric in ((f"to {found.pivot}", "to_pivot"), (f"from {found.pivot}", "from_pivot")):
+    columns[title] = {
+      "all": scores[f"{metric}_accuracy"],
+      "random": scores[f"{metric}_accuracy_random"],
+      **by_row(scores, f"{metric}_accuracy"),
+    }
+  accuracy = by_row(scores, "to_pivot_accuracy")
+  order = ["all", "random", *sorted(accuracy, key=lambda code: -accuracy[code])]
+  protocol = found.protocol() | {"queries": int(scores["queries"]), "neighbour": "largest cosine"}
+  return Result(protocol, scores, columns, order)
+
+
+BLOCK = 4096  # queries whose cosines are held at once
 
 
 def hits(queries: np.ndarray, candidates: np.ndarray, gold: np.ndarray) -> np.ndarray:
   """Whether each query's nearest candidate is its own: [N, D], [M, D], int [N] -> bool [N]."""
-  return (queries @ candidates.T).argmax(1) == gold
+  blocks = (queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK))
+  return np.concatenate([(block @ candidates.T).argmax(1) for block in blocks]) == gold
 
 
 def retrieval(
   rows: Sequence[Mapping[str, str]],
-  encode: Callable[[Sequence[str]], np.ndarray],
+  encode: Encode,
   *,
   pivot: str,
 ) -> dict[str, float]:
   """Both directions, overall and per language.
 
   Args:
-    rows: held-out sentences, language -> text, each with the pivot.
-    encode: texts -> vectors float32 [N, D], of any length.
+    rows: language -> text, each with the pivot.
+    encode: see `evals.Encode`.
     pivot: the pivot's language code.
 
   Returns:

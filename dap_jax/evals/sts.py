@@ -8,15 +8,20 @@ mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 from scipy import stats
 
+from dap_jax import text_files
 from dap_jax.errors import UserError
+from dap_jax.evals import Encode, Model, Result, by_row
 from dap_jax.evals.neighbours import encode_lists
+
+VERSION = 1
 
 
 class Track(NamedTuple):
@@ -27,13 +32,26 @@ class Track(NamedTuple):
   second: list[str]
 
 
+def evaluate(model: Model, data: str) -> Result:
+  """See the module; no settings."""
+  tracks = read(data)
+  scores = sts(tracks, model.encode)
+  columns = {metric: by_row(scores, metric) for metric in ("spearman", "pearson")}
+  protocol = {
+    "split": "test",
+    "tracks": ",".join(tracks),
+    "pairs": sum(len(track.gold) for track in tracks.values()),
+    "similarity": "cosine",
+    "scale": "x 100",
+  }
+  return Result(protocol, scores, columns, ["mean", *tracks])
+
+
 def read_track(path: Path) -> Track:
   """A file of `score<TAB>text<TAB>text` lines. Raises UserError that names the line."""
   gold, first, second = [], [], []
-  for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-    if not line:
-      continue
-    fields = line.removesuffix("\r").split("\t")
+  for number, line in enumerate(text_files.lines(epath.Path(path)), 1):
+    fields = line.split("\t")
     try:
       score, a, b = float(fields[0]), fields[1], fields[2]
     except (ValueError, IndexError) as error:
@@ -56,14 +74,12 @@ def read(folder: str | Path) -> dict[str, Track]:
   return tracks
 
 
-def sts(
-  tracks: Mapping[str, Track], encode: Callable[[Sequence[str]], np.ndarray]
-) -> dict[str, float]:
+def sts(tracks: Mapping[str, Track], encode: Encode) -> dict[str, float]:
   """Every track, and the mean of them all.
 
   Args:
     tracks: of `read`.
-    encode: texts -> vectors float32 [N, D]; called once, with all texts.
+    encode: see `evals.Encode`; called once, with all texts.
 
   Returns:
     `spearman/TRACK` and `pearson/TRACK`, in [-100, 100], and `.../mean`.

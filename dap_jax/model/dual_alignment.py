@@ -50,6 +50,24 @@ def pool(hidden: Sequence[jax.Array], mask: jax.Array, *, pooling: str) -> jax.A
   return (states * weights).sum(1) / weights.sum(1) / len(layers)
 
 
+class Classifier(nn.Module):
+  """A head over classes, as BERT's is (arXiv 1810.04805): Linear, tanh, dropout, Linear."""
+
+  width: int
+  classes: int
+  dropout: float
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
+    """[N, D] -> logits [N, classes], float32 or wider."""
+    given = {"dtype": self.dtype, "kernel_init": INITIALIZER}
+    x = jnp.tanh(nn.Dense(self.width, **given, name="dense")(vectors))
+    x = nn.Dropout(self.dropout)(x, deterministic=deterministic)
+    logits = nn.Dense(self.classes, **given, name="logits")(x)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
 class DualAlignment(nn.Module):
   """The model that trains: the shared encoder, its training-only projection, the RTL decoder.
 
@@ -60,6 +78,7 @@ class DualAlignment(nn.Module):
     dense_activation: its activation, one of `ACTIVATIONS`.
     normalize: whether the sentence vectors of evaluation and export have unit length.
     projection: whether training contrasts tanh(Linear(pooled)).
+    classes: of a classification head on the sentence vector; 0 = no head.
   """
 
   encoder: Encoder
@@ -69,6 +88,7 @@ class DualAlignment(nn.Module):
   dense_activation: str
   normalize: bool
   projection: bool
+  classes: int = 0
 
   def setup(self):
     family = self.encoder.family
@@ -77,6 +97,8 @@ class DualAlignment(nn.Module):
       self.dense = nn.Dense(self.dense_width, **shared)
     if self.projection:
       self.project = nn.Dense(family.width, **shared, name="projection")
+    if self.classes:
+      self.classifier = Classifier(family.width, self.classes, family.dropout, family.dtype)
 
   def encode(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> Encodings:
     """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`."""
@@ -94,13 +116,23 @@ class DualAlignment(nn.Module):
       z=z.reshape(*shape[:-1], -1).astype(accumulate),
     )
 
+  def hidden(self, ids: jax.Array, mask: jax.Array) -> list[jax.Array]:
+    """ids int32 [N, L], mask bool [N, L] -> the states of every layer, see `Encoder.__call__`."""
+    return self.encoder(ids, mask, deterministic=True)
+
   def decode(self, h: jax.Array, **arguments) -> FactoredLogits:
     """See `Decoder.__call__`."""
     return self.decoder(h, **arguments)
 
+  def classify(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
+    """See `Classifier.__call__`."""
+    return self.classifier(vectors, deterministic=deterministic)
+
   def initialise(self, ids: jax.Array, mask: jax.Array) -> None:
     """Touches every parameter, for `init`: ids int32 [B, K, L], mask bool [B, K, L]."""
-    h = self.encode(ids, mask, deterministic=True).h
+    h, pooled, _ = self.encode(ids, mask, deterministic=True)
+    if self.classes:
+      self.classify(pooled[:, 0], deterministic=True)
     if self.decoder is not None:
       self.decode(
         h[:, 1],

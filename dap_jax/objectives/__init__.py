@@ -42,12 +42,13 @@ class Context(NamedTuple):
 
   Attributes:
     batch: `ids` int32 [B, K, L], `mask` bool [B, K, L], `text_hash` int32 [B, K]; rendering 0 is
-      the pivot (English).
+      the pivot (English). In fine-tuning K = 1 and `label` int32 [B] takes the hash's place.
     h: [B, K, L, D], last-layer token states of the encoder, in the compute dtype.
     z: float32 [B, K, D], sentence vectors as trained (pooled, projected), not normalised.
     decode: the RTL decoder, `model.DualAlignment.decode` with parameters and dropout bound.
     vocabulary: see `Vocabulary`.
     key: PRNG key of this objective at this step.
+    classify: the classification head, `model.DualAlignment.classify`, bound like `decode`.
   """
 
   batch: dict[str, jax.Array]
@@ -56,3 +57,4 @@ class Context(NamedTuple):
   decode: Callable[..., Any]
   vocabulary: Vocabulary
   key: jax.Array
+  classify: Callable[..., jax.Array] | None = None

@@ -1,0 +1,145 @@
+"""Zero-shot cross-lingual transfer: a classifier of one language's vectors, tested on the others'.
+
+Protocol: the model stays as it is. An L2-regularised multinomial logistic regression (scikit-learn)
+learns the classes from the unit vectors of one language's train split; of a pair of texts it sees
+[u, v, |u - v|, u * v] (InferSent, arXiv 1705.02364). Its C is the one of `STRENGTHS` with the best
+accuracy on that language's dev split, the smallest of several; no other language has a say.
+Accuracy and macro F1 on every language's test split, in [0, 1]; the mean is over the OTHER
+languages. majority: the accuracy of always answering the most frequent class of training.
+Files: `dap_jax/labelled_texts.py`. Fine-tuning of the whole model: `dap_jax/finetune.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from dap_jax import labelled_texts
+from dap_jax.errors import UserError
+from dap_jax.evals import Encode, Model, Result, by_row
+from dap_jax.evals.neighbours import encode_lists
+from dap_jax.labelled_texts import LabelledTexts
+
+VERSION = 1
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # C, the inverse of the penalty
+ITERATIONS = 5000  # of L-BFGS at most
+MEAN = "zero_shot_mean"
+
+
+def evaluate(model: Model, data: str, *, train_language: str = "eng_Latn") -> Result:
+  """See the module. `train_language`: the code of the file that has train and dev splits."""
+  examples = labelled_texts.read(data, train_language=train_language)
+  if not examples.dev.labels:
+    raise UserError(f"{data}: {train_language} has no dev split, on which C is chosen")
+  splits = [examples.train, examples.dev, *examples.test.values()]
+  names = [f"{train_language} train", f"{train_language} dev", *examples.test]
+  train, dev, *tests = features([split.texts for split in splits], model.encode, names=names)
+  classifier, accuracy = fit(
+    train, examples.numbers(examples.train), dev=dev, dev_labels=examples.numbers(examples.dev)
+  )
+  predicted = {
+    code: classifier.predict(vectors) for code, vectors in zip(examples.test, tests, strict=True)
+  }
+  scores = {"dev_accuracy": accuracy, **measure(examples, predicted)}
+  features_of = "[u, v, |u - v|, u * v] of unit vectors" if examples.pairs else "unit vectors"
+  protocol = {
+    **examples.protocol(),
+    "dev_examples": len(examples.dev.labels),
+    "features": features_of,
+    "classifier": "logistic regression",
+    "C": f"{classifier.C:g}, of {', '.join(f'{c:g}' for c in STRENGTHS)} the best on dev",
+  }
+  return result_of(examples, scores, protocol)
+
+
+def features(
+  lists: Sequence[Sequence], encode: Encode, *, names: Sequence[str]
+) -> list[np.ndarray]:
+  """Lists of texts, or of pairs of texts -> what the classifier sees, [N, D] or [N, 4 D] each.
+
+  Args:
+    lists: texts, or (text, text).
+    encode: see `evals.Encode`; called once, with all texts.
+    names: of the lists, for the message.
+
+  Raises:
+    UserError: a vector is not finite.
+  """
+  sides = []
+  for texts in lists:
+    sides += zip(*texts, strict=True) if isinstance(texts[0], tuple) else [texts]
+  parts = encode_lists(sides, encode)
+  each = len(parts) // len(lists)
+  found = []
+  for number, name in enumerate(names):
+    own = parts[number * each : (number + 1) * each]
+    broken = sum(int((~np.isfinite(vectors).all(1)).sum()) for vectors in own)
+    if broken:
+      raise UserError(
+        f"{name}: {broken} of {sum(map(len, own))} vectors are not finite: the model is damaged, or"
+        " compute_dtype overflows"
+      )
+    found.append(combine(*own) if each == 2 else own[0])
+  return found
+
+
+def combine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+  """[N, D] twice -> [u, v, |u - v|, u * v], [N, 4 D]."""
+  return np.concatenate([u, v, np.abs(u - v), u * v], axis=1)
+
+
+def fit(
+  train: np.ndarray, labels: Sequence[int], *, dev: np.ndarray, dev_labels: Sequence[int]
+) -> tuple[LogisticRegression, float]:
+  """The classifier with the best of `STRENGTHS`, and its accuracy on dev."""
+  best, best_accuracy = None, -1.0
+  for strength in STRENGTHS:
+    classifier = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(train, labels)
+    accuracy = float(np.mean(classifier.predict(dev) == np.asarray(dev_labels)))
+    if accuracy > best_accuracy:
+      best, best_accuracy = classifier, accuracy
+  return best, best_accuracy
+
+
+def measure(examples: LabelledTexts, predicted: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """The scores of predictions on the test splits.
+
+  Args:
+    examples: what was predicted.
+    predicted: language -> rows of `examples.classes`, int [N].
+
+  Returns:
+    `accuracy/LANGUAGE`, `macro_f1/LANGUAGE` (the mean over the classes that occur or were
+    predicted) and `majority/LANGUAGE`; and each one's mean over the other languages, where there
+    are any.
+  """
+  majority = np.bincount(examples.numbers(examples.train)).argmax()
+  scores: dict[str, dict[str, float]] = {"accuracy": {}, "macro_f1": {}, "majority": {}}
+  for code, own in examples.test.items():
+    gold = np.asarray(examples.numbers(own))
+    scores["accuracy"][code] = float((predicted[code] == gold).mean())
+    scores["macro_f1"][code] = float(
+      f1_score(gold, predicted[code], average="macro", zero_division=0)
+    )
+    scores["majority"][code] = float((gold == majority).mean())
+  found = {}
+  for metric, own in scores.items():
+    others = [value for code, value in own.items() if code != examples.train_language]
+    if others:
+      found[f"{metric}/{MEAN}"] = float(np.mean(others))
+    found |= {f"{metric}/{code}": value for code, value in own.items()}
+  return found
+
+
+def result_of(
+  examples: LabelledTexts, scores: Mapping[str, float], protocol: Mapping[str, object]
+) -> Result:
+  """Scores of `measure` as a table: the mean, the training language, the others, best first."""
+  columns = {metric: by_row(scores, metric) for metric in ("accuracy", "macro_f1", "majority")}
+  accuracy = columns["accuracy"]
+  first = [row for row in (MEAN, examples.train_language) if row in accuracy]
+  rest = sorted(set(accuracy) - set(first), key=lambda row: (-accuracy[row], row))
+  return Result(protocol, scores, columns, [*first, *rest])

@@ -1,0 +1,230 @@
+"""Word alignment: do the token states of translations match, word by word? numpy in, numpy out.
+
+Protocol (SimAlign's, arXiv 2004.08728): pieces i and j are linked if each is the other's nearest by
+cosine in one layer, and the cosine is at least a threshold; words are linked if any of their pieces
+are. Files: `NAME.src-tgt` with `source words ||| target words` and `NAME.gold`, line by line, in
+Pharaoh's notation: `i-j` a sure link, `ipj` a possible one. With A the found links, S the sure ones
+and P the sure and possible ones (Och and Ney, 2003), over all sentences of a file:
+
+    precision = |A n P| / |A|      recall = |A n S| / |S|
+    AER = 1 - (|A n S| + |A n P|) / (|A| + |S|)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from dap_jax import text_files
+from dap_jax.errors import UserError
+from dap_jax.evals import Model, Pieces, Result, by_row
+from dap_jax.evals.neighbours import unit
+
+VERSION = 1
+UNITS = ("piece", "word")
+SENTENCES = 64  # whose states are held at once
+
+Link = tuple[int, int]  # 0-based words of source and target
+
+
+class Pair(NamedTuple):
+  """source, target: words; sure, possible: gold links, the sure ones among the possible ones."""
+
+  source: list[str]
+  target: list[str]
+  sure: set[Link]
+  possible: set[Link]
+
+
+class Corpus(NamedTuple):
+  """pairs; ignored: how many gold links pointed beyond the end of their sentence."""
+
+  pairs: list[Pair]
+  ignored: int
+
+
+class Counts(NamedTuple):
+  """|A|, |S|, |A n S|, |A n P|: they add up over sentences."""
+
+  found: int
+  sure: int
+  found_sure: int
+  found_possible: int
+
+  def add(self, other: Counts) -> Counts:
+    return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+  def scores(self) -> dict[str, float]:
+    """AER, precision and recall; where nothing was found, precision is 0."""
+    right = self.found_sure + self.found_possible
+    return {
+      "aer": 1 - right / (self.found + self.sure),
+      "precision": self.found_possible / self.found if self.found else 0.0,
+      "recall": self.found_sure / self.sure,
+    }
+
+
+def evaluate(
+  model: Model,
+  data: str,
+  *,
+  layer: int = -1,
+  threshold: float = 0.0,
+  unit_of_alignment: str = "piece",
+  first_index: int = 1,
+) -> Result:
+  """Every file and layer.
+
+  Args:
+    model: gives the states.
+    data: the folder.
+    layer: the one whose AER, precision and recall are the result; negative: from the last.
+    threshold: the least cosine of a link.
+    unit_of_alignment: `piece`, or `word`: the mean of its pieces.
+    first_index: 1 where gold counts words from 1, 0 where from 0.
+  """
+  if unit_of_alignment not in UNITS or first_index not in (0, 1):
+    raise UserError(
+      f"unit_of_alignment={unit_of_alignment}, first_index={first_index}: expected one of"
+      f" {', '.join(UNITS)}, and 0 or 1"
+    )
+  corpora = read(data, first_index=first_index)
+  scores: dict[str, float] = {}
+  cut = 0
+  for name, corpus in corpora.items():
+    given = {"threshold": threshold, "unit_of_alignment": unit_of_alignment}
+    counts, without_state = count(model, corpus.pairs, **given)
+    cut += without_state
+    if not -len(counts) <= layer < len(counts):
+      raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {len(counts) - 1}")
+    scores |= {f"{key}/{name}": value for key, value in counts[layer].scores().items()}
+    for number, own in enumerate(counts):
+      scores[f"aer_layer_{number}/{name}"] = own.scores()["aer"]
+  for metric in dict.fromkeys(name.split("/")[0] for name in scores):
+    scores[f"{metric}/mean"] = float(np.mean(list(by_row(scores, metric).values())))
+  metrics = dict.fromkeys(name.split("/")[0] for name in scores)
+  columns = {
+    metric.removeprefix("aer_").replace("_", " "): by_row(scores, metric) for metric in metrics
+  }
+  protocol = {
+    "split": "test",
+    "files": ",".join(corpora),
+    "sentences": sum(len(corpus.pairs) for corpus in corpora.values()),
+    "gold_links_beyond_a_sentence_ignored": sum(corpus.ignored for corpus in corpora.values()),
+    "words_without_state": cut,
+    "links": "mutual nearest by cosine",
+  }
+  return Result(protocol, scores, columns, ["mean", *corpora])
+
+
+def count(
+  model: Model, pairs: Sequence[Pair], *, threshold: float, unit_of_alignment: str
+) -> tuple[list[Counts], int]:
+  """Over all sentences: the counts of each layer, the embeddings first, and how many words have
+  no state, since they were cut off or the tokenizer drops them.
+  """
+  totals: list[Counts] = []
+  without_state = 0
+  for start in range(0, len(pairs), SENTENCES):
+    some = pairs[start : start + SENTENCES]
+    sides = [pair.source for pair in some], [pair.target for pair in some]
+    for pair, x, y in zip(some, *map(model.word_states, sides), strict=True):
+      for words, pieces in ((pair.source, x), (pair.target, y)):
+        without_state += len(words) - len(np.unique(pieces.words))
+      totals = totals or [Counts(0, 0, 0, 0)] * len(x.states)
+      for number, total in enumerate(totals):
+        found = align(
+          Pieces(x.states[number], x.words),
+          Pieces(y.states[number], y.words),
+          threshold=threshold,
+          unit_of_alignment=unit_of_alignment,
+        )
+        totals[number] = total.add(compare(found, pair))
+  return totals, without_state
+
+
+def align(x: Pieces, y: Pieces, *, threshold: float, unit_of_alignment: str) -> set[Link]:
+  """Pieces of source and target, their states [P, D] of one layer -> the links of words."""
+  if unit_of_alignment == "word":
+    x, y = words_of(x), words_of(y)
+  if not len(x.words) or not len(y.words):
+    return set()
+  cosines = unit(x.states) @ unit(y.states).T
+  links = mutual_nearest(cosines)
+  links = links[cosines[links[:, 0], links[:, 1]] >= threshold]
+  return {(int(x.words[i]), int(y.words[j])) for i, j in links}
+
+
+def mutual_nearest(cosines: np.ndarray) -> np.ndarray:
+  """[N, M] -> int [links, 2]: where j is i's largest and i is j's, of equals the first."""
+  nearest = cosines.argmax(1)
+  rows = np.arange(len(cosines))
+  mutual = cosines.argmax(0)[nearest] == rows
+  return np.stack([rows[mutual], nearest[mutual]], axis=1)
+
+
+def words_of(pieces: Pieces) -> Pieces:
+  """The mean of each word's pieces: states [P, D] -> [words, D]."""
+  words, of_piece = np.unique(pieces.words, return_inverse=True)
+  sums = np.zeros((len(words), pieces.states.shape[-1]), pieces.states.dtype)
+  np.add.at(sums, of_piece, pieces.states)
+  return Pieces(sums / np.bincount(of_piece, minlength=len(words))[:, None], words)
+
+
+def compare(found: set[Link], pair: Pair) -> Counts:
+  """What was found against what is gold."""
+  return Counts(len(found), len(pair.sure), len(found & pair.sure), len(found & pair.possible))
+
+
+def read(folder: str | Path, *, first_index: int) -> dict[str, Corpus]:
+  """`NAME` -> its sentences and links. Raises UserError that names the file and line."""
+  corpora = {}
+  for path in sorted(Path(folder).glob("*.src-tgt")):
+    name = path.name.removesuffix(".src-tgt")
+    texts = list(text_files.lines(epath.Path(path)))
+    gold_path = path.with_name(f"{name}.gold")
+    gold = list(text_files.lines(epath.Path(gold_path)))
+    if len(texts) != len(gold) or not texts:
+      raise UserError(
+        f"{path} has {len(texts)} lines, {gold_path.name} {len(gold)}: expected as many"
+      )
+    pairs, ignored = [], 0
+    for number, (text, links) in enumerate(zip(texts, gold, strict=True), 1):
+      where = f"{path}:{number}"
+      pair, beyond = read_pair(text, links, first_index=first_index, where=where)
+      pairs.append(pair)
+      ignored += beyond
+    if not any(pair.sure for pair in pairs):
+      raise UserError(f"{gold_path} has no sure link (i-j)")
+    corpora[name] = Corpus(pairs, ignored)
+  if not corpora:
+    raise UserError(f"{folder} has no files NAME.src-tgt with NAME.gold beside them")
+  return corpora
+
+
+def read_pair(text: str, links: str, *, first_index: int, where: str) -> tuple[Pair, int]:
+  """One line of each file -> the pair, and how many links pointed beyond a sentence's end."""
+  source, separator, target = text.partition(" ||| ")
+  source, target = source.split(), target.split()
+  if not separator or not source or not target:
+    raise UserError(f"{where}: expected `source words ||| target words`")
+  sure, possible, beyond = set(), set(), 0
+  for link in links.split():
+    match = re.fullmatch(r"([0-9]+)([-p])([0-9]+)", link)
+    if not match:
+      raise UserError(f"{where}, its gold: {link!r} is neither i-j nor ipj")
+    i, j = int(match[1]) - first_index, int(match[3]) - first_index
+    if min(i, j) < 0:
+      raise UserError(f"{where}, its gold: {link} counts words from 0; set first_index=0")
+    if i >= len(source) or j >= len(target):
+      beyond += 1
+      continue
+    possible.add((i, j))
+    if match[2] == "-":
+      sure.add((i, j))
+  return Pair(source, target, sure, possible), beyond

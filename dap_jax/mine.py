@@ -1,0 +1,216 @@
+"""Mines translations out of two texts: every sentence of one against every sentence of the other.
+
+    python -m dap_jax.mine --model=runs/demo --source=de.txt --target=en.txt --output=pairs.tsv
+    python -m dap_jax.mine --source_vectors=de.npy --target_vectors=en.npy --output=pairs.tsv
+
+The texts: UTF-8, plain or .gz, a sentence a line. Vectors in place of a model: float32 or float16
+.npy, row i that of line i; without texts the columns source and target are left out.
+The output, best first, tabs between the columns: score, cosine, source, target, numbers (`same` or
+`differ`: the digits of both sentences), and both lines' numbers, from 1. A tab in a text becomes a
+blank. `cut -f1,3,4` gives LASER's columns.
+While it runs OUTPUT.work holds what is done: the same command again, after it was killed, goes on.
+OUTPUT itself appears, or is replaced, at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from dap_jax import command
+from dap_jax.errors import UserError
+
+if TYPE_CHECKING:
+  import numpy as np
+
+  from dap_jax.embedder import Loaded
+  from dap_jax.evals import mining
+  from dap_jax.mine_files import Half, Scan
+
+SOURCE = flags.DEFINE_string("source", None, "A UTF-8 text file, .gz too, one sentence a line.")
+TARGET = flags.DEFINE_string("target", None, "Another one, in the other language.")
+OUTPUT = flags.DEFINE_string("output", None, "The .tsv file to write.")
+MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
+STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+MAX_TOKENS = flags.DEFINE_integer(
+  "max_tokens", None, "Where texts are cut; the model's own limit by default.", lower_bound=2
+)
+SOURCE_VECTORS = flags.DEFINE_string("source_vectors", None, "A .npy file, in place of a model.")
+TARGET_VECTORS = flags.DEFINE_string("target_vectors", None, "A .npy file, in place of a model.")
+MARGIN = flags.DEFINE_enum(
+  "margin", "ratio", ["absolute", "distance", "ratio"], "The score, of a cosine and those around."
+)
+NEIGHBOURS = flags.DEFINE_integer("neighbours", 4, "k of the margin, on each side.", lower_bound=1)
+RETRIEVAL = flags.DEFINE_enum(
+  "retrieval",
+  "max",
+  ["forward", "backward", "intersection", "max"],
+  "Pairs that the source proposes, the target, both; or either's, one to one, best first.",
+)
+THRESHOLD = flags.DEFINE_float("threshold", float("-inf"), "The lowest score to keep.")
+MIN_COSINE = flags.DEFINE_float("min_cosine", float("-inf"), "The lowest cosine to keep.")
+INDEX = flags.DEFINE_string(
+  "index", "flat", "flat: exact; faiss:FACTORY[:PARAMETERS], e.g. faiss:IVF1024,Flat:nprobe=16."
+)
+SAVE_SECONDS = flags.DEFINE_float(
+  "save_seconds", 60.0, "How often the state of the exact search is saved.", lower_bound=0.0
+)
+
+logger = logging.getLogger("dap_jax.mine")  # __name__ is __main__ here
+
+
+def check_flags() -> None:
+  """Ends with status 2 where flags are missing or contradict each other."""
+  texts, vectors = {"source", "target"}, {"source_vectors", "target_vectors"}
+  given = {name for name in {"model"} | texts | vectors if flags.FLAGS[name].value}
+  if OUTPUT.value is None or given not in ({"model"} | texts, vectors, vectors | texts):
+    command.fail(
+      "needed are --output, and --model, --source and --target, or --source_vectors and"
+      " --target_vectors, with --source and --target or without",
+      status=2,
+    )
+  idle = [name for name in ("step", "max_tokens") if flags.FLAGS[name].present]
+  if idle and MODEL.value is None:
+    command.fail(f"--{idle[0]} is of --model, which is not given", status=2)
+  if INDEX.value != "flat" and not INDEX.value.startswith("faiss:"):
+    command.fail(f"--index={INDEX.value}: expected flat or faiss:FACTORY", status=2)
+
+
+def main() -> None:
+  check_flags()
+  from dap_jax import faiss_search, mine_files, mine_output
+
+  output = Path(OUTPUT.value)
+  folder = output.with_name(f"{output.name}.work")
+  scans, given = read_inputs()
+  model = load_model() if MODEL.value else None
+  if INDEX.value != "flat":  # a mistake in it must not come to light after hours of encoding
+    width = model.width if model else given["source"].shape[1]
+    faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
+  mine_files.claim(folder, describe(scans, model), output=output)
+  try:
+    source, target = (
+      prepare(name, folder, scanned=scans[name], vectors=given[name], model=model)
+      for name in ("source", "target")
+    )
+    del model  # its memory is for the search
+    mined = mine(source, target, folder)
+    mine_output.write(mined, source, target, folder / "pairs.tsv")
+    (folder / "pairs.tsv").replace(output)
+    shutil.rmtree(folder)
+  except UserError:
+    mine_files.release(folder)
+    raise
+  except OSError as error:
+    raise UserError(f"{folder} cannot be written: {error}; the same command goes on") from error
+  logger.info("%d pairs -> %s", len(mined.pairs), output)
+
+
+def read_inputs() -> tuple[dict[str, Scan | None], dict[str, np.ndarray | None]]:
+  """The texts, read once, and the given vectors, opened; what does not fit is a UserError."""
+  from dap_jax import mine_files
+
+  flags_of = {"source": (SOURCE, SOURCE_VECTORS), "target": (TARGET, TARGET_VECTORS)}
+  scans, given = {}, {}
+  for name, (text, vectors) in flags_of.items():
+    given[name] = (
+      mine_files.open_vectors(vectors.value, flag=vectors.name) if vectors.value else None
+    )
+    scans[name] = mine_files.scan(text.value) if text.value else None
+    if text.value and vectors.value and scans[name].lines != len(given[name]):
+      raise UserError(
+        f"--{vectors.name}={vectors.value} has {len(given[name])} rows, --{name}={text.value}"
+        f" {scans[name].lines} lines: expected a row a line"
+      )
+  if SOURCE_VECTORS.value:
+    widths = [given[name].shape[1] for name in flags_of]
+    if widths[0] != widths[1]:
+      raise UserError(
+        f"--source_vectors={SOURCE_VECTORS.value} are {widths[0]} wide,"
+        f" --target_vectors={TARGET_VECTORS.value} {widths[1]}: expected vectors of one model"
+      )
+  return scans, given
+
+
+def load_model() -> Loaded:
+  """The model of the flags."""
+  from dap_jax import embedder
+
+  return embedder.load(MODEL.value, step=STEP.value, max_tokens=MAX_TOKENS.value)
+
+
+def describe(scans: dict[str, Scan | None], model: Loaded | None) -> dict[str, Any]:
+  """What the output depends on."""
+  from dap_jax import mine_files
+
+  found = {
+    name: getattr(flags.FLAGS, name)
+    for name in ("margin", "neighbours", "retrieval", "threshold", "min_cosine", "index")
+  }
+  for name, scanned in scans.items():
+    path = getattr(flags.FLAGS, f"{name}_vectors")
+    found[f"{name}_digest"] = scanned.digest if scanned else None
+    found[f"{name}_vectors_digest"] = mine_files.digest(path) if path else None
+  return found | {"model": MODEL.value, **(model.describe() if model else {})}
+
+
+def prepare(
+  name: str, folder: Path, *, scanned: Scan | None, vectors: np.ndarray | None, model: Loaded | None
+) -> Half:
+  """The texts that take part, copied, and their vectors, made if they were not given."""
+  import numpy as np
+
+  from dap_jax import mine_files, search, vector_files
+
+  texts = mine_files.Texts(scanned, folder / f"{name}.txt") if scanned else None
+  lines = scanned.used if scanned else np.arange(len(vectors))
+  rows = lines  # of the vectors
+  if vectors is None:
+    path = folder / f"{name}.npy"
+    if not path.exists():
+      source = vector_files.examine(str(texts.path))
+      description = {"model": MODEL.value, **model.describe()}
+      vector_files.write(source, str(path), model, description=description)
+    vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
+  good = mine_files.usable(vectors, rows, lines, name=f"--{name}")
+  return mine_files.Half(
+    name, search.Side(vectors, rows[good]), lines[good], texts, np.flatnonzero(good)
+  )
+
+
+def mine(source: Half, target: Half, folder: Path) -> mining.Mined:
+  """Searches, scores, warns of hubs, and pairs."""
+  from dap_jax import faiss_search, mine_output, search
+  from dap_jax.evals import mining
+
+  kind, _, factory = INDEX.value.partition(":")
+  logger.info(
+    "mine: %d x %d sentences; %s margin, %d neighbours on each side, candidates %s; %s",
+    len(source.lines),
+    len(target.lines),
+    MARGIN.value,
+    NEIGHBOURS.value,
+    RETRIEVAL.value,
+    f"APPROXIMATE search by FAISS, {factory}" if kind == "faiss" else "exact search",
+  )
+  sides = {"x": source.side, "y": target.side, "neighbours": NEIGHBOURS.value, "what": "searching"}
+  if kind == "faiss":
+    found = faiss_search.nearest(**sides, factory=factory)
+  else:
+    saved = search.Saved(folder / "search.npz", SAVE_SECONDS.value)
+    found = search.nearest(**sides, saved=saved)
+  forward, backward = (
+    mining.at_least(proposals, score=THRESHOLD.value, cosine=MIN_COSINE.value)
+    for proposals in mining.propose(*found, margin=MARGIN.value)
+  )
+  mine_output.warn_of_hubs(forward, target)
+  mine_output.warn_of_hubs(backward, source)
+  return mining.combine(forward, backward, retrieval=RETRIEVAL.value)
+
+
+if __name__ == "__main__":
+  command.run(main)

@@ -1,0 +1,39 @@
+"""Classification: cross-entropy of the classes that the head gives a sentence vector.
+
+    L = -mean_i log softmax(head(z_i))_{y_i}
+
+BERT (arXiv 1810.04805), section 4.1; z is the model's own sentence vector, which for `cls` pooling
+is the first token's state. Shapes: B examples, C classes.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from dap_jax.metrics import Mean
+from dap_jax.objectives import Context
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """-log softmax(logits)_label: [B, C], int32 [B] in 0..C-1 -> [B]."""
+  own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+  return jax.nn.logsumexp(logits, axis=1) - own
+
+
+def objective(context: Context) -> tuple[Mean, dict[str, Mean]]:
+  """Cross-entropy over the labelled examples of the global batch (K = 1).
+
+  Args:
+    context: see `Context`; reads z and `label` int32 [B], -1 in rows that only fill the batch, and
+      calls the head.
+
+  Returns:
+    The loss over the labelled examples, and their `accuracy`, in [0, 1].
+  """
+  assert context.z.shape[1] == 1, "classification reads single sequences: K = 1"
+  labels = context.batch["label"]
+  logits = context.classify(context.z[:, 0])
+  labelled = labels >= 0
+  losses = cross_entropy(logits, jnp.maximum(labels, 0))
+  return Mean.of(losses, labelled), {"accuracy": Mean.of(logits.argmax(1) == labels, labelled)}

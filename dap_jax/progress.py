@@ -1,0 +1,65 @@
+"""How far a long piece of work is: a bar on a terminal, elsewhere a line every few seconds."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+  """A context manager; `advance(n)` counts.
+
+  Args:
+    what: stands before the figures.
+    total: how much there is to do.
+    done: how much of it was done before this start.
+    unit: its name, in the singular.
+  """
+
+  def __init__(self, what: str, *, total: int, done: int = 0, unit: str):
+    self._what, self._unit, self._total = what, unit, total
+    self._first, self._done = done, done
+    self._started = self._said = time.monotonic()
+    self._bar = tqdm(
+      desc=what,
+      total=total,
+      initial=done,
+      unit=unit,
+      unit_scale=True,
+      disable=None,  # only on a terminal
+      file=sys.stderr,
+      dynamic_ncols=True,
+    )
+
+  def advance(self, number: int) -> None:
+    """So many more are done."""
+    self._done += number
+    self._bar.update(number)
+    now = time.monotonic()
+    if not self._bar.disable or now - self._said < LINE_SECONDS:
+      return
+    self._said = now
+    speed = (self._done - self._first) / (now - self._started)
+    left = tqdm.format_interval((self._total - self._done) / speed) if speed else "?"
+    logger.info(
+      "%s: %d of %d %ss, %.0f a second, %s left",
+      self._what,
+      self._done,
+      self._total,
+      self._unit,
+      speed,
+      left,
+    )
+
+  def __enter__(self) -> Progress:
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._bar.close()

@@ -1,0 +1,54 @@
+"""Writes one self-contained HTML page about one or several runs; it needs no network.
+
+    python -m dap_jax.report --workdir=runs/demo [--workdir=runs/other ...] [--output=report.html]
+
+Retrieval per language and between all languages, similarities, token alignment, a map of sentences,
+the training curves, the configs; several runs are compared.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from absl import flags
+
+from dap_jax import command
+from dap_jax.errors import UserError
+
+WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; may be given repeatedly.")
+OUTPUT = flags.DEFINE_string(
+  "output", None, "The HTML file to write; report.html in the first workdir by default."
+)
+STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+
+logger = logging.getLogger("dap_jax.report")  # __name__ is __main__ here
+
+
+def main() -> None:
+  if not WORKDIR.value:
+    command.fail("--workdir is needed; --help lists the flags", status=2)
+  from etils import epath
+
+  from dap_jax.report_page import measure, page, runs
+
+  found = runs.read(WORKDIR.value)
+  measured = []
+  for run in found:
+    try:
+      measured.append(measure.measure(run, step=STEP.value))
+    except UserError as error:
+      logger.warning("%s: the page goes without its vectors: %s", run.name, error)
+      measured.append(error)
+  html = page.render(found, measured, step=STEP.value)
+  output = epath.Path(OUTPUT.value or found[0].folder / "report.html")
+  try:
+    temporary = output.parent / f"{output.name}.tmp"
+    temporary.write_text(html)
+    temporary.replace(output)
+  except OSError as error:
+    raise UserError(f"--output={output} cannot be written: {error}") from error
+  logger.info("%s, %.1f MB", output, len(html.encode()) / 1e6)
+
+
+if __name__ == "__main__":
+  command.run(main)

@@ -1,0 +1,262 @@
+"""Runs and what was measured -> the HTML of the page.
+
+Everything lies in the one file: the style, Vega with Vega-Lite and Vega-Embed out of the package
+vl-convert, the charts' specifications. Jinja escapes every text of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import altair as alt
+import jinja2
+import numpy as np
+import vl_convert
+
+from dap_jax.errors import UserError
+from dap_jax.report_page import charts, comparison
+from dap_jax.report_page.heldout import FEW, MAP_TEXTS
+from dap_jax.report_page.measure import Measured
+from dap_jax.report_page.runs import Run
+from dap_jax.report_page.tokens import PIECES, Alignment
+
+HERE = Path(__file__).parent
+COLUMNS = 3  # of the bars of languages, where the screen is wide
+EXTREMES = 5  # languages that the text names
+
+
+class Curve(NamedTuple):
+  """A chart of the training.
+
+  Attributes:
+    title: of the chart.
+    series: what is drawn: journal key -> name, a dash each.
+    sentence: what it shows.
+    share: whether its values are shares.
+  """
+
+  title: str
+  series: dict[str, str]
+  sentence: str
+  share: bool = False
+
+
+# After the objectives' losses.
+CURVES = (
+  Curve(
+    "Held-out retrieval",
+    {
+      "eval/retrieval/to_pivot_accuracy": "to the pivot",
+      "eval/retrieval/from_pivot_accuracy": "from the pivot",
+    },
+    "Share of held-out translations found by 1-nearest neighbour, at each evaluation.",
+    share=True,
+  ),
+  Curve(
+    "Cosine in the batch",
+    {"positive_cosine": "true pairs", "negative_cosine": "negatives"},
+    "Means over the batch's pairs and over its negatives. Both near 1 would be collapse.",
+  ),
+  Curve(
+    "Masked duplicates",
+    {"masked_duplicates": "per anchor"},
+    "Candidates per anchor with an equal text, which are no negatives and left out of the loss.",
+  ),
+  Curve("Learning rate", {"learning_rate": "rate"}, "As scheduled."),
+  Curve("Gradient norm", {"grad_norm": "norm"}, "Of all parameters, before clipping."),
+  Curve("Speed", {"pairs_per_second": "pairs"}, "Training pairs per second."),
+)
+
+
+class Charts:
+  """The specifications of the page: each gets an id, which the template puts in its place."""
+
+  def __init__(self):
+    self.specs: dict[str, dict[str, Any]] = {}
+
+  def add(self, spec: charts.Spec, *, square: bool = False) -> str:
+    """Keeps a chart; `square`: as high as it is wide. Returns its id."""
+    name = f"chart-{len(self.specs)}"
+    self.specs[name] = {"spec": spec, "square": square}
+    return name
+
+
+def render(runs: Sequence[Run], measured: Sequence[Measured | UserError], *, step: str) -> str:
+  """The page.
+
+  Args:
+    runs: in their order.
+    measured: of each; an error says why a run has no figures of its vectors.
+    step: newest, best, or a number: which checkpoint was asked for.
+  """
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(HERE),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters["percent"] = lambda share: f"{share:.1%}"
+  drawn = Charts()
+  training = training_charts(runs, drawn)
+  sections = [
+    section(run, found, drawn, color=color)
+    for run, found, color in zip(runs, measured, charts.run_colors(range(len(runs))), strict=True)
+  ]
+  return environment.get_template("page.html").render(
+    title=", ".join(run.name for run in runs),
+    step=step,
+    style=(HERE / "page.css").read_text(),
+    program=(HERE / "page.js").read_text(),
+    library=library(),
+    comparison=comparison.compare(runs, measured) if len(runs) > 1 else None,
+    training=training,
+    sections=sections,
+    charts=drawn.specs,
+    few=FEW,
+    map_texts=MAP_TEXTS,
+    pieces=PIECES,
+    similarities=charts.SIMILARITIES,
+  )
+
+
+def library() -> str:
+  """Vega, Vega-Lite and Vega-Embed as one script, of the versions that Altair writes for."""
+  version = alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
+  script = vl_convert.javascript_bundle(vl_version=version)
+  assert "</script" not in script.lower()
+  return script
+
+
+def training_charts(runs: Sequence[Run], drawn: Charts) -> list[dict[str, Any]]:
+  """The curves that at least one run has, as figures: all runs in one chart."""
+  objectives = dict.fromkeys(name for run in runs for name in run.objectives)
+  losses = [
+    Curve(name.replace("_", " ").capitalize(), {name: "loss"}, "Loss, before its weight.")
+    for name in objectives
+  ]
+  if len(losses) > 1:
+    losses.insert(0, Curve("Loss", {"loss": "loss"}, "The weighted sum that is minimised."))
+  found = []
+  for curve in (*losses, *CURVES):
+    lines = [
+      charts.Line(number, name, points)
+      for number, run in enumerate(runs)
+      for key, name in curve.series.items()
+      if (points := run.curve(key))
+    ]
+    if lines:
+      names = list(curve.series.values())
+      chart = drawn.add(charts.curves(lines, series=names, share=curve.share))
+      dashes = names if len(names) > 1 else []
+      figure = {"title": curve.title, "sentence": curve.sentence, "chart": chart}
+      found.append({**figure, "dashes": dashes})
+  return found
+
+
+def section(run: Run, found: Measured | UserError, drawn: Charts, *, color: str) -> dict[str, Any]:
+  """What the template shows of one run."""
+  common = {
+    "run": run,
+    "color": color,
+    "settings": {**run.settings, **{f"version of {k}": v for k, v in run.versions.items()}},
+    "speed": run.median("pairs_per_second"),
+  }
+  if isinstance(found, UserError):
+    return common | {"error": str(found)}
+  return common | {
+    "error": None,
+    "found": found,
+    "languages": language_charts(found, drawn),
+    "pairs": pair_chart(found, drawn),
+    "histogram": found.similarities and drawn.add(charts.histogram(found.similarities)),
+    "above": found.similarities
+    and float((found.similarities.true > found.similarities.hardest).mean()),
+    "alignments": [alignment_table(one) for one in found.alignments],
+    "map": sentence_map(found, drawn),
+  }
+
+
+def language_charts(found: Measured, drawn: Charts) -> dict[str, Any]:
+  """The bars in up to `COLUMNS` charts, their legend, and the languages at both ends."""
+  counts, script_of = found.heldout.counts(), found.heldout.scripts()
+  del script_of[found.heldout.pivot]
+  ranked = found.ranked()
+  to_pivot = found.accuracy("to_pivot")
+  parts = np.array_split(ranked, min(COLUMNS, -(-len(ranked) // 10)))
+  colors = charts.script_colors(script_of)
+  others = [script for script, color in colors.items() if color == charts.OTHER]
+  legend = [(color, script) for script, color in colors.items() if color != charts.OTHER]
+  if others:
+    legend.append((charts.OTHER, f"{len(others)} other scripts"))
+  enough = [code for code in ranked if counts[code] >= FEW]
+  ends = {"Best": enough[:EXTREMES], "Weakest": enough[: -EXTREMES - 1 : -1]}
+  return {
+    "charts": [
+      drawn.add(
+        charts.accuracy_bars(
+          part.tolist(),
+          to_pivot=to_pivot,
+          from_pivot=found.accuracy("from_pivot"),
+          counts=counts,
+          colors=colors,
+          script_of=script_of,
+        )
+      )
+      for part in parts
+    ],
+    "legend": legend,
+    "ends": {
+      name: [(code, to_pivot[code]) for code in codes]
+      for name, codes in ends.items()
+      if len(enough) > EXTREMES
+    },
+    "few": len(ranked) - len(enough),
+  }
+
+
+def pair_chart(found: Measured, drawn: Charts) -> dict[str, Any] | None:
+  """The map of language pairs and the mean of its cells."""
+  if found.pairs is None:
+    return None
+  shown = found.pairs.shown()
+  return {
+    "chart": drawn.add(charts.pair_map(found.pairs), square=True),
+    "cells": int(shown.sum()),
+    "mean": float(found.pairs.accuracy[shown].mean()),
+    "shades": charts.SHADES,
+  }
+
+
+def alignment_table(one: Alignment) -> dict[str, Any]:
+  """The cells of a pair: cosine, its shade among those of the pair, whether it is a link."""
+  low, high = float(one.cosines.min()), float(one.cosines.max())
+  shades = ((one.cosines - low) / max(high - low, 1e-12) * (len(charts.SHADES) - 1)).round()
+  rows = [
+    (
+      piece,
+      [
+        (cosine, int(shade), (n, m) in one.links)
+        for m, (cosine, shade) in enumerate(zip(cosines, of_row, strict=True))
+      ],
+    )
+    for n, (piece, cosines, of_row) in enumerate(
+      zip(one.pieces, one.cosines.tolist(), shades.tolist(), strict=True)
+    )
+  ]
+  return {"pair": one, "rows": rows, "low": low, "high": high}
+
+
+def sentence_map(found: Measured, drawn: Charts) -> dict[str, Any] | None:
+  """The map of texts, and its legend: a glyph and the pivot's sentence."""
+  if found.plane is None:
+    return None
+  sentences = dict.fromkeys(found.heldout.sentences[found.plane.rows].tolist())
+  legend = []
+  for number, sentence in enumerate(sentences):
+    color, shape = charts.glyphs(number)
+    legend.append((color, charts.SHAPES[shape], found.heldout.rows[sentence][found.heldout.pivot]))
+  chart = drawn.add(charts.sentence_map(found.heldout, found.plane), square=True)
+  return {"chart": chart, "legend": legend, "texts": len(found.plane.rows)}

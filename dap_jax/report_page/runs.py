@@ -1,0 +1,122 @@
+"""What the report reads of a workdir: its config, its journal and the curves in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from dap_jax import workdir
+from dap_jax.errors import UserError
+from dap_jax.trees import flatten
+
+MOST_POINTS = 400  # of a curve: as many as a screen can show
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A workdir that was read.
+
+  Attributes:
+    name: what the page calls it.
+    folder: where it lies.
+    config: the whole resolved config.
+    versions: of Python, the packages and the source tree.
+    journal: the lines of metrics.jsonl.
+  """
+
+  name: str
+  folder: epath.Path
+  config: dict[str, Any]
+  versions: dict[str, str]
+  journal: list[dict[str, float]]
+
+  @property
+  def pivot(self) -> str:
+    """The pivot's language code."""
+    return self.config["data"]["pivot"]
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """The config as one level of dotted keys."""
+    return flatten(self.config, separator=".")
+
+  @property
+  def objectives(self) -> list[str]:
+    """The names of the objectives that are on."""
+    entries = self.config["objectives"].items()
+    return [name for name, settings in entries if settings and settings.get("weight")]
+
+  def curve(self, key: str) -> list[tuple[float, float]]:
+    """(step, value) of every journal line that has the key.
+
+    Of a long journal equal stretches are averaged, so that `MOST_POINTS` are left.
+    """
+    points = np.array([(line["step"], line[key]) for line in self.journal if key in line], float)
+    if len(points) > MOST_POINTS:
+      points = np.stack([part.mean(0) for part in np.array_split(points, MOST_POINTS)])
+    return [(float(step), float(value)) for step, value in points]
+
+  def last(self, key: str) -> float | None:
+    """The key's newest value, None where no line has it."""
+    return next((line[key] for line in reversed(self.journal) if key in line), None)
+
+  def median(self, key: str) -> float | None:
+    """The key's median over the journal, None where no line has it."""
+    values = [line[key] for line in self.journal if key in line]
+    return float(np.median(values)) if values else None
+
+
+def read(folders: Sequence[str]) -> list[Run]:
+  """Workdirs -> runs, named by their folders' last parts, in full where two would be alike.
+
+  Raises:
+    UserError: a folder is no workdir, its journal is damaged, or it is given twice.
+  """
+  for folder, times in Counter(folders).items():
+    if times > 1:
+      raise UserError(f"--workdir={folder} is given {times} times: give each run once")
+  short = [epath.Path(folder).resolve().name for folder in folders]
+  names = folders if len(set(short)) < len(short) else short
+  return [read_one(folder, name=name) for folder, name in zip(folders, names, strict=True)]
+
+
+def read_one(folder: str, *, name: str) -> Run:
+  """One of `read`."""
+  path = epath.Path(folder)
+  if not workdir.is_workdir(path):
+    raise UserError(f"--workdir={folder} is no workdir (no config.json and versions.json in it)")
+  versions = json.loads((path / "versions.json").read_text())
+  return Run(name, path, workdir.read_config(path), versions, read_journal(path / "metrics.jsonl"))
+
+
+def read_journal(path: epath.Path) -> list[dict[str, float]]:
+  """The lines of metrics.jsonl, none where it is absent; half a last line is still being written.
+
+  Raises:
+    UserError: another line is not JSON.
+  """
+  lines = path.read_text().split("\n")[:-1] if path.exists() else []
+  found = []
+  for number, line in enumerate(lines, 1):
+    try:
+      found.append(json.loads(line))
+    except json.JSONDecodeError as error:
+      raise UserError(f"{path}, line {number} is not JSON: {error}; delete the line") from error
+  return found
+
+
+def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
+  """The keys in which the configs differ -> each run's value, as JSON; "" where it has no such."""
+  settings = [run.settings for run in runs]
+  found = {}
+  for key in dict.fromkeys(key for one in settings for key in one):
+    values = [json.dumps(one[key]) if key in one else "" for one in settings]
+    if len(set(values)) > 1:
+      found[key] = values
+  return found

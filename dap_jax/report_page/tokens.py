@@ -1,0 +1,108 @@
+"""Token alignment of real sentence pairs: the cosines of their pieces' states, one pair a script.
+
+M pieces of the pivot's sentence, N of the translation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from dap_jax.embedder import Loaded
+from dap_jax.evals import word_alignment
+from dap_jax.evals.neighbours import unit
+from dap_jax.report_page.heldout import Heldout
+
+PAIRS = 6
+SPACE = "\u2423"  # a piece that holds nothing but a word's beginning
+PIECES = range(4, 13)  # of a sentence: enough to see something, few enough to read
+
+
+class Alignment(NamedTuple):
+  """A sentence pair.
+
+  Attributes:
+    language: of the translation.
+    pivot_text, text: the sentences.
+    pivot_pieces: [M], the texts of the pieces.
+    pieces: [N].
+    cosines: [N, M], of the last layer's states.
+    links: (n, m) where each piece is the other's nearest.
+    similarity: cosine of the two sentence vectors.
+  """
+
+  language: str
+  pivot_text: str
+  text: str
+  pivot_pieces: list[str]
+  pieces: list[str]
+  cosines: np.ndarray
+  links: set[tuple[int, int]]
+  similarity: float
+
+
+def choose_languages(heldout: Heldout) -> list[str]:
+  """Of the scripts with most held-out texts, the language with most; the pivot has no turn."""
+  counts = heldout.counts()
+  del counts[heldout.pivot]
+  script_of = heldout.scripts()
+  texts, largest = Counter(), {}
+  for code in sorted(counts, key=lambda code: (-counts[code], code)):
+    texts[script_of[code]] += counts[code]
+    largest.setdefault(script_of[code], code)
+  return [largest[script] for script, _ in texts.most_common(PAIRS)]
+
+
+def choose_row(heldout: Heldout, model: Loaded, language: str) -> int | None:
+  """The text of a language whose cosine with its pivot is the median, so neither best nor worst.
+
+  Only pairs count whose sentences are not cut and have a number of `PIECES`; None without any.
+  """
+  own = heldout.at(language)
+  pivot = heldout.vectors[heldout.at(heldout.pivot)][heldout.sentences[own]]
+  cosines = (heldout.vectors[own] * pivot).sum(1)
+  rows = [heldout.rows[sentence] for sentence in heldout.sentences[own]]
+  fits = np.ones(len(rows), bool)
+  for code in (language, heldout.pivot):
+    ids = model.tokenizer.encode_ragged([row[code] for row in rows])
+    lengths = np.array([len(found) for found in ids])
+    fits &= np.isin(lengths - 2, PIECES) & (lengths < model.max_tokens)  # [CLS] and [SEP] are 2
+  fits = np.flatnonzero(fits)
+  if not len(fits):
+    return None
+  ranked = fits[np.argsort(cosines[fits], kind="stable")]
+  return own.start + int(ranked[len(ranked) // 2])
+
+
+def alignments(heldout: Heldout, model: Loaded) -> list[Alignment]:
+  """One pair of each of the languages that have one to show."""
+  rows = [choose_row(heldout, model, language) for language in choose_languages(heldout)]
+  return [align(heldout, model, row) for row in rows if row is not None]
+
+
+def align(heldout: Heldout, model: Loaded, row: int) -> Alignment:
+  """A held-out text and its pivot."""
+  language, sentence = str(heldout.languages[row]), heldout.sentences[row]
+  texts = [heldout.rows[sentence][code] for code in (heldout.pivot, language)]
+  # One word a sentence: pieces keep their order, and no language needs spaces.
+  pivot, own = model.word_states([[text] for text in texts])
+  cosines = unit(own.states[-1]) @ unit(pivot.states[-1]).T
+  labels = [piece_texts(model, text) for text in texts]
+  english = heldout.vectors[heldout.at(heldout.pivot)][sentence]
+  return Alignment(
+    language,
+    *texts,
+    *labels,
+    cosines,
+    {(int(n), int(m)) for n, m in word_alignment.mutual_nearest(cosines)},
+    float(heldout.vectors[row] @ english),
+  )
+
+
+def piece_texts(model: Loaded, text: str) -> list[str]:
+  """The pieces that `Loaded.word_states` gives states of, as text; `SPACE` where that is empty."""
+  [(ids, words)] = model.tokenizer.encode_words([[text]])
+  inside = [i for i, word in zip(ids, words, strict=True) if word >= 0]
+  return [model.tokenizer.decode([i]) or SPACE for i in inside]

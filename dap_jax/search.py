@@ -1,0 +1,246 @@
+"""Nearest neighbours by cosine of two sets of vectors, in both directions, in one pass.
+
+N and M vectors of width D, k neighbours. A block of rows of x is shared by the local devices, a
+block of y lies on each; their cosines are computed once, and of them only the best of each row and
+of each column go into running lists. No [N, M] matrix is held, and x and y may lie in files.
+
+Exact: blocks are compared in float32 at full precision for `SPARE` neighbours more than asked, the
+found ones again in float64, and the k best of those are given. Equal cosines: the lowest row first.
+So neither the blocks nor the number of devices change the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import zipfile
+from collections import deque
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from dap_jax.progress import Progress
+from dap_jax.search_step import GROUP, Lists, make_step, rows_mesh
+
+logger = logging.getLogger(__name__)
+
+SPARE = 2  # against float32's rounding: a true neighbour may rank this much too low in the blocks
+CPU_BLOCK = (1024, 4096)  # 16 MB of cosines: twice as large, their pages are new for every block
+DEVICE_BLOCK = (8192, 8192)  # rows of x on each device
+IN_FLIGHT = 2  # blocks the devices may be behind; more would pile up in memory
+RESCORED_ROWS = 1024
+SAVE_SHARE = 0.05  # of the time may go into saving
+
+
+class Side(NamedTuple):
+  """One of the two sets.
+
+  Attributes:
+    vectors: float16, float32 or float64 [*, D], of any length but 0; an array or a memory map.
+    rows: int [N], which of them take part; the neighbours are numbered by their place in it.
+  """
+
+  vectors: np.ndarray
+  rows: np.ndarray
+
+  @classmethod
+  def whole(cls, vectors: np.ndarray) -> Side:
+    """All rows."""
+    return cls(vectors, np.arange(len(vectors)))
+
+  def block(self, start: int, size: int) -> np.ndarray:
+    """[size, D], float16 or float32, zeros after the last row."""
+    found = self.vectors[self.rows[start : start + size]]
+    found = found.astype(np.float16 if found.dtype == np.float16 else np.float32, copy=False)
+    return np.pad(found, ((0, size - len(found)), (0, 0)))
+
+
+class Neighbours(NamedTuple):
+  """Of N queries, the nearest first.
+
+  Attributes:
+    cosines: float64 [N, k], falling; -inf where an approximate index found fewer.
+    rows: int [N, k], places in the other side's `rows`; -1 there.
+  """
+
+  cosines: np.ndarray
+  rows: np.ndarray
+
+
+class Saved(NamedTuple):
+  """Where a search keeps its state, so that it goes on after a kill.
+
+  Attributes:
+    path: an .npz file; whoever names it answers for its being of the same two sides and k.
+    seconds: between saves.
+  """
+
+  path: Path
+  seconds: float
+
+
+def nearest(
+  x: Side,
+  y: Side,
+  *,
+  neighbours: int,
+  saved: Saved | None = None,
+  what: str = "",
+  block: tuple[int, int] | None = None,
+) -> tuple[Neighbours, Neighbours]:
+  """The nearest of y to each of x, and of x to each of y, exactly.
+
+  Args:
+    x, y: of the same width, neither empty.
+    neighbours: k; all of a side where it has fewer.
+    saved: where to keep the state, and from where to go on.
+    what: the name of the search, to report its progress under; "" = silent.
+    block: rows of x and of y that are compared at a time; None = what suits the devices.
+  """
+  n, m = len(x.rows), len(y.rows)
+  found_x, found_y = compare_all(
+    x,
+    y,
+    # The same number of both directions keeps one program; what a small side lacks is -inf.
+    k=min(neighbours + SPARE, max(n, m)),
+    saved=saved,
+    what=what,
+    block=block or block_shape(),
+  )
+  return (
+    rescore(x, y, found_x.rows[:, : min(neighbours + SPARE, m)], neighbours=min(neighbours, m)),
+    rescore(y, x, found_y.rows[:, : min(neighbours + SPARE, n)], neighbours=min(neighbours, n)),
+  )
+
+
+def block_shape() -> tuple[int, int]:
+  """Rows of x and of y that suit the devices."""
+  devices = jax.local_devices()
+  if devices[0].platform == "cpu":
+    return CPU_BLOCK
+  return DEVICE_BLOCK[0] * len(devices), DEVICE_BLOCK[1]
+
+
+def compare_all(
+  x: Side, y: Side, *, k: int, saved: Saved | None, what: str, block: tuple[int, int]
+) -> tuple[Lists, Lists]:
+  """The best k of each row of x and of each row of y, by float32 cosines."""
+  mesh = rows_mesh()
+  by_rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
+  step = make_step(mesh, k)
+  n, m = len(x.rows), len(y.rows)
+  height = padded(min(block[0], power_of_two(n)), mesh.size * padded(k, GROUP))
+  width = padded(min(block[1], power_of_two(m)), padded(k, GROUP))
+  keeper = Keeper(saved)
+  done, of_x, of_y = keeper.load() or (0, Lists.empty(n, k), Lists.empty(m, k))
+  starts = range(0, m, width)
+  columns = [jax.device_put(cut(of_y, start, width), everywhere) for start in starts]
+  blocks = {"total": -(-n // height) * len(starts), "done": done // height * len(starts)}
+  with Progress(what, **blocks, unit="block") if what else nullcontext() as progress:
+    while done < n:
+      x_block = jax.device_put(x.block(done, height), by_rows)
+      rows = jax.device_put(Lists.empty(height, k), by_rows)
+      running = deque()
+      for number, start in enumerate(starts):
+        y_block = jax.device_put(y.block(start, width), everywhere)
+        ends = np.array([[done, n], [start, m]], np.int32)
+        rows, columns[number] = step(x_block, y_block, rows, columns[number], ends)
+        running.append(rows)
+        if len(running) > IN_FLIGHT:
+          jax.block_until_ready(running.popleft())
+        if progress:
+          progress.advance(1)
+      for ours, theirs in zip(of_x, rows, strict=True):
+        ours[done : done + height] = np.asarray(theirs)[: n - done]
+      done = min(done + height, n)
+      if keeper.due() or saved and done == n:
+        keeper.save(done, of_x, gather(columns, m))
+  return of_x, gather(columns, m)
+
+
+def padded(size: int, multiple: int) -> int:
+  """The next multiple."""
+  return -(-size // multiple) * multiple
+
+
+def power_of_two(size: int) -> int:
+  """The next one: small sides of many sizes share few programs."""
+  return 1 << (size - 1).bit_length()
+
+
+def cut(lists: Lists, start: int, size: int) -> Lists:
+  """Some rows of the lists, with empty ones after the last."""
+  part = Lists(*(array[start : start + size] for array in lists))
+  rest = Lists.empty(size - len(part.values), part.values.shape[1])
+  return Lists(*(np.concatenate(both) for both in zip(part, rest, strict=True)))
+
+
+def gather(columns: list[Lists], m: int) -> Lists:
+  """The lists of all blocks of y, on the host."""
+  values = np.concatenate([np.asarray(part.values) for part in columns])[:m]
+  return Lists(values, np.concatenate([np.asarray(part.rows) for part in columns])[:m])
+
+
+def rescore(queries: Side, candidates: Side, rows: np.ndarray, *, neighbours: int) -> Neighbours:
+  """Found rows [N, c] -> the k best of them by float64 cosines; -1 is none."""
+  cosines = np.empty((len(rows), neighbours))
+  ranked = np.empty((len(rows), neighbours), np.int64)
+  for start in range(0, len(rows), RESCORED_ROWS):
+    part = slice(start, start + RESCORED_ROWS)
+    chosen = rows[part].astype(np.int64)
+    ours = exact_unit(queries.vectors[queries.rows[part]])
+    theirs = exact_unit(candidates.vectors[candidates.rows[chosen]])
+    found = np.where(chosen < 0, -np.inf, np.einsum("nd,ncd->nc", ours, theirs))
+    order = np.lexsort((chosen, -found))[:, :neighbours]
+    cosines[part] = np.take_along_axis(found, order, axis=1)
+    ranked[part] = np.take_along_axis(chosen, order, axis=1)
+  return Neighbours(cosines, ranked)
+
+
+def exact_unit(vectors: np.ndarray) -> np.ndarray:
+  """float64 of length 1."""
+  vectors = vectors.astype(np.float64)
+  return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+class Keeper:
+  """Saves the state of a search, no oftener than pays, and finds it again."""
+
+  def __init__(self, saved: Saved | None):
+    self._saved = saved
+    self._last, self._took = time.monotonic(), 0.0
+
+  def due(self) -> bool:
+    """Whether it is time to save."""
+    waited = time.monotonic() - self._last
+    return self._saved is not None and waited >= max(self._saved.seconds, self._took / SAVE_SHARE)
+
+  def save(self, done: int, of_x: Lists, of_y: Lists) -> None:
+    """Writes how many rows of x are done, and both sides' lists; whole or not at all."""
+    begun = time.monotonic()
+    x_arrays = {"x_values": of_x.values, "x_rows": of_x.rows}
+    y_arrays = {"y_values": of_y.values, "y_rows": of_y.rows}
+    temporary = self._saved.path.with_suffix(".tmp.npz")
+    np.savez(temporary, done=done, **x_arrays, **y_arrays)
+    temporary.replace(self._saved.path)
+    self._last = time.monotonic()
+    self._took = self._last - begun
+
+  def load(self) -> tuple[int, Lists, Lists] | None:
+    """What was saved; None where nothing was, or nothing that can be read."""
+    if self._saved is None or not self._saved.path.exists():
+      return None
+    try:
+      with np.load(self._saved.path) as file:
+        of_x = Lists(file["x_values"], file["x_rows"])
+        found = int(file["done"]), of_x, Lists(file["y_values"], file["y_rows"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+      logger.warning("%s cannot be read (%s): the search begins anew", self._saved.path, error)
+      return None
+    logger.info("the search goes on: %d of %d rows were done", found[0], len(of_x.rows))
+    return found

@@ -1,0 +1,120 @@
+"""A text file -> a file of vectors, in pieces: it may be large, and a killed run goes on.
+
+While it grows the file is called OUTPUT.partial, beside OUTPUT.partial.json that says of which text
+and which model it is. Whatever was written stays; the last piece, perhaps cut short, is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+
+from dap_jax import text_files, workdir
+from dap_jax.embedder import Loaded
+from dap_jax.errors import UserError
+from dap_jax.progress import Progress
+
+PIECE_LINES = 16_384  # sorted by length and encoded together
+
+
+class Source(NamedTuple):
+  """A text file: its path, the number of its lines, and a digest of them all."""
+
+  path: epath.Path
+  lines: int
+  digest: str
+
+
+def examine(path: str) -> Source:
+  """Reads the file once. Raises UserError: it cannot be read, is not UTF-8, or has no line."""
+  digest, count = hashlib.sha256(), 0
+  for line in text_files.lines(epath.Path(path)):
+    digest.update(line.encode() + b"\n")
+    count += 1
+  if not count:
+    raise UserError(f"{path} is empty: there are no texts to encode")
+  return Source(epath.Path(path), count, digest.hexdigest())
+
+
+def write(source: Source, output: str, model: Loaded, *, description: dict[str, Any]) -> None:
+  """Writes a .npy file: row i is the sentence vector of line i; an empty line is a text too.
+
+  Args:
+    source: the texts.
+    output: the file, float32 [N, D]. One that is there is replaced, at the end.
+    model: which encodes.
+    description: what the vectors depend on beside the text: the model's name, step and settings.
+
+  Raises:
+    UserError: OUTPUT.partial is of something else, the disk is full, or a vector is not finite.
+  """
+  partial = Path(f"{output}.partial")
+  identity = {**description, "text": source.digest, "lines": source.lines, "width": model.width}
+  header = npy_header(source.lines, model.width)
+  try:
+    done = begin(partial, identity, header=header, row_bytes=4 * model.width)
+    with (
+      partial.open("r+b") as file,
+      Progress(f"encoding {source.path}", total=source.lines, done=done, unit="line") as progress,
+    ):
+      file.truncate(len(header) + done * 4 * model.width)
+      file.seek(0, os.SEEK_END)
+      texts = itertools.islice(text_files.lines(source.path), done, None)
+      while piece := list(itertools.islice(texts, PIECE_LINES)):
+        vectors = model.encode(piece, advance=progress.advance)
+        check(vectors, first=done)
+        file.write(vectors.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+        done += len(piece)
+    partial.rename(output)
+    description_of(partial).unlink()
+  except OSError as error:
+    raise UserError(f"{output} cannot be written: {error}; the same command goes on") from error
+
+
+def npy_header(rows: int, width: int) -> bytes:
+  """What stands before the values in a .npy file of float32 [rows, width]."""
+  header = io.BytesIO()
+  content = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
+  np.lib.format.write_array_header_1_0(header, content)
+  return header.getvalue()
+
+
+def description_of(partial: Path) -> Path:
+  """The file that says what a partial file is of."""
+  return partial.with_name(f"{partial.name}.json")
+
+
+def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: int) -> int:
+  """Makes the partial file or finds it: how many lines are done, in whole pieces."""
+  said = description_of(partial)
+  if partial.exists() and said.exists():
+    if json.loads(said.read_text()) != json.loads(json.dumps(identity)):
+      raise UserError(
+        f"{partial} was begun with another text, model or setting: remove it, or choose another"
+        " output"
+      )
+    whole = (partial.stat().st_size - len(header)) // row_bytes
+    return max(0, whole // PIECE_LINES * PIECE_LINES)
+  partial.write_bytes(header)
+  workdir.write_json(epath.Path(said), identity)
+  return 0
+
+
+def check(vectors: np.ndarray, *, first: int) -> None:
+  """Raises UserError for a vector that is not finite: the model is broken, not the text."""
+  bad = np.flatnonzero(~np.isfinite(vectors).all(1))
+  if len(bad):
+    raise UserError(
+      f"the model gives no finite vector for line {first + int(bad[0]) + 1} and"
+      f" {len(bad) - 1} more: its weights are damaged or its training diverged"
+    )

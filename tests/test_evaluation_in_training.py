@@ -1,0 +1,81 @@
+"""Benchmarks on a schedule while a run trains: their lines, the best checkpoint, mistakes."""
+
+import json
+import shutil
+
+import pytest
+
+from dap_jax import checkpoint, embedder, workdir
+from dap_jax.evals import sts
+
+SUITE = "--config.eval_suites=sts={}"
+METRIC = "eval/sts/spearman/mean"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, commands):
+  """Pairs of the corpus: a translation counts 5, the next line's translation 1."""
+  folder = tmp_path_factory.mktemp("sts")
+  english, other = (
+    [line.split("\t")[1] for line in (commands.corpus / f"{code}.tsv").read_text().splitlines()]
+    for code in ("en", "aa")
+  )
+  lines = [
+    f"5\t{a}\t{b}\n1\t{a}\t{c}\n" for a, b, c in zip(english, other, other[7:], strict=False)
+  ]
+  (folder / "aa-en.tsv").write_text("".join(lines[:60]))
+  return folder
+
+
+def test_a_suite_is_evaluated_and_chooses_the_best(commands, folder, tmp_path):
+  """On two devices, so that every device takes part; the scores are those of `evaluate`."""
+  run = tmp_path / "run"
+  flags = [SUITE.format(folder), f"--config.checkpoint.best_metric={METRIC}"]
+  commands.run(*commands.train_flags(run, *flags, "--config.eval_steps=20"), devices=2)
+  lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+  scored = {line["step"]: line[METRIC] for line in lines if METRIC in line}
+  assert set(scored) == {20, 40, 60}
+  assert all("eval/retrieval/to_pivot_accuracy" in line for line in lines if METRIC in line)
+  best = max(scored, key=scored.get)
+  assert embedder.load(run, step="best").step == best
+  for step in ("best", "60"):
+    model = embedder.load(run, step=step)
+    direct = sts.evaluate(model, str(folder)).scores["spearman/mean"]
+    assert direct == pytest.approx(scored[model.step], abs=1e-2)
+
+
+def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
+  """Its file is damaged after the start; mended, the same command goes on from that step."""
+  run, mine = tmp_path / "run", tmp_path / "sts"
+  shutil.copytree(folder, mine)
+  flags = [SUITE.format(mine), "--config.eval_steps=15", "--config.checkpoint.save_steps=1000"]
+  (mine / "aa-en.tsv").write_text("no number\ta\tb\n")
+  said = commands.fail(*commands.train_flags(run, *flags), status=1)
+  assert "aa-en.tsv, line 1: expected score" in said
+  with checkpoint.Checkpoints(run, keep_last=1, best_metric="") as checkpoints:
+    assert checkpoints.steps() == [15]
+  shutil.copy(folder / "aa-en.tsv", mine)
+  said = commands.run(*commands.train_flags(run, *flags))
+  assert "resumed at step 15" in said
+
+
+@pytest.mark.parametrize(
+  ("value", "said"),
+  [
+    ("stss={}", "the suite 'stss' is unknown"),
+    ("sts={}/none", "expected NAME=FOLDER"),
+    ("{}", "expected NAME=FOLDER"),
+    ("retrieval={}", "the held-out retrieval is always there"),
+  ],
+)
+def test_mistakes(commands, folder, tmp_path, value, said):
+  flags = [f"--config.eval_suites={value.format(folder)}"]
+  assert said in commands.fail(*commands.train_flags(tmp_path / "run", *flags), status=1)
+  assert not workdir.is_workdir(tmp_path / "run")
+
+
+def test_a_metric_that_is_none_of_the_scores_is_said(commands, tmp_path):
+  flags = ["--config.checkpoint.best_metric=eval/sts/mean", "--config.steps=2"]
+  assert "no best checkpoint is kept" in commands.run(
+    *commands.train_flags(tmp_path / "run", *flags)
+  )

@@ -1,0 +1,263 @@
+"""Fine-tuning: the loss against numpy, the order of batches, what it learns, meshes, resuming."""
+
+import json
+import signal
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tokenizers
+
+from dap_jax import build, checkpoint, embedder, finetuning, train_step
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.errors import UserError
+from dap_jax.labelled_batches import Batches
+from dap_jax.objectives import Context, Vocabulary, classification
+from tests.models import encoder_section, model_section
+from tests.topics import write, write_topics
+
+VOCABULARY = Vocabulary(50, 0, 2, 3, 4, None)
+OPTIMIZER = {**finetuning.OPTIMIZER, "learning_rate": 1e-2}
+SIZES = {"layers": 2, "width": 16, "heads": 2, "mlp_width": 32, "positions": 16}
+
+
+def parts_of(mesh=None):
+  """A tiny model with a head of 3 classes, and dropout."""
+  section = model_section(encoder=encoder_section(**SIZES), projection=False, dropout=0.1)
+  return build.build(
+    vocabulary=VOCABULARY,
+    seed=0,
+    steps=10,
+    max_tokens=8,
+    model=section,
+    decoder={},
+    objectives={"classification": {"weight": 1.0}},
+    optimizer=OPTIMIZER,
+    mesh=mesh or {"data": -1, "model": 1},
+    classes=3,
+  )
+
+
+def batches_of(examples=21, batch_size=8):
+  """Random sequences of 3 to 8 ids, with random labels of 3 classes."""
+  rng = np.random.default_rng(0)
+  sequences = [[2, *rng.integers(5, 50, rng.integers(1, 7)), 3] for _ in range(examples)]
+  labels = rng.integers(0, 3, examples).astype(np.int32)
+  return Batches(sequences, labels, batch_size, length=8, pad_id=0, seed=7)
+
+
+def test_the_loss_is_numpys_cross_entropy():
+  """Rows with the label -1 only fill the batch: they count nowhere."""
+  logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+  label = np.array([2, 0, -1, 1, -1], np.int32)
+  probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  expected = -np.mean([np.log(probabilities[i, label[i]]) for i in (0, 1, 3)])
+  hits = np.mean([logits[i].argmax() == label[i] for i in (0, 1, 3)])
+  z = jnp.zeros((5, 1, 4))
+  context = Context({"label": jnp.array(label)}, None, z, None, VOCABULARY, jax.random.key(0))
+  context = context._replace(classify=lambda vectors: jnp.array(logits))
+  loss, extras = classification.objective(context)
+  np.testing.assert_allclose(loss.compute(), expected, rtol=1e-6)
+  np.testing.assert_allclose(extras["accuracy"].compute(), hits, rtol=1e-6)
+
+
+def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
+  """Its logits written out in numpy; and every parameter of encoder and head has a gradient."""
+  parts, batch = parts_of(), batches_of().batch(0)
+  params = parts.init({}).params
+  ids, mask = batch["ids"], batch["mask"]
+  encoded = parts.model.apply({"params": params}, ids, mask, deterministic=True, method="encode")
+  head, pooled = jax.device_get((params["classifier"], encoded.pooled[:, 0]))
+  hidden = np.tanh(pooled @ head["dense"]["kernel"] + head["dense"]["bias"])
+  expected = hidden @ head["logits"]["kernel"] + head["logits"]["bias"]
+  found = train_step.classify_step(params, ids[:, 0], mask[:, 0], model=parts.model)
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+  def loss(params):
+    given = {"model": parts.model, "objectives": parts.objectives, "vocabulary": VOCABULARY}
+    return train_step.loss_fn(params, batch, key=None, **given)[0]
+
+  norms = jax.tree_util.tree_map_with_path(
+    lambda path, grad: (jax.tree_util.keystr(path), float(jnp.abs(grad).max())),
+    jax.grad(loss)(params),
+  )
+  norms = dict(jax.tree.leaves(norms, is_leaf=lambda leaf: isinstance(leaf, tuple)))
+  assert {path.split("'")[1] for path in norms} == {"encoder", "classifier"}
+  still = [path for path, norm in norms.items() if norm < 1e-8 and "['key']['bias']" not in path]
+  assert not still  # a bias of keys shifts all scores of a query alike: softmax has no gradient
+
+
+def test_no_head_unless_asked():
+  section = model_section(encoder=encoder_section(**SIZES))
+  model = build.make_model(vocabulary=VOCABULARY, max_tokens=8, decoder=None, **section)
+  ids = jnp.zeros((1, 2, 2), jnp.int32)
+  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  assert set(params) == {"encoder", "projection"}
+
+
+def test_an_epoch_has_every_example_once():
+  batches = batches_of(examples=21, batch_size=8)
+  assert batches.steps_of_epoch == 3
+  epochs = [
+    np.concatenate([batches.rows(step) for step in range(first, first + 3)]) for first in (0, 3)
+  ]
+  for rows in epochs:
+    assert sorted(rows) == list(range(21))
+  assert not np.array_equal(*epochs)
+  assert not np.array_equal(batches._replace(seed=8).rows(0), batches.rows(0))
+
+
+def test_a_batch_is_padded_and_filled():
+  batch = batches_of(examples=21, batch_size=8).batch(2)  # 5 examples are left
+  rows = batches_of(examples=21, batch_size=8).rows(2)
+  assert batch["ids"].shape == batch["mask"].shape == (8, 1, 8)
+  assert batch["label"].tolist() == [*batches_of().labels[rows], -1, -1, -1]
+  for place, row in enumerate(rows):
+    sequence = batches_of().sequences[row]
+    assert batch["ids"][place, 0][batch["mask"][place, 0]].tolist() == sequence
+  assert batch["mask"][5:].sum() == 3
+
+
+@pytest.mark.parametrize(
+  ("processor", "between"),
+  [
+    (tokenizers.processors.BertProcessing, ["</s>"]),
+    (tokenizers.processors.RobertaProcessing, ["</s>", "</s>"]),
+  ],
+)
+def test_a_pair_is_one_sequence(processor, between):
+  """BERT's and XLM-R's templates; what is too long is cut from the longer text."""
+  words = ["<pad>", "<unk>", "<s>", "</s>", "<mask>", "a", "b"]
+  backend = tokenizers.Tokenizer(
+    tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+  )
+  backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+  backend.post_processor = processor(("</s>", 3), ("<s>", 2))
+  roles = {"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
+  files = {"tokenizer.json": backend.to_str(), "tokenizer_config.json": json.dumps(roles)}
+  tokens = Tokenizer.from_files(files, where="here", max_tokens=10)
+  ids = tokens.encode_ragged([("a a", "b"), ("a a a a a a a a a a", "b b")])
+  spelt = [[words[i] for i in sequence] for sequence in ids]
+  assert spelt[0] == ["<s>", "a", "a", *between, "b", "</s>"]
+  room = 10 - 2 - len(between) - 2
+  assert spelt[1] == ["<s>", *["a"] * room, *between, "b", "b", "</s>"]
+
+
+def test_meshes_give_the_same_parameters():
+  """Four steps, dropout and the smaller last batch among them, on 8 x 1 and 2 x 4 devices."""
+  batches, found = batches_of(), []
+  for shape in ({"data": 8, "model": 1}, {"data": 2, "model": 4}):
+    parts = parts_of(shape)
+    with jax.set_mesh(parts.mesh):
+      state = parts.init({})
+      for step in range(4):
+        state, means = parts.step(state, batches.batch(step))
+    found.append((jax.device_get(state.params), float(means["loss"].compute())))
+  (params, loss), (other_params, other_loss) = found
+  assert loss == pytest.approx(other_loss, rel=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, other_params)
+
+
+def settings_of(commands, data, run, **changes):
+  """A run that learns the commands' corpus; 15 steps an epoch."""
+  settings = {"step": "newest", "train_language": "en", "epochs": 6, "batch_size": 16}
+  settings |= {"learning_rate": 5e-3, "max_tokens": 20, "dropout": 0.1, "seed": 0}
+  settings |= {"save_steps": 500, "compute_dtype": ""}
+  given = {"model": str(commands.straight), "data": str(data), "workdir": str(run)}
+  return settings | given | changes
+
+
+def test_a_word_decides(commands, tmp_path):
+  """The noun of a sentence is its class; sentences of the test split were never seen."""
+  for code in ("en", "aa"):
+    write_topics(commands.corpus, tmp_path, code)
+  result = finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
+  assert result.scores["accuracy/en"] > 0.95  # chance is 0.2
+  assert result.scores["dev_accuracy"] > 0.95
+  assert result.rows == ["zero_shot_mean", "en", "aa"]
+  written = json.loads((tmp_path / "run" / "scores.json").read_text())
+  (suite,) = written["protocol"]
+  assert suite.startswith("finetune[batch_size=16,compute_dtype=,dropout=0.1,epochs=6,")
+  assert written[f"eval/{suite}/accuracy/en"] == result.scores["accuracy/en"]
+  protocol = written["protocol"][suite]
+  assert protocol["epochs"] == 6
+  assert protocol["max_tokens"] == 20
+  assert protocol["head"].endswith("on the mean vector")
+  lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(lines[-1])["step"] == 6 * 15
+  with pytest.raises(UserError, match="a fine-tuning with epochs=6, this one has 7"):
+    finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run", epochs=7))
+
+
+def test_a_pair_needs_both_sides(commands, tmp_path):
+  """Whether two sentences have the same noun, of two: neither of them alone tells it."""
+  rng, nouns = np.random.default_rng(0), ["page", "user"]
+  rows = []
+  for number in range(900):
+    first, second = rng.integers(2, size=2)
+    texts = [f"the {rng.choice(['red', 'old', 'new', 'big'])} {nouns[i]}" for i in (first, second)]
+    split = "train" if number < 800 else "test"
+    rows.append((split, "same" if first == second else "other", *texts))
+  write(tmp_path, "en", rows, header="split\tlabel\tpremise\thypothesis\n")
+  settings = settings_of(commands, tmp_path, tmp_path / "run", epochs=12, dropout=0.0)
+  result = finetuning.finetune(**settings)
+  assert result.scores["accuracy/en"] > 0.95  # chance is 0.5
+  assert result.protocol["task"] == "pairs of texts"
+  assert result.rows == ["en"]
+
+
+def test_mistakes(commands, tmp_path):
+  write_topics(commands.corpus, tmp_path, "en")
+  run = tmp_path / "run"
+  for changes, said in (
+    ({"batch_size": 12}, "batch_size=12 is not divisible by the 8"),
+    ({"max_tokens": 128}, "positions=24 is too few for max_tokens=128"),
+    ({"workdir": str(commands.straight)}, "is a run of train"),
+    ({"learning_rate": 1e30}, "lower --learning_rate"),
+  ):
+    with pytest.raises(UserError, match=said):
+      finetuning.finetune(**settings_of(commands, tmp_path, run, **changes))
+    assert run.exists() == ("learning_rate" in changes)  # nothing is left of the others
+  commands.fail("finetune", f"--model={commands.straight}", status=2)
+
+
+def test_a_stopped_run_goes_on(commands, tmp_path):
+  """SIGTERM in the middle, then the same command: the scores of a run that was left alone."""
+  for code in ("en", "aa"):
+    write_topics(commands.corpus, tmp_path, code)
+
+  def flags(run):
+    settings = settings_of(commands, tmp_path, tmp_path / run, epochs=20)
+    return [f"--{name}={value}" for name, value in settings.items() if value != ""]
+
+  commands.run("finetune", *flags("alone"))
+  process = commands.start("finetune", *flags("stopped"))
+  lines = tmp_path / "stopped" / "metrics.jsonl"
+  while process.poll() is None and not (lines.exists() and lines.read_text()):
+    time.sleep(0.02)
+  process.send_signal(signal.SIGTERM)
+  said = process.communicate(timeout=300)[1]
+  assert process.returncode == 0
+  assert "the same command resumes" in said
+  assert not (tmp_path / "stopped" / "scores.json").exists()
+  table = commands.run("finetune", *flags("stopped"))
+  assert "zero_shot_mean" in table
+  assert "from step 0" not in table
+
+  alone, stopped = (
+    json.loads((tmp_path / run / "scores.json").read_text()) for run in ("alone", "stopped")
+  )
+  assert {k: v for k, v in alone.items() if k != "protocol"} == {
+    k: v for k, v in stopped.items() if k != "protocol"
+  }
+  loaded = embedder.load(str(commands.straight), max_tokens=20)
+  parts = finetuning.make_parts(
+    loaded, steps=300, classes=5, seed=0, learning_rate=5e-3, dropout=0.1
+  )
+  both = []
+  for run in ("alone", "stopped"):
+    with checkpoint.Checkpoints(tmp_path / run, keep_last=1, best_metric="") as checkpoints:
+      both.append(checkpoints.restore(parts.abstract_state).state)
+  jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, both))

@@ -1,0 +1,72 @@
+"""Rows to evaluate on: folders of either kind, workdirs, blanks, unknown languages."""
+
+import pytest
+
+from dap_jax import translations
+from dap_jax.errors import UserError
+
+
+def write(folder, extension="txt", **texts):
+  for code, lines in texts.items():
+    (folder / f"{code}.{extension}").write_text("".join(f"{line}\n" for line in lines))
+  return str(folder)
+
+
+def test_aligned_lines(tmp_path):
+  """An empty line is a missing rendering; a row without the pivot is none; both are counted."""
+  folder = write(tmp_path, en=["one", "two", "", "four"], de=["eins", " ", "drei", "vier"])
+  write(tmp_path, fr=["", "deux", "trois", ""])
+  (tmp_path / "README.txt").write_text("no language\n")
+  found = translations.read(folder)
+  assert found.rows == [
+    {"en": "one", "de": "eins"},
+    {"en": "two", "fr": "deux"},
+    {"en": "four", "de": "vier"},
+  ]
+  assert (found.pivot, found.languages, found.blank) == ("en", ["de", "fr"], 4)
+  assert found.pair("de") == (["eins", "vier"], ["one", "four"])
+  assert found.protocol()["blank_texts_left_out"] == 4
+  some = translations.read(folder, pivot="de", languages="en")
+  assert some.rows == [{"en": "one", "de": "eins"}, {"en": "four", "de": "vier"}]
+
+
+def test_files_of_flores(tmp_path):
+  folder = write(tmp_path, "devtest", eng_Latn=["a", "b"], deu_Latn=["c", "d"])
+  write(tmp_path, "dev", eng_Latn=["no"], deu_Latn=["nein"])
+  found = translations.read(folder, pivot="eng_Latn", extension="devtest")
+  assert found.rows[0] == {"eng_Latn": "a", "deu_Latn": "c"} and len(found.rows) == 2
+
+
+def test_keyed_files(tmp_path):
+  folder = write(tmp_path, "tsv", en=["1\tone", "2\ttwo"], de=["2\tzwei", "9\tneun"])
+  assert translations.read(folder).rows == [{"en": "two", "de": "zwei"}]
+
+
+def test_the_held_out_rows_of_a_workdir(commands):
+  found = translations.read(str(commands.straight))
+  assert found.pivot == "en" and found.languages == ["aa", "bb", "cc"]
+  assert len(found.rows) == 20  # config.data.heldout.sentences
+  with pytest.raises(UserError, match="pivot=aa: .* was prepared with the pivot en"):
+    translations.read(str(commands.straight), pivot="aa")
+
+
+@pytest.mark.parametrize(
+  ("texts", "settings", "said"),
+  [
+    ({"en": ["a"], "de": ["b"]}, {"languages": "de,xx"}, "no text of the language xx: it has de"),
+    ({"en": ["a"], "de": ["b", "c"]}, {}, "must have equally many lines: .*en.txt has 1"),
+    ({"en": ["a"], "de": [""]}, {}, "no row with 'en' and another language"),
+    ({"fr": ["a"], "de": ["b"]}, {}, "en among them"),
+    ({"en": ["a"], "de": ["b"]}, {"extension": "dev"}, "expected files xx.dev"),
+  ],
+)
+def test_mistakes(tmp_path, texts, settings, said):
+  with pytest.raises(UserError, match=said):
+    translations.read(write(tmp_path, **texts), **settings)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+  folder = write(tmp_path, en=["a", "b"])
+  (tmp_path / "de.txt").write_bytes(b"eins\nzw\xe9i\n")
+  with pytest.raises(UserError, match=r"de\.txt:2: not UTF-8"):
+    translations.read(folder)
