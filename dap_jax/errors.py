@@ -7,3 +7,7 @@ class UserError(ValueError):
   Commands catch it, print `error: MESSAGE` and exit with status 1, without a traceback. Any other
   exception is a bug of ours and keeps its traceback.
   """
+
+
+class NotFiniteError(UserError):
+  """A model gives vectors with NaN or infinity in them, of which any score would be a wrong one."""

@@ -11,7 +11,7 @@ from dap_jax import build, checkpoint, evals, sharding
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.embedder import Loaded
-from dap_jax.errors import UserError
+from dap_jax.errors import NotFiniteError, UserError
 from dap_jax.evals.retrieval import retrieval
 from dap_jax.journal import Journal
 from dap_jax.metrics import Mean
@@ -99,6 +99,8 @@ class Run:
         clock = time.monotonic()
         try:
           scores = self.evaluate(state, step, pivot=pivot)
+        except NotFiniteError:  # not worth keeping: the newest checkpoint is the way back
+          raise
         except UserError:  # a benchmark's files: the steps are not lost
           self._checkpoints.save(step, state, metrics={})
           self._checkpoints.wait()

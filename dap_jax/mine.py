@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dap_jax import command
+from dap_jax import command, scores
 from dap_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def main() -> None:
   folder = output.with_name(f"{output.name}.work")
   scans, given = read_inputs()
   model = load_model() if MODEL.value else None
+  if model:
+    logger.info("vectors: %s", scores.protocol_line({"model": MODEL.value, **model.describe()}))
   if INDEX.value != "flat":  # a mistake in it must not come to light after hours of encoding
     width = model.width if model else given["source"].shape[1]
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)

@@ -203,9 +203,10 @@ def rescore(queries: Side, candidates: Side, rows: np.ndarray, *, neighbours: in
 
 
 def exact_unit(vectors: np.ndarray) -> np.ndarray:
-  """float64 of length 1."""
+  """float64 of length 1; zeros stay."""
   vectors = vectors.astype(np.float64)
-  return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+  lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+  return vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 class Keeper:

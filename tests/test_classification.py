@@ -120,7 +120,7 @@ def test_pairs_need_both_sides(tmp_path):
 def test_vectors_that_are_no_numbers(tmp_path):
   write(tmp_path, "en", [row for split in ("train", "dev", "test") for row in on_two_sides(split)])
   write(tmp_path, "aa", [*on_two_sides("test"), ("test", "yes", "nan 1")])
-  with pytest.raises(UserError, match="aa: 1 of 7 vectors are not finite"):
+  with pytest.raises(UserError, match="1 of [0-9]+ vectors are not finite"):
     classification.evaluate(Points, str(tmp_path), train_language="en")
 
 

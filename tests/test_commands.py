@@ -159,11 +159,14 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def test_no_command_opens_a_connection(commands, tmp_path):
   run = tmp_path / "offline"
   (tmp_path / "in.txt").write_text("the red page\n")
+  sides = [f"--source={tmp_path}/in.txt", f"--target={tmp_path}/in.txt"]
   calls = [
     commands.train_flags(run, "--config.steps=3"),
     ["evaluate", f"--model={run}"],
     ["export", f"--workdir={run}", f"--output={tmp_path}/final"],
     ["embed", f"--model={run}", f"--input={tmp_path}/in.txt", f"--output={tmp_path}/v.npy"],
+    ["mine", f"--model={run}", *sides, f"--output={tmp_path}/pairs.tsv"],
+    ["report", f"--workdir={run}"],
   ]
   settings = environment(commands.folder / "cache")
   del settings["HF_HUB_OFFLINE"]

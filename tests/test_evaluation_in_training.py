@@ -79,3 +79,13 @@ def test_a_metric_that_is_none_of_the_scores_is_said(commands, tmp_path):
   assert "no best checkpoint is kept" in commands.run(
     *commands.train_flags(tmp_path / "run", *flags)
   )
+
+
+def test_a_run_that_diverged_stops_and_keeps_its_last_checkpoint(commands, tmp_path):
+  """A learning rate of 1e30 overflows float32; what it made is not saved at the evaluation."""
+  run = tmp_path / "run"
+  flags = ["--config.optimizer.learning_rate=1e30", "--config.eval_steps=15"]
+  said = commands.fail(*commands.train_flags(run, *flags), status=1)
+  assert "vectors are not finite: the training diverged" in said
+  with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
+    assert checkpoints.steps() == [10]  # checkpoint.save_steps; not 15

@@ -35,20 +35,6 @@ def by_loops(x, y, margin):
   return scores
 
 
-@pytest.mark.parametrize("block", [1, 4, 100])
-def test_nearest_is_a_full_sort(block):
-  x, y = sides()
-  cosines, rows = neighbours.nearest(x, y, neighbours=K, block=block)
-  expected = np.argsort(-(x @ y.T), axis=1)[:, :K]
-  np.testing.assert_array_equal(rows, expected)
-  np.testing.assert_allclose(cosines, np.take_along_axis(x @ y.T, expected, axis=1))
-
-
-def test_fewer_candidates_than_neighbours():
-  x, y = sides()
-  assert neighbours.nearest(x, y[:2], neighbours=K)[1].shape == (12, 2)
-
-
 @pytest.mark.parametrize("margin", neighbours.MARGINS)
 @pytest.mark.parametrize("retrieval", mining.RETRIEVALS)
 def test_mining_is_the_published_formula(margin, retrieval):
@@ -211,12 +197,24 @@ def test_broken_files_are_named(tmp_path):
     bucc.read(tmp_path)
   write_split(tmp_path, "training", pairs=7)
   gold = tmp_path / "de-en.training.gold"
-  gold.write_text("de-0\ten-99\n")
-  with pytest.raises(UserError, match="en-99 is in neither"):
-    bucc.read(tmp_path)
-  gold.write_text("de-0 en-1\n")
-  with pytest.raises(UserError, match="line 1: expected two fields"):
-    bucc.read(tmp_path)
-  (tmp_path / "de-en.training.en").unlink()
+  for content, said in (
+    (b"de-1\ten-1\nde-0\ten-99\n", "training.gold:2: the id en-99 is not in its text"),
+    (b"de-0 en-1\n", "training.gold:1: expected two fields"),
+    (b"", "training.gold is empty"),
+    (b"de-0\ten-1\n\xff\ten-1\n", "training.gold:2: not UTF-8"),
+  ):
+    gold.write_bytes(content)
+    with pytest.raises(UserError, match=said):
+      bucc.read(tmp_path)
+  gold.write_text("de-0\ten-11\n")
+  english = tmp_path / "de-en.training.en"
+  for content, said in (
+    ("en-11\tone\nen-11\ttwo\n", "training.en: 1 of its ids occur a second time"),
+    ("en-11\tone\nen-12\t\n", "training.en:2: expected two fields"),
+  ):
+    english.write_text(content)
+    with pytest.raises(UserError, match=said):
+      bucc.read(tmp_path)
+  english.unlink()
   with pytest.raises(UserError, match="is not there"):
     bucc.read(tmp_path)

@@ -56,6 +56,8 @@ def test_files(tmp_path):
     ("1\tonly\n", "line 1: expected score"),
     ("2\ta\tb\nx\ta\tb\n", "line 2: expected score"),
     ("nan\ta\tb\n", "line 1: the score is nan"),
+    ("1\ta\tb\n2\t \tb\n", "line 2: one of the texts is empty"),
+    ("1\ta\tb\n\n", "line 2: expected score"),
     ("1\ta\tb\n1\tc\td\n", "two different scores"),
   ):
     (tmp_path / "a.en.tsv").write_text(content)

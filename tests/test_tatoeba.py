@@ -11,20 +11,24 @@ from dap_jax.evals import neighbours, tatoeba
 
 
 def test_margins_by_hand():
-  """k = 2: rows' means .6, .45, .3; columns' .7, .5 of [[.8, .4], [.6, .3], [0, .6]]."""
-  cosines = np.array([[0.8, 0.4], [0.6, 0.3], [0.0, 0.6]])
-  around = np.array([[0.65, 0.55], [0.575, 0.475], [0.5, 0.4]])
-  given = {"neighbours": 2}
-  np.testing.assert_allclose(neighbours.margins(cosines, margin="absolute", **given), cosines)
-  np.testing.assert_allclose(
-    neighbours.margins(cosines, margin="distance", **given), cosines - around
-  )
-  np.testing.assert_allclose(neighbours.margins(cosines, margin="ratio", **given), cosines / around)
+  """a = .8 and b = .64: 1.25 by ratio; a ratio to a neighbourhood below 0 says nothing."""
+  cosine, around = np.array([0.8, 0.8]), np.array([0.64, -0.1])
+  for margin, expected in (
+    ("absolute", [0.8, 0.8]),
+    ("distance", [0.16, 0.9]),
+    ("ratio", [1.25, -np.inf]),
+  ):
+    found = neighbours.score_margin(cosine, around, margin=margin)
+    np.testing.assert_allclose(found, expected)
 
 
-def test_more_neighbours_than_there_are_take_all():
-  cosines = np.array([[0.5, 0.25]])
-  np.testing.assert_allclose(neighbours.neighbourhood(cosines, 4), [0.375])
+def test_vectors_that_are_no_numbers_are_refused():
+  """Their neighbours would be a wrong number: every benchmark's vectors pass here."""
+  vectors = np.eye(3)
+  vectors[1, 2] = np.nan
+  with pytest.raises(UserError, match="1 of 3 vectors are not finite"):
+    neighbours.unit(vectors)
+  np.testing.assert_array_equal(neighbours.unit(np.array([[0.0, 2.0], [0.0, 0.0]]))[0], [0, 1])
 
 
 def test_score_is_brute_force():

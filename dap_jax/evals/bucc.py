@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 
+from dap_jax import text_files
 from dap_jax.errors import UserError
 from dap_jax.evals import Encode, Model, Result, by_row, mining
 from dap_jax.evals.neighbours import MARGINS, encode_lists
@@ -55,29 +57,32 @@ def read_fields(path: Path) -> list[tuple[str, str]]:
   if not path.exists():
     raise UserError(f"{path} is not there: BUCC has .xx, .en and .gold side by side")
   pairs = []
-  for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-    first, tab, second = line.removesuffix("\r").partition("\t")
-    if not tab and line:
-      raise UserError(f"{path}, line {number}: expected two fields with a tab between them")
-    if tab:
-      pairs.append((first, second))
+  for number, line in enumerate(text_files.lines(epath.Path(path)), 1):
+    first, _, second = line.partition("\t")
+    if not first.strip() or not second.strip():
+      raise UserError(f"{path}:{number}: expected two fields with a tab between them")
+    pairs.append((first, second))
   return pairs
 
 
 def read_split(gold: Path) -> Split:
-  """The split of a `.gold` file. Raises UserError: a file or an id is missing."""
+  """The split of a `.gold` file. Raises UserError: a file or id is missing, or occurs twice."""
   stem = gold.name.removesuffix(".gold")
   sides, rows = [], []
   for language in stem.split(".")[0].split("-"):
-    fields = read_fields(gold.with_name(f"{stem}.{language}"))
+    path = gold.with_name(f"{stem}.{language}")
+    fields = read_fields(path)
     sides.append([text for _, text in fields])
     rows.append({name: row for row, (name, _) in enumerate(fields)})
+    if len(rows[-1]) < len(fields):
+      raise UserError(f"{path}: {len(fields) - len(rows[-1])} of its ids occur a second time")
   pairs = read_fields(gold)
-  unknown = [
-    name for pair in pairs for name, known in zip(pair, rows, strict=True) if name not in known
-  ]
-  if unknown or not pairs:
-    raise UserError(f"{gold}: {unknown[0] if unknown else 'nothing'} is in neither text's ids")
+  if not pairs:
+    raise UserError(f"{gold} is empty: expected pairs of ids")
+  for number, pair in enumerate(pairs, 1):
+    for name, known in zip(pair, rows, strict=True):
+      if name not in known:
+        raise UserError(f"{gold}:{number}: the id {name} is not in its text")
   return Split(*sides, {(rows[0][a], rows[1][b]) for a, b in pairs})
 
 

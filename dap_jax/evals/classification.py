@@ -35,8 +35,7 @@ def evaluate(model: Model, data: str, *, train_language: str = "eng_Latn") -> Re
   if not examples.dev.labels:
     raise UserError(f"{data}: {train_language} has no dev split, on which C is chosen")
   splits = [examples.train, examples.dev, *examples.test.values()]
-  names = [f"{train_language} train", f"{train_language} dev", *examples.test]
-  train, dev, *tests = features([split.texts for split in splits], model.encode, names=names)
+  train, dev, *tests = features([split.texts for split in splits], model.encode)
   classifier, accuracy = fit(
     train, examples.numbers(examples.train), dev=dev, dev_labels=examples.numbers(examples.dev)
   )
@@ -55,35 +54,18 @@ def evaluate(model: Model, data: str, *, train_language: str = "eng_Latn") -> Re
   return result_of(examples, scores, protocol)
 
 
-def features(
-  lists: Sequence[Sequence], encode: Encode, *, names: Sequence[str]
-) -> list[np.ndarray]:
+def features(lists: Sequence[Sequence], encode: Encode) -> list[np.ndarray]:
   """Lists of texts, or of pairs of texts -> what the classifier sees, [N, D] or [N, 4 D] each.
 
-  Args:
-    lists: texts, or (text, text).
-    encode: see `evals.Encode`; called once, with all texts.
-    names: of the lists, for the message.
-
-  Raises:
-    UserError: a vector is not finite.
+  `encode` (see `evals.Encode`) is called once, with all texts.
   """
   sides = []
   for texts in lists:
     sides += zip(*texts, strict=True) if isinstance(texts[0], tuple) else [texts]
   parts = encode_lists(sides, encode)
-  each = len(parts) // len(lists)
-  found = []
-  for number, name in enumerate(names):
-    own = parts[number * each : (number + 1) * each]
-    broken = sum(int((~np.isfinite(vectors).all(1)).sum()) for vectors in own)
-    if broken:
-      raise UserError(
-        f"{name}: {broken} of {sum(map(len, own))} vectors are not finite: the model is damaged, or"
-        " compute_dtype overflows"
-      )
-    found.append(combine(*own) if each == 2 else own[0])
-  return found
+  if len(parts) == len(lists):
+    return parts
+  return [combine(u, v) for u, v in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def combine(u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -56,6 +56,8 @@ def read_track(path: Path) -> Track:
       score, a, b = float(fields[0]), fields[1], fields[2]
     except (ValueError, IndexError) as error:
       raise UserError(f"{path}, line {number}: expected score<TAB>text<TAB>text") from error
+    if not a.strip() or not b.strip():
+      raise UserError(f"{path}, line {number}: one of the texts is empty")
     if not math.isfinite(score):
       raise UserError(f"{path}, line {number}: the score is {score}")
     gold.append(score)

@@ -53,7 +53,9 @@ def evaluate(
   if negatives and every_pair:
     raise UserError("negatives and every_pair exclude each other: xsim++ goes towards the pivot")
   found = translations.read(data, pivot=pivot, languages=languages, extension=extension)
-  hard = list(text_files.lines(epath.Path(negatives))) if negatives else []
+  hard = (
+    [text for text in text_files.lines(epath.Path(negatives)) if text.strip()] if negatives else []
+  )
   encoded = encode_languages(found, model)
   settings = {"margin": margin, "neighbours": neighbours}
   scores: dict[str, dict[str, float]] = {}

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.errors import UserError
 from dap_jax.evals import Encode, retrieval
 from dap_jax.evals.neighbours import unit
 from dap_jax.report_page import scripts
@@ -67,20 +66,12 @@ class Heldout(NamedTuple):
 
 
 def encoded(rows: Sequence[Mapping[str, str]], encode: Encode, *, pivot: str) -> Heldout:
-  """Encodes the held-out rows; `encode` gives vectors float32 [N, D], of any length.
-
-  Raises:
-    UserError: a vector is not finite.
-  """
+  """Encodes the held-out rows; `encode` gives vectors float32 [N, D], of any length."""
   found = sorted(
     (language, number, text) for number, row in enumerate(rows) for language, text in row.items()
   )
   languages, sentences, texts = (list(column) for column in zip(*found, strict=True))
   vectors = unit(encode(texts))
-  if not np.isfinite(vectors).all():
-    raise UserError(
-      "its sentence vectors are not finite: the run has diverged; lower optimizer.learning_rate"
-    )
   return Heldout(rows, pivot, texts, np.array(languages), np.array(sentences), vectors)
 
 
