@@ -36,7 +36,7 @@ PLAIN = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Loaded:
+class Embedder:
   """A model ready to encode, on all devices: each takes a share of every batch.
 
   Attributes:
@@ -155,7 +155,7 @@ def abstract_params(network: DualAlignment, mesh: Mesh) -> dict[str, Any]:
 
 def load(
   model: str, *, step: str = "newest", max_tokens: int | None = None, compute_dtype: str = ""
-) -> Loaded:
+) -> Embedder:
   """A workdir, a checkpoint's folder or a hub id -> a model.
 
   Args:
@@ -180,12 +180,12 @@ def load(
   section = {**PLAIN, **found.model, **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
   params = sharding.place(from_hf.encoder_leaves(found), abstract_params(network, mesh))
-  return Loaded(network, params, section, tokens, limit, None, mesh)
+  return Embedder(network, params, section, tokens, limit, None, mesh)
 
 
 def load_workdir(
   folder: epath.Path, *, step: str, max_tokens: int | None, other: Mapping[str, Any], mesh: Mesh
-) -> Loaded:
+) -> Embedder:
   """See `load`; `other` takes the place of settings of its config's `model` section."""
   config = workdir.read_config(folder)
   limit = max_tokens or config["max_tokens"]
@@ -193,4 +193,4 @@ def load_workdir(
   section = {**config["model"], **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
   found = checkpoint.restore_params(folder, abstract_params(network, mesh), step=step)
-  return Loaded(network, found.state, section, tokens, limit, found.step, mesh)
+  return Embedder(network, found.state, section, tokens, limit, found.step, mesh)

@@ -33,7 +33,7 @@ from dap_jax import command, scores
 from dap_jax.errors import UserError
 
 if TYPE_CHECKING:
-  from dap_jax.embedder import Loaded
+  from dap_jax.embedder import Embedder
   from dap_jax.evals import Result
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
@@ -89,7 +89,7 @@ def value_like(default: Any, text: str) -> Any:
   return type(default)(text)
 
 
-def run_suite(suite: str, model: Loaded, data: str) -> tuple[str, dict[str, Any], Result]:
+def run_suite(suite: str, model: Embedder, data: str) -> tuple[str, dict[str, Any], Result]:
   """The suite's full name, the whole protocol, and what was found."""
   from dap_jax import evals
 

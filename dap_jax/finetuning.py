@@ -20,7 +20,7 @@ from etils import epath
 
 from dap_jax import build, embedder, labelled_texts, scores, sharding, text_batches, train_step
 from dap_jax.checkpoint import Checkpoints
-from dap_jax.embedder import Loaded
+from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
 from dap_jax.evals import Result, classification
 from dap_jax.journal import Journal
@@ -100,7 +100,9 @@ def finetune(
   return result
 
 
-def make_batches(examples: LabelledTexts, loaded: Loaded, *, batch_size: int, seed: int) -> Batches:
+def make_batches(
+  examples: LabelledTexts, loaded: Embedder, *, batch_size: int, seed: int
+) -> Batches:
   """The train split, tokenised. Raises UserError: the tokenizer does not tell a pair's texts apart.
 
   L is a multiple of 16 that holds the longest, or `max_tokens`.
@@ -120,7 +122,7 @@ def make_batches(examples: LabelledTexts, loaded: Loaded, *, batch_size: int, se
 
 
 def make_parts(
-  loaded: Loaded, *, steps: int, classes: int, seed: int, learning_rate: float, dropout: float
+  loaded: Embedder, *, steps: int, classes: int, seed: int, learning_rate: float, dropout: float
 ) -> build.Parts:
   """The loaded network with a head, its optimizer and its step; all devices share the batch."""
   section = {**loaded.model, "dropout": dropout, "projection": False}
@@ -226,7 +228,7 @@ def log(step: int, window: Window, journal: Journal, *, steps: int) -> None:
 
 
 def evaluate(
-  parts: build.Parts, state: TrainState, examples: LabelledTexts, loaded: Loaded
+  parts: build.Parts, state: TrainState, examples: LabelledTexts, loaded: Embedder
 ) -> Result:
   """Every language's test split, by the class of the largest logit."""
   rows = sharding.batch_sharding(parts.mesh)
@@ -263,7 +265,7 @@ def evaluate(
 
 
 def write_scores(
-  path: epath.Path, result: Result, *, settings: Mapping[str, Any], loaded: Loaded
+  path: epath.Path, result: Result, *, settings: Mapping[str, Any], loaded: Embedder
 ) -> None:
   """The JSON file of `evaluate`, and its protocol on the screen."""
   protocol = {"suite": SUITE, "version": VERSION, **settings, **result.protocol}

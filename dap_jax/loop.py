@@ -10,7 +10,7 @@ import jax
 from dap_jax import build, checkpoint, evals, sharding
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.embedder import Loaded
+from dap_jax.embedder import Embedder
 from dap_jax.errors import NotFiniteError, UserError
 from dap_jax.evals.retrieval import retrieval
 from dap_jax.journal import Journal
@@ -149,7 +149,7 @@ class Run:
 
   def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
     """Held-out retrieval and the config's suites -> `eval/SUITE/METRIC`, written and returned."""
-    model = Loaded(
+    model = Embedder(
       network=self._parts.model,
       params=state.params,
       model=self._model,

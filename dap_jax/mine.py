@@ -27,7 +27,7 @@ from dap_jax.errors import UserError
 if TYPE_CHECKING:
   import numpy as np
 
-  from dap_jax.embedder import Loaded
+  from dap_jax.embedder import Embedder
   from dap_jax.evals import mining
   from dap_jax.mine_files import Half, Scan
 
@@ -138,14 +138,14 @@ def read_inputs() -> tuple[dict[str, Scan | None], dict[str, np.ndarray | None]]
   return scans, given
 
 
-def load_model() -> Loaded:
+def load_model() -> Embedder:
   """The model of the flags."""
   from dap_jax import embedder
 
   return embedder.load(MODEL.value, step=STEP.value, max_tokens=MAX_TOKENS.value)
 
 
-def describe(scans: dict[str, Scan | None], model: Loaded | None) -> dict[str, Any]:
+def describe(scans: dict[str, Scan | None], model: Embedder | None) -> dict[str, Any]:
   """What the output depends on."""
   from dap_jax import mine_files
 
@@ -161,7 +161,12 @@ def describe(scans: dict[str, Scan | None], model: Loaded | None) -> dict[str, A
 
 
 def prepare(
-  name: str, folder: Path, *, scanned: Scan | None, vectors: np.ndarray | None, model: Loaded | None
+  name: str,
+  folder: Path,
+  *,
+  scanned: Scan | None,
+  vectors: np.ndarray | None,
+  model: Embedder | None,
 ) -> Half:
   """The texts that take part, copied, and their vectors, made if they were not given."""
   import numpy as np

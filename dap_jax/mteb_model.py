@@ -37,7 +37,7 @@ class MtebModel(AbsEncoder):
     name: ORGANISATION/NAME, under which mteb keeps results.
   """
 
-  def __init__(self, loaded: embedder.Loaded, *, name: str):
+  def __init__(self, loaded: embedder.Embedder, *, name: str):
     self.loaded = loaded
     self.mteb_model_meta = ModelMeta.create_empty(
       {
@@ -88,7 +88,7 @@ def load(
   return MtebModel(loaded, name=name)
 
 
-def digest(loaded: embedder.Loaded) -> str:
+def digest(loaded: embedder.Embedder) -> str:
   """A name for what the vectors depend on: mteb gives stored results to whoever has it again."""
   settings: dict[str, Any] = {**loaded.describe(), "model": loaded.model}
   sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

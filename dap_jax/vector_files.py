@@ -18,7 +18,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax import text_files, workdir
-from dap_jax.embedder import Loaded
+from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
 from dap_jax.progress import Progress
 
@@ -44,7 +44,7 @@ def examine(path: str) -> Source:
   return Source(epath.Path(path), count, digest.hexdigest())
 
 
-def write(source: Source, output: str, model: Loaded, *, description: dict[str, Any]) -> None:
+def write(source: Source, output: str, model: Embedder, *, description: dict[str, Any]) -> None:
   """Writes a .npy file: row i is the sentence vector of line i; an empty line is a text too.
 
   Args:

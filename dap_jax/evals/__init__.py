@@ -40,7 +40,7 @@ class Pieces(NamedTuple):
 
 
 class Model(Protocol):
-  """What a benchmark may ask of a model; `embedder.Loaded` is one. Layer 0 is the embeddings."""
+  """What a benchmark may ask of a model; `embedder.Embedder` is one. Layer 0 is the embeddings."""
 
   def encode(self, texts: Sequence[str]) -> np.ndarray:
     """Sentence vectors, float32 [N, D]."""

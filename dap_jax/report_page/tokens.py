@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.embedder import Loaded
+from dap_jax.embedder import Embedder
 from dap_jax.evals import word_alignment
 from dap_jax.evals.neighbours import unit
 from dap_jax.report_page.heldout import Heldout
@@ -55,7 +55,7 @@ def choose_languages(heldout: Heldout) -> list[str]:
   return [largest[script] for script, _ in texts.most_common(PAIRS)]
 
 
-def choose_row(heldout: Heldout, model: Loaded, language: str) -> int | None:
+def choose_row(heldout: Heldout, model: Embedder, language: str) -> int | None:
   """The text of a language whose cosine with its pivot is the median, so neither best nor worst.
 
   Only pairs count whose sentences are not cut and have a number of `PIECES`; None without any.
@@ -76,13 +76,13 @@ def choose_row(heldout: Heldout, model: Loaded, language: str) -> int | None:
   return own.start + int(ranked[len(ranked) // 2])
 
 
-def alignments(heldout: Heldout, model: Loaded) -> list[Alignment]:
+def alignments(heldout: Heldout, model: Embedder) -> list[Alignment]:
   """One pair of each of the languages that have one to show."""
   rows = [choose_row(heldout, model, language) for language in choose_languages(heldout)]
   return [align(heldout, model, row) for row in rows if row is not None]
 
 
-def align(heldout: Heldout, model: Loaded, row: int) -> Alignment:
+def align(heldout: Heldout, model: Embedder, row: int) -> Alignment:
   """A held-out text and its pivot."""
   language, sentence = str(heldout.languages[row]), heldout.sentences[row]
   texts = [heldout.rows[sentence][code] for code in (heldout.pivot, language)]
@@ -101,8 +101,8 @@ def align(heldout: Heldout, model: Loaded, row: int) -> Alignment:
   )
 
 
-def piece_texts(model: Loaded, text: str) -> list[str]:
-  """The pieces that `Loaded.word_states` gives states of, as text; `SPACE` where that is empty."""
+def piece_texts(model: Embedder, text: str) -> list[str]:
+  """The pieces that `word_states` gives states of, as text; `SPACE` where that is empty."""
   [(ids, words)] = model.tokenizer.encode_words([[text]])
   inside = [i for i, word in zip(ids, words, strict=True) if word >= 0]
   return [model.tokenizer.decode([i]) or SPACE for i in inside]
