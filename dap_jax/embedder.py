@@ -107,6 +107,7 @@ class Embedder:
       "pad_id": self.tokenizer.pad_id,
       "max_tokens": self.max_tokens,
       "batch_size": batch_size,
+      "full_tokens": text_batches.full_tokens_of_here(),
       "multiple": self.mesh.shape["data"],
     }
 

@@ -244,6 +244,7 @@ def evaluate(
       pad_id=loaded.tokenizer.pad_id,
       max_tokens=loaded.max_tokens,
       batch_size=EVALUATION_BATCH,
+      full_tokens=text_batches.full_tokens_of_here(),
       multiple=parts.mesh.shape["data"],
     )
     if not np.isfinite(found).all():

@@ -15,7 +15,6 @@ Network = Callable[[np.ndarray, np.ndarray], jax.Array]  # ids, mask -> outputs 
 
 Advance = Callable[[int], None]  # hears, after each batch, how many texts it held
 
-FULL_BATCH_TOKENS = 256
 IN_FLIGHT = 2  # batches the device may be behind, so that it never waits for the host
 
 
@@ -33,7 +32,8 @@ def batches(
   pad_id: int,
   max_tokens: int,
   batch_size: int,
-  multiple: int = 1,
+  full_tokens: int,
+  multiple: int,
 ) -> Iterator[Batch]:
   """Sequences of ids, longest first, so that a batch holds little padding.
 
@@ -41,15 +41,16 @@ def batches(
     sequences: ids, of at most `max_tokens` each.
     pad_id: fills the rest of a row.
     max_tokens: a batch is padded to the next multiple of 16 of its longest, but not beyond this.
-    batch_size: N of a batch whose sequences have up to `FULL_BATCH_TOKENS`; of longer ones fewer,
-      since attention takes memory as N L^2. The last batch is filled with padding rows.
+    batch_size: N of a batch whose sequences have up to `full_tokens`; of longer ones fewer, since
+      attention takes memory as N L^2. The last batch is filled with padding rows.
+    full_tokens: see `full_tokens_of_here`.
     multiple: N is a multiple of it, so that a mesh can share it.
   """
   order = np.argsort([-len(ids) for ids in sequences], kind="stable")
   start = 0
   while start < len(order):
     length = min(max_tokens, -(-len(sequences[order[start]]) // 16) * 16)
-    size = int(batch_size * min(1.0, (FULL_BATCH_TOKENS / length) ** 2))
+    size = int(batch_size * min(1.0, (full_tokens / length) ** 2))
     size = max(1, -(-size // multiple)) * multiple
     rows = order[start : start + size]
     ids = np.full((size, length), pad_id, np.int32)
@@ -61,6 +62,11 @@ def batches(
       mask[row, : len(sequence)] = True
     yield Batch(rows, ids, mask)
     start += size
+
+
+def full_tokens_of_here() -> int:
+  """The length up to which batches are full: a CPU's attention must stay within its caches."""
+  return 48 if jax.default_backend() == "cpu" else 256
 
 
 def outputs(

@@ -44,6 +44,7 @@ def test_long_texts_come_in_smaller_batches():
     pad_id=0,
     max_tokens=1024,
     batch_size=32,
+    full_tokens=256,
     multiple=2,
     advance=advanced.append,
   )
