@@ -9,13 +9,16 @@ again, after it was killed, goes on where it was.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import tempfile
+from contextlib import nullcontext
 
 from absl import flags
 
 from dap_jax import command
+from dap_jax.errors import UserError
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 INPUT = flags.DEFINE_string("input", None, "A UTF-8 text file, one text a line; - for stdin.")
@@ -35,6 +38,7 @@ def embed(path: str, output: str) -> None:
   """The lines of a file -> a .npy file."""
   from dap_jax import embedder, vector_files
 
+  vector_files.check_output(output, source=path)
   source = vector_files.examine(path)
   model = embedder.load(
     MODEL.value,
@@ -42,21 +46,28 @@ def embed(path: str, output: str) -> None:
     max_tokens=MAX_TOKENS.value,
     compute_dtype=COMPUTE_DTYPE.value or "",
   )
-  description = {"model": MODEL.value, **model.describe()}
-  vector_files.write(source, output, model, description=description)
+  vector_files.write(source, output, model)
   logger.info("%d texts -> %s, float32 [%d, %d]", source.lines, output, source.lines, model.width)
 
 
 def main() -> None:
   if None in (MODEL.value, INPUT.value, OUTPUT.value):
     command.fail("--model, --input and --output are all needed; --help lists them", status=2)
-  if INPUT.value != "-":
+  if os.path.isfile(INPUT.value) or "://" in INPUT.value:
     embed(INPUT.value, OUTPUT.value)
     return
-  with tempfile.NamedTemporaryFile() as spooled:  # it is read twice
-    shutil.copyfileobj(sys.stdin.buffer, spooled)
-    spooled.flush()
-    embed(spooled.name, OUTPUT.value)
+  # Standard input or a pipe: it is read twice, so it becomes a file. Its name is in the messages.
+  with tempfile.TemporaryDirectory() as folder:
+    spooled = os.path.join(folder, "standard_input" if INPUT.value == "-" else "pipe")
+    try:
+      with (
+        open(spooled, "wb") as file,
+        nullcontext(sys.stdin.buffer) if INPUT.value == "-" else open(INPUT.value, "rb") as given,
+      ):
+        shutil.copyfileobj(given, file)
+    except OSError as error:
+      raise UserError(f"cannot read --input={INPUT.value}: {error}") from error
+    embed(spooled, OUTPUT.value)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dap_jax import build, checkpoint, sharding, text_batches, workdir
 from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.errors import UserError
 from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf
 from dap_jax.hub import tokenizer as tokenizer_files
@@ -46,6 +49,7 @@ class Embedder:
     tokenizer, max_tokens: how texts become ids.
     step: of the checkpoint; None for an exported folder.
     mesh: `sharding.make_mesh`; on several processes all of them encode the same texts together.
+    changed: what was asked for that is not the model's own: max_tokens, compute_dtype.
   """
 
   network: DualAlignment
@@ -55,6 +59,7 @@ class Embedder:
   max_tokens: int
   step: int | None
   mesh: Mesh
+  changed: Mapping[str, Any]
 
   def encode(
     self,
@@ -96,6 +101,15 @@ class Embedder:
       "max_tokens": self.max_tokens,
       "compute_dtype": self.model["compute_dtype"],
     }
+
+  def digest(self) -> str:
+    """A name for all that its vectors depend on, parameters included: 40 hexadecimal digits."""
+    settings: dict[str, Any] = {**self.describe(), "model": self.model}
+    sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+      sha.update(sharding.path_name(path).encode())
+      sha.update(np.ascontiguousarray(leaf))
+    return sha.hexdigest()[:40]
 
   def _collect(self, texts, step, *, batch_size=BATCH_SIZE, advance=None):
     sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
@@ -173,6 +187,8 @@ def load(
   if workdir.is_workdir(model):
     given = {"step": step, "max_tokens": max_tokens, "other": other, "mesh": mesh}
     return load_workdir(epath.Path(model), **given)
+  if step != "newest":
+    raise UserError(f"step={step}: {model} is no workdir, it has no checkpoints to choose from")
   folder = download.local_folder(str(model))
   found = from_hf.read(folder)
   limit = max_tokens or found.max_tokens
@@ -181,7 +197,8 @@ def load(
   section = {**PLAIN, **found.model, **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
   params = sharding.place(from_hf.encoder_leaves(found), abstract_params(network, mesh))
-  return Embedder(network, params, section, tokens, limit, None, mesh)
+  changed = differing({**PLAIN, **found.model}, other, max_tokens, found.max_tokens)
+  return Embedder(network, params, section, tokens, limit, None, mesh, changed)
 
 
 def load_workdir(
@@ -194,4 +211,13 @@ def load_workdir(
   section = {**config["model"], **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
   found = checkpoint.restore_params(folder, abstract_params(network, mesh), step=step)
-  return Embedder(network, found.state, section, tokens, limit, found.step, mesh)
+  changed = differing(config["model"], other, max_tokens, config["max_tokens"])
+  return Embedder(network, found.state, section, tokens, limit, found.step, mesh, changed)
+
+
+def differing(
+  own: Mapping[str, Any], other: Mapping[str, Any], max_tokens: int | None, own_tokens: int
+) -> dict[str, Any]:
+  """What was asked for and is not the model's own."""
+  changed = {name: value for name, value in other.items() if value != own[name]}
+  return changed | ({} if max_tokens in (None, own_tokens) else {"max_tokens": max_tokens})

@@ -17,24 +17,20 @@ mexa            MEXA: which layers align, on what retrieval takes
 classification  zero-shot transfer: logistic regression on frozen vectors
 
 Several, --suite=tatoeba,sts, read --data/tatoeba and --data/sts. A score's name holds every setting
-that is not the default one, eval/bucc[margin=distance]/..., so that a name has one meaning.
+that is not the default one, eval/bucc[margin=distance]/..., or not the model's own.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
+from etils import epath
 
 from dap_jax import command, scores
 from dap_jax.errors import UserError
-
-if TYPE_CHECKING:
-  from dap_jax.embedder import Embedder
-  from dap_jax.evals import Result
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 SUITE = flags.DEFINE_list("suite", "retrieval", "What to run; --help tells which there are.")
@@ -52,24 +48,16 @@ SETTING = flags.DEFINE_multi_string("setting", [], "NAME=VALUE, a setting of the
 logger = logging.getLogger("dap_jax.evaluate")  # __name__ is __main__ here
 
 
-def parameters(function: Callable) -> dict[str, Any]:
-  """The settings of a suite and their defaults."""
-  return {
-    name: parameter.default
-    for name, parameter in inspect.signature(function).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-  }
-
-
-def parse_settings(suite: str, function: Callable, given: Sequence[str]) -> dict[str, Any]:
+def parse_settings(suite: str, given: Sequence[str]) -> dict[str, Any]:
   """`NAME=VALUE` strings -> keyword arguments, each read as its default is."""
-  known = parameters(function)
-  settings = {}
+  from dap_jax import evals
+
+  known, settings = evals.settings_of(suite), {}
   for text in given:
     name, equals, value = text.partition("=")
-    if name not in known or not equals:
+    if name not in known or not equals or name in settings:
       raise UserError(
-        f"--setting={text}: --suite={suite} takes"
+        f"--setting={text}: --suite={suite} takes, each once,"
         f" {', '.join(f'{key}={default}' for key, default in known.items()) or 'none'}"
       )
     try:
@@ -89,33 +77,36 @@ def value_like(default: Any, text: str) -> Any:
   return type(default)(text)
 
 
-def run_suite(suite: str, model: Embedder, data: str) -> tuple[str, dict[str, Any], Result]:
-  """The suite's full name, the whole protocol, and what was found."""
-  from dap_jax import evals
+def check_flags() -> dict[str, Any]:
+  """What can be refused before a model is loaded; the settings of the suite."""
+  from dap_jax import evals, workdir
 
-  module = evals.load(suite)
-  given = parse_settings(suite, module.evaluate, SETTING.value)
-  result = module.evaluate(model, data, **given)
-  defaults = parameters(module.evaluate)
-  protocol = {"suite": suite, "version": module.VERSION, "data": data, **defaults, **given}
-  protocol |= {**result.protocol, "model": MODEL.value, **model.describe()}
-  flags_given = {"max_tokens": MAX_TOKENS.value, "compute_dtype": COMPUTE_DTYPE.value}
-  changed = {name: value for name, value in given.items() if value != defaults[name]}
-  changed |= {name: value for name, value in flags_given.items() if value}
-  return scores.full_name(suite, changed), protocol, result
+  if MODEL.value is None:
+    command.fail("--model is needed; --help lists the flags", status=2)
+  if not SUITE.value:
+    command.fail("--suite names none; --help lists them", status=2)
+  for suite in SUITE.value:
+    evals.load(suite)
+    if not DATA.value and (suite not in evals.ON_HELD_OUT or not workdir.is_workdir(MODEL.value)):
+      command.fail(f"--suite={suite} needs --data here; --help says what it reads", status=2)
+  if len(SUITE.value) > 1 and (SETTING.value or not DATA.value):
+    command.fail("several suites need --data, a folder for each in it, and no --setting", status=2)
+  for suite in SUITE.value[1:] and SUITE.value:
+    if not epath.Path(f"{DATA.value}/{suite}").is_dir():
+      raise UserError(f"--data={DATA.value} has no folder {suite}: expected one for each suite")
+  if OUTPUT.value:
+    path = epath.Path(OUTPUT.value)
+    if path.is_dir() or not path.parent.is_dir():
+      raise UserError(
+        f"--output={OUTPUT.value} cannot be written: name a file in a folder there is"
+      )
+  return parse_settings(SUITE.value[0], SETTING.value)
 
 
 def main() -> None:
-  if MODEL.value is None:
-    command.fail("--model is needed; --help lists the flags", status=2)
+  given = check_flags()
   from dap_jax import embedder, evals
 
-  for suite in SUITE.value:
-    evals.load(suite)
-    if DATA.value is None and suite not in evals.ON_HELD_OUT:
-      command.fail(f"--suite={suite} needs --data, the folder of its files", status=2)
-  if len(SUITE.value) > 1 and (SETTING.value or DATA.value is None):
-    command.fail("several suites need --data, a folder for each in it, and no --setting", status=2)
   model = embedder.load(
     MODEL.value,
     step=STEP.value,
@@ -126,19 +117,20 @@ def main() -> None:
   for suite in SUITE.value:
     data = DATA.value or MODEL.value
     data = f"{data}/{suite}" if len(SUITE.value) > 1 else data
-    name, protocol, result = run_suite(suite, model, data)
-    logger.info("%s", scores.protocol_line(protocol))
+    protocol, result = evals.run(suite, model, data, **given)
+    defaults = evals.settings_of(suite)
+    changed = {name: value for name, value in given.items() if value != defaults[name]}
+    name = scores.full_name(suite, changed | dict(model.changed))
+    logger.info("%s", scores.protocol_line({"model": MODEL.value, **protocol}))
     print(scores.table(result.columns, result.rows))
     content["protocol"][name] = protocol
     content |= {f"eval/{name}/{metric}": value for metric, value in result.scores.items()}
-  if OUTPUT.value:
-    write_scores(OUTPUT.value, content)
+    if OUTPUT.value:
+      write_scores(OUTPUT.value, content)
 
 
 def write_scores(path: str, content: Mapping[str, Any]) -> None:
   """The JSON file: what was evaluated, how, and every score under its full name."""
-  from etils import epath
-
   from dap_jax import workdir
 
   try:

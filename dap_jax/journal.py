@@ -7,11 +7,31 @@ import logging
 import sys
 import types
 from collections.abc import Mapping
+from typing import Any
 
+import jax
+import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from dap_jax.workdir import write_json
+
 logger = logging.getLogger(__name__)
+
+
+def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
+  """Whether metrics.jsonl has the scores of a step; process 0 looks, all get its answer."""
+  path, found = epath.Path(workdir) / "metrics.jsonl", False
+  if jax.process_index() == 0 and path.exists():
+    lines = [json.loads(line) for line in path.read_text().split("\n") if line.endswith("}")]
+    found = any(line["step"] == step and any(map(is_score, line)) for line in lines)
+  return bool(multihost_utils.broadcast_one_to_all(np.int32(found)))
+
+
+def is_score(name: str) -> bool:
+  """Whether a metric is of an evaluation: `eval/SUITE/...`."""
+  return name.startswith("eval/")
 
 
 class Journal:
@@ -60,6 +80,13 @@ class Journal:
     for name, value in metrics.items():
       self._events.add_scalar(name, value, step)
     self._events.flush()
+
+  def keep_protocol(self, suite: str, protocol: Mapping[str, Any]) -> None:
+    """What the scores eval/SUITE/... of this run mean, in WORKDIR/protocols/SUITE.json."""
+    path = self._path.parent / "protocols" / f"{suite}.json" if self._writes else None
+    if path and not path.exists():
+      path.parent.mkdir(exist_ok=True)
+      write_json(path, {key: value for key, value in protocol.items() if key != "step"})
 
   def advance(self) -> None:
     """One more step on the bar."""

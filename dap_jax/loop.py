@@ -63,7 +63,18 @@ class Run:
   """The loop and what it holds."""
 
   def __init__(
-    self, parts, corpus, tokens, batches, checkpoints, preemption, journal, *, model, suites
+    self,
+    parts,
+    corpus,
+    tokens,
+    batches,
+    checkpoints,
+    preemption,
+    journal,
+    *,
+    model,
+    suites,
+    evaluated,
   ):
     self._parts: build.Parts = parts
     self._corpus: store.Corpus = corpus
@@ -74,6 +85,7 @@ class Run:
     self._journal: Journal = journal
     self._model: dict[str, Any] = model  # the config's section
     self._suites: dict[str, str] = suites  # evaluated beside retrieval: name -> folder
+    self._evaluated: bool = evaluated  # whether the step it starts from has its scores
 
   def loop(
     self,
@@ -95,18 +107,13 @@ class Run:
       last, fresh = step == steps, step > first_step
       stop = self._preemption.requested(step)
       scores: dict[str, float] = {}
-      if fresh and (last or step % eval_steps == 0) and not stop:
+      # A start may find that the one before it was stopped where it should have evaluated.
+      waiting = fresh or (step > 0 and not self._evaluated)
+      if waiting and (last or step % eval_steps == 0) and not stop:
         clock = time.monotonic()
-        try:
-          scores = self.evaluate(state, step, pivot=pivot)
-        except NotFiniteError:  # not worth keeping: the newest checkpoint is the way back
-          raise
-        except UserError:  # a benchmark's files: the steps are not lost
-          self._checkpoints.save(step, state, metrics={})
-          self._checkpoints.wait()
-          raise
+        scores = self._evaluate_or_save(state, step, pivot=pivot)
         window.exclude(time.monotonic() - clock)
-      if fresh and (last or stop or step % save_steps == 0):
+      if scores and not fresh or fresh and (last or stop or step % save_steps == 0):
         self._checkpoints.save(step, state, metrics=scores)
       if last or stop:
         break
@@ -130,6 +137,17 @@ class Run:
       if stop and not last
       else f"finished at step {step}; best checkpoint: step {self._checkpoints.best_step()}"
     )
+
+  def _evaluate_or_save(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
+    """`evaluate`; where a benchmark's files are wrong, the steps so far are not lost."""
+    try:
+      return self.evaluate(state, step, pivot=pivot)
+    except NotFiniteError:  # not worth keeping: the newest checkpoint is the way back
+      raise
+    except UserError:
+      self._checkpoints.save(step, state, metrics={})
+      self._checkpoints.wait()
+      raise
 
   def _next_batch(self, window: Window, batch_size: int) -> dict[str, jax.Array]:
     clock = time.monotonic()
@@ -157,10 +175,13 @@ class Run:
       max_tokens=self._corpus.info["max_tokens"],
       step=step,
       mesh=self._parts.mesh,
+      changed={},
     )
     found = {"retrieval": retrieval(self._corpus.heldout, model.encode, pivot=pivot)}
     for suite, data in self._suites.items():
-      found[suite] = evals.load(suite).evaluate(model, data).scores
+      protocol, result = evals.run(suite, model, data)
+      found[suite] = result.scores
+      self._journal.keep_protocol(suite, protocol)
     scores = {
       f"eval/{suite}/{name}": value for suite, own in found.items() for name, value in own.items()
     }

@@ -157,7 +157,7 @@ def describe(scans: dict[str, Scan | None], model: Embedder | None) -> dict[str,
     path = getattr(flags.FLAGS, f"{name}_vectors")
     found[f"{name}_digest"] = scanned.digest if scanned else None
     found[f"{name}_vectors_digest"] = mine_files.digest(path) if path else None
-  return found | {"model": MODEL.value, **(model.describe() if model else {})}
+  return found | {"model": model.digest() if model else None}
 
 
 def prepare(
@@ -180,8 +180,7 @@ def prepare(
     path = folder / f"{name}.npy"
     if not path.exists():
       source = vector_files.examine(str(texts.path))
-      description = {"model": MODEL.value, **model.describe()}
-      vector_files.write(source, str(path), model, description=description)
+      vector_files.write(source, str(path), model)
     vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
   good = mine_files.usable(vectors, rows, lines, name=f"--{name}")
   return mine_files.Half(

@@ -49,7 +49,7 @@ class Progress:
     speed = (self._done - self._first) / (now - self._started)
     left = tqdm.format_interval((self._total - self._done) / speed) if speed else "?"
     logger.info(
-      "%s: %d of %d %ss, %.0f a second, %s left",
+      "%s: %d of %d %ss, %.3g a second, %s left",
       self._what,
       self._done,
       self._total,

@@ -7,8 +7,12 @@ from typing import Any
 
 
 def full_name(suite: str, settings: Mapping[str, Any]) -> str:
-  """A suite with the settings that are not its default ones: `bucc[margin=distance]`."""
-  inside = ",".join(f"{name}={value}" for name, value in sorted(settings.items()))
+  """A suite with the settings that are not its default ones: `bucc[margin=distance]`.
+
+  Of a path the last part; a list's commas become plus signs.
+  """
+  said = {name: str(value).split("/")[-1] for name, value in sorted(settings.items())}
+  inside = ",".join(f"{name}={value.replace(',', '+')}" for name, value in said.items())
   return f"{suite}[{inside}]" if inside else suite
 
 

@@ -18,7 +18,7 @@ from dap_jax.data import loader, store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.hub import tokenizer as hub_tokenizer
-from dap_jax.journal import Journal
+from dap_jax.journal import Journal, was_evaluated
 from dap_jax.loop import Run
 from dap_jax.preemption import Preemption
 from dap_jax.settings import bind
@@ -127,6 +127,7 @@ def train(
         journal,
         model=dict(model),
         suites=suites,
+        evaluated=was_evaluated(workdir, start.step),
       )
       run.loop(
         start.state,
@@ -163,6 +164,8 @@ def parse_suites(text: str) -> dict[str, str]:
         " held-out retrieval is always there"
       )
     evals.load(name)
+    if name in suites:
+      raise UserError(f"eval_suites names {name} twice: a score has one meaning")
     suites[name] = folder
   return suites
 

@@ -17,13 +17,14 @@ class Translations(NamedTuple):
     rows: the rows.
     pivot: the pivot's language code.
     languages: the others, sorted.
-    blank: how many texts were left out since they are empty or blank.
+    left_out: how many texts of those languages were left out, since they are empty or blank or
+      their row has no text in the pivot.
   """
 
   rows: list[text_files.Row]
   pivot: str
   languages: list[str]
-  blank: int
+  left_out: int
 
   def protocol(self) -> dict[str, object]:
     """What a result says of them."""
@@ -31,13 +32,12 @@ class Translations(NamedTuple):
       "pivot": self.pivot,
       "rows": len(self.rows),
       "languages": ",".join(self.languages),
-      "blank_texts_left_out": self.blank,
+      "texts_left_out": self.left_out,
     }
 
-  def pair(self, language: str) -> tuple[list[str], list[str]]:
-    """The texts of a language and the pivot's, of the rows that have both."""
-    rows = [row for row in self.rows if language in row and self.pivot in row]
-    return [row[language] for row in rows], [row[self.pivot] for row in rows]
+  def rows_of(self, language: str) -> list[int]:
+    """Which rows have a language."""
+    return [number for number, row in enumerate(self.rows) if language in row]
 
 
 def read(data: str, *, pivot: str = "", languages: str = "", extension: str = "") -> Translations:
@@ -53,26 +53,30 @@ def read(data: str, *, pivot: str = "", languages: str = "", extension: str = ""
     UserError: it is neither, a file is damaged, or a language is not there.
   """
   if workdir.is_workdir(data):
+    if extension:
+      raise UserError(f"extension={extension}: {data} is a workdir, not a folder of text files")
     rows, pivot = heldout(data, pivot)
   else:
     pivot = pivot or "en"
     rows = text_files.multiway(pivot=pivot, folder=data, extension=extension)
   wanted = {code for code in languages.split(",") if code}
-  kept, blank, found = [], 0, set()
+  kept, left_out, found = [], 0, set()
   for row in rows:
-    texts = {code: text for code, text in row.items() if text.strip()}
-    blank += len(row) - len(texts)
-    found |= set(texts)
+    found |= {code for code, text in row.items() if text.strip()}
     if wanted:
-      texts = {code: text for code, text in texts.items() if code in wanted or code == pivot}
+      row = {code: text for code, text in row.items() if code in wanted or code == pivot}
+    texts = {code: text for code, text in row.items() if text.strip()}
     if pivot in texts and len(texts) > 1:
       kept.append(texts)
+      left_out += len(row) - len(texts)
+    else:
+      left_out += len(set(row) - {pivot})
   if unknown := sorted(wanted - found):
     known = ", ".join(sorted(found - {pivot}))
     raise UserError(f"{data} has no text of the language {', '.join(unknown)}: it has {known}")
   if not kept:
     raise UserError(f"{data} has no row with {pivot!r} and another language")
-  return Translations(kept, pivot, sorted(set().union(*kept) - {pivot}), blank)
+  return Translations(kept, pivot, sorted(set().union(*kept) - {pivot}), left_out)
 
 
 def heldout(folder: str, pivot: str) -> tuple[list[text_files.Row], str]:

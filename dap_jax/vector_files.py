@@ -6,13 +6,14 @@ and which model it is. Whatever was written stays; the last piece, perhaps cut s
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -44,20 +45,20 @@ def examine(path: str) -> Source:
   return Source(epath.Path(path), count, digest.hexdigest())
 
 
-def write(source: Source, output: str, model: Embedder, *, description: dict[str, Any]) -> None:
+def write(source: Source, output: str, model: Embedder) -> None:
   """Writes a .npy file: row i is the sentence vector of line i; an empty line is a text too.
 
   Args:
     source: the texts.
     output: the file, float32 [N, D]. One that is there is replaced, at the end.
     model: which encodes.
-    description: what the vectors depend on beside the text: the model's name, step and settings.
 
   Raises:
-    UserError: OUTPUT.partial is of something else, the disk is full, or a vector is not finite.
+    UserError: OUTPUT.partial is of something else, the disk is full, the text changed meanwhile, or
+      a vector is not finite.
   """
   partial = Path(f"{output}.partial")
-  identity = {**description, "text": source.digest, "lines": source.lines, "width": model.width}
+  identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
   header = npy_header(source.lines, model.width)
   try:
     done = begin(partial, identity, header=header, row_bytes=4 * model.width)
@@ -65,6 +66,8 @@ def write(source: Source, output: str, model: Embedder, *, description: dict[str
       partial.open("r+b") as file,
       Progress(f"encoding {source.path}", total=source.lines, done=done, unit="line") as progress,
     ):
+      lock(file, partial)
+      file.write(header)
       file.truncate(len(header) + done * 4 * model.width)
       file.seek(0, os.SEEK_END)
       texts = itertools.islice(text_files.lines(source.path), done, None)
@@ -75,10 +78,31 @@ def write(source: Source, output: str, model: Embedder, *, description: dict[str
         file.flush()
         os.fsync(file.fileno())
         done += len(piece)
-    partial.rename(output)
+    if done != source.lines:
+      raise UserError(
+        f"{source.path} had {source.lines} lines at first, now {done}: encode it anew"
+      )
+    partial.replace(output)
     description_of(partial).unlink()
   except OSError as error:
-    raise UserError(f"{output} cannot be written: {error}; the same command goes on") from error
+    raise UserError(f"{output} cannot be written: {error}; what is done is kept") from error
+
+
+def check_output(output: str, *, source: str) -> None:
+  """Raises UserError where the file could not be written, before anything is computed."""
+  path = Path(output)
+  if path.is_dir() or not path.parent.is_dir():
+    raise UserError(f"{output} cannot be written: name a file in a folder that is there")
+  if path.exists() and Path(source).exists() and path.samefile(source):
+    raise UserError(f"{output} is the text itself: name another file for the vectors")
+
+
+def lock(file: IO[bytes], partial: Path) -> None:
+  """Keeps a second process off the file while it is open."""
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    raise UserError(f"{partial} is being written by another process: wait for its end") from error
 
 
 def npy_header(rows: int, width: int) -> bytes:
@@ -98,14 +122,18 @@ def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: 
   """Makes the partial file or finds it: how many lines are done, in whole pieces."""
   said = description_of(partial)
   if partial.exists() and said.exists():
-    if json.loads(said.read_text()) != json.loads(json.dumps(identity)):
+    try:
+      found = json.loads(said.read_text())
+    except json.JSONDecodeError as error:
+      raise UserError(f"{said} is damaged: remove it and {partial}") from error
+    if found != identity:
       raise UserError(
         f"{partial} was begun with another text, model or setting: remove it, or choose another"
         " output"
       )
     whole = (partial.stat().st_size - len(header)) // row_bytes
     return max(0, whole // PIECE_LINES * PIECE_LINES)
-  partial.write_bytes(header)
+  partial.touch()
   workdir.write_json(epath.Path(said), identity)
   return 0
 

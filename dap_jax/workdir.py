@@ -3,7 +3,7 @@
 config.json     the whole resolved config          metrics.jsonl   one JSON object a line
 versions.json   of the packages that started it    checkpoints/    see `checkpoint`
 tokenizer/      the vocabulary                     data/           see `data.store`
-events.out.*    TensorBoard
+events.out.*    TensorBoard                        protocols/      what scores of suites mean
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
 def write_json(path: epath.Path, content: Any) -> None:
   """Writes by renaming, so that a reader never sees half a file."""
   temporary = path.parent / f"{path.name}.tmp"
-  temporary.write_text(json.dumps(content, indent=2) + "\n")
+  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
   temporary.replace(path)
 
 

@@ -55,16 +55,16 @@ def test_a_piece_that_was_cut_short_is_done_again(commands, tmp_path):
   source = vector_files.examine(str(tmp_path / "in.txt"))
   assert source.lines == len(texts)  # the last line has no end
   output = str(tmp_path / "out.npy")
-  vector_files.write(source, output, model, description={})
+  vector_files.write(source, output, model)
   whole = (tmp_path / "out.npy").read_bytes()
-  identity = {"text": source.digest, "lines": source.lines, "width": model.width}
+  identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
   partial = tmp_path / "out.npy.partial"
   header = vector_files.npy_header(source.lines, model.width)
   done = vector_files.begin(partial, identity, header=header, row_bytes=4 * model.width)
   assert done == 0
   damaged = whole[: len(header) + vector_files.PIECE_LINES * 4 * model.width * 3 // 2]
   partial.write_bytes(damaged[:-1000] + bytes(1000))
-  vector_files.write(source, output, model, description={})
+  vector_files.write(source, output, model)
   assert (tmp_path / "out.npy").read_bytes() == whole
 
 
@@ -103,12 +103,46 @@ def test_a_broken_model_writes_no_vectors(commands, tmp_path):
   (tmp_path / "in.txt").write_text("the red page\n")
   source = vector_files.examine(str(tmp_path / "in.txt"))
   with pytest.raises(UserError, match="no finite vector for line 1 "):
-    vector_files.write(source, str(tmp_path / "out.npy"), model, description={})
+    vector_files.write(source, str(tmp_path / "out.npy"), model)
   assert not (tmp_path / "out.npy").exists()
 
 
-def test_an_output_that_cannot_be_written(commands, tmp_path):
+def test_outputs_that_cannot_be_written_are_refused_at_once(commands, tmp_path):
   (tmp_path / "in.txt").write_text("the red page\n")
   flags = [f"--model={commands.straight}", f"--input={tmp_path}/in.txt"]
   said = commands.fail("embed", *flags, f"--output={tmp_path}/none/out.npy", status=1)
   assert "none/out.npy cannot be written" in said
+  for output, said in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "the text itself")):
+    with pytest.raises(UserError, match=said):
+      vector_files.check_output(str(output), source=f"{tmp_path}/in.txt")
+  assert (tmp_path / "in.txt").read_text() == "the red page\n"
+
+
+def test_another_model_at_the_same_place_does_not_go_on(commands, tmp_path):
+  """The weights are changed after a run was begun: their digest is another."""
+  model = embedder.load(commands.straight)
+  before = model.digest()
+  assert before == embedder.load(commands.straight).digest()
+  (tmp_path / "in.txt").write_text("the red page\n")
+  source = vector_files.examine(str(tmp_path / "in.txt"))
+  identity = {"vectors": before, "text": source.digest, "lines": source.lines}
+  header = vector_files.npy_header(source.lines, model.width)
+  partial = tmp_path / "out.npy.partial"
+  vector_files.begin(partial, identity, header=header, row_bytes=4 * model.width)
+  embedding = model.params["encoder"]["embeddings"]["word"]
+  embedding["embedding"] = embedding["embedding"] * 2
+  assert model.digest() != before
+  with pytest.raises(UserError, match="was begun with another text, model or setting"):
+    vector_files.write(source, str(tmp_path / "out.npy"), model)
+  (tmp_path / "out.npy.partial.json").write_text("{")
+  with pytest.raises(UserError, match="is damaged: remove it"):
+    vector_files.write(source, str(tmp_path / "out.npy"), model)
+
+
+def test_a_text_that_shrinks_meanwhile_gives_no_file(commands, tmp_path):
+  (tmp_path / "in.txt").write_text("the red page\na new word\n")
+  source = vector_files.examine(str(tmp_path / "in.txt"))
+  (tmp_path / "in.txt").write_text("the red page\n")
+  with pytest.raises(UserError, match="had 2 lines at first, now 1"):
+    vector_files.write(source, str(tmp_path / "out.npy"), embedder.load(commands.straight))
+  assert not (tmp_path / "out.npy").exists()

@@ -36,12 +36,29 @@ def test_a_suite_is_evaluated_and_chooses_the_best(commands, folder, tmp_path):
   scored = {line["step"]: line[METRIC] for line in lines if METRIC in line}
   assert set(scored) == {20, 40, 60}
   assert all("eval/retrieval/to_pivot_accuracy" in line for line in lines if METRIC in line)
+  protocol = json.loads((run / "protocols" / "sts.json").read_text())
+  assert protocol["pairs"] == 120 and protocol["pooling"] == "mean"
   best = max(scored, key=scored.get)
   assert embedder.load(run, step="best").step == best
   for step in ("best", "60"):
     model = embedder.load(run, step=step)
     direct = sts.evaluate(model, str(folder)).scores["spearman/mean"]
     assert direct == pytest.approx(scored[model.step], abs=1e-2)
+
+
+def test_an_evaluation_that_was_missed_is_made_up(commands, folder, tmp_path):
+  """Its scores are taken out of a finished run, as if it had been told to stop just there."""
+  run = tmp_path / "run"
+  flags = commands.train_flags(run, "--config.steps=10", "--config.eval_steps=5")
+  commands.run(*flags)
+  lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+  kept = [line for line in lines if "eval/" not in line or json.loads(line)["step"] != 10]
+  assert len(kept) == len(lines) - 1
+  (run / "metrics.jsonl").write_text("".join(kept))
+  assert "step 10: held-out retrieval" in commands.run(*flags)
+  again = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+  assert json.loads(again[-1]) == json.loads(lines[-1])
+  assert "step 10: held-out retrieval" not in commands.run(*flags)
 
 
 def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
@@ -66,6 +83,7 @@ def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
     ("sts={}/none", "expected NAME=FOLDER"),
     ("{}", "expected NAME=FOLDER"),
     ("retrieval={}", "the held-out retrieval is always there"),
+    ("sts={0},sts={0}", "eval_suites names sts twice"),
   ],
 )
 def test_mistakes(commands, folder, tmp_path, value, said):

@@ -10,13 +10,13 @@ from dap_jax.evals import mexa
 def test_the_inequality_is_strict():
   """Rows 0 and 1 tie with each other in both directions, row 2 wins in both: 1 of 3."""
   similarity = np.array([[0.9, 0.9, 0.1], [0.9, 0.9, 0.2], [0.1, 0.1, 0.8]])
-  assert mexa.mexa(similarity) == pytest.approx(1 / 3)
+  assert mexa.mexa(similarity).tolist() == [False, False, True]
 
 
 def test_both_directions_must_win():
   """Row 0 wins its row but not its column (.7 above .6); row 1 its column but not its row."""
-  assert mexa.mexa(np.array([[0.6, 0.5], [0.7, 0.6]])) == 0.0
-  assert mexa.mexa(np.array([[0.8, 0.5], [0.7, 0.75]])) == 1.0
+  assert not mexa.mexa(np.array([[0.6, 0.5], [0.7, 0.6]])).any()
+  assert mexa.mexa(np.array([[0.8, 0.5], [0.7, 0.75]])).all()
 
 
 def test_brute_force():
@@ -28,7 +28,7 @@ def test_brute_force():
     others += [similarity[j, i] for j in range(30) if j != i]
     aligned += all(similarity[i, i] > other for other in others)
   assert 0 < aligned < 30
-  assert mexa.mexa(similarity) == pytest.approx(aligned / 30)
+  assert mexa.mexa(similarity).sum() == aligned
 
 
 # Three layers, the first the embeddings: layer 1 finds one of two rows, layer 2 both.
@@ -70,8 +70,20 @@ def test_layers_are_pooled_after_they_are_scored(tmp_path):
     "layer_2/fr": 1.0,
   }
   assert result.rows == ["mean", "fr", "de"]
-  with pytest.raises(UserError, match="MEXA needs 2"):
+  with pytest.raises(UserError, match="most_rows=1: MEXA compares rows"):
     mexa.evaluate(Model(), str(tmp_path), most_rows=1)
+  (tmp_path / "fr.txt").write_text("un\n\n")
+  with pytest.raises(UserError, match="has 1 texts of fr"):
+    mexa.evaluate(Model(), str(tmp_path))
+
+
+def test_equal_texts_are_no_evidence(tmp_path):
+  """Row 3 repeats row 1 in both languages: of three rows only the second can be aligned."""
+  (tmp_path / "en.txt").write_text("one\ntwo\none\n")
+  (tmp_path / "fr.txt").write_text("un\ndeux\nun\n")
+  result = mexa.evaluate(Model(), str(tmp_path))
+  assert result.scores["mean/fr"] == pytest.approx(1 / 3)
+  assert result.protocol["rows"] == 3
 
 
 def test_a_trained_model(commands):

@@ -192,6 +192,15 @@ def test_bucc_finds_what_is_equal(tmp_path):
   assert set(scores) == {"threshold/de-en", "training_f1/de-en"}
 
 
+def test_no_threshold_where_nothing_is_right(tmp_path):
+  """Gold pairs whose texts have nothing in common, between others that are equal."""
+  write_split(tmp_path, "training", pairs=7)
+  (tmp_path / "de-en.training.gold").write_text("de-0\ten-0\n")
+  settings = {"margin": "ratio", "neighbours": 4, "retrieval": "max"}
+  scores = bucc.bucc(bucc.read(tmp_path), encode, **settings)
+  assert scores == {"training_f1/de-en": 0.0}
+
+
 def test_broken_files_are_named(tmp_path):
   with pytest.raises(UserError, match="has no files"):
     bucc.read(tmp_path)
@@ -215,6 +224,12 @@ def test_broken_files_are_named(tmp_path):
     english.write_text(content)
     with pytest.raises(UserError, match=said):
       bucc.read(tmp_path)
+  (tmp_path / "again").mkdir()
+  write_split(tmp_path / "again", "training", pairs=7)
+  write_split(tmp_path, "training", pairs=7)
+  with pytest.raises(UserError, match="each pair once"):
+    bucc.read(tmp_path)
+  (tmp_path / "again" / "de-en.training.gold").unlink()
   english.unlink()
   with pytest.raises(UserError, match="is not there"):
     bucc.read(tmp_path)

@@ -40,6 +40,16 @@ def test_ties_share_their_mean_rank():
   assert scores["spearman/t"] == pytest.approx(100 * expected)
 
 
+def test_equal_cosines_rank_nothing():
+  with pytest.raises(UserError, match="flat: the cosines of all its pairs are 0.500000"):
+    sts.sts({"flat": track_of([1, 2, 3], [60, 60, -60])}, encode_angles)
+
+
+def test_a_track_called_mean_is_refused():
+  with pytest.raises(UserError, match="called 'mean'"):
+    sts.sts({"mean": track_of([5, 3, 4], [0, 60, 90])}, encode_angles)
+
+
 def test_the_mean_is_over_tracks():
   tracks = {"up": track_of([5, 3, 4], [0, 60, 90]), "down": track_of([0, 1, 2], [0, 60, 90])}
   scores = sts.sts(tracks, encode_angles)

@@ -80,10 +80,14 @@ def test_files_are_read_as_the_protocol_says(tmp_path):
   with pytest.raises(UserError, match=r"has 2 lines, tatoeba\.fra-eng\.eng 1"):
     tatoeba.read(tmp_path)
   write(tmp_path, "fra", ["un", ""], ["one", "two"])
-  with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: the line is empty"):
+  with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: expected a sentence"):
     tatoeba.read(tmp_path)
   (tmp_path / "tatoeba.fra-eng.fra").write_bytes(b"un\ndeux \xff\n")
   with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: not UTF-8"):
+    tatoeba.read(tmp_path)
+  write(tmp_path, "fra", ["un"], ["one"])
+  write(tmp_path, "fra", ["un"], ["one"], packed=True)
+  with pytest.raises(UserError, match="has the language fra twice"):
     tatoeba.read(tmp_path)
   with pytest.raises(UserError, match="has no files"):
     tatoeba.read(tmp_path / "none")

@@ -13,7 +13,7 @@ def write(folder, extension="txt", **texts):
 
 
 def test_aligned_lines(tmp_path):
-  """An empty line is a missing rendering; a row without the pivot is none; both are counted."""
+  """Left out: fr of rows 1 and 4, de of row 2, both of row 3, which has no pivot."""
   folder = write(tmp_path, en=["one", "two", "", "four"], de=["eins", " ", "drei", "vier"])
   write(tmp_path, fr=["", "deux", "trois", ""])
   (tmp_path / "README.txt").write_text("no language\n")
@@ -23,11 +23,12 @@ def test_aligned_lines(tmp_path):
     {"en": "two", "fr": "deux"},
     {"en": "four", "de": "vier"},
   ]
-  assert (found.pivot, found.languages, found.blank) == ("en", ["de", "fr"], 4)
-  assert found.pair("de") == (["eins", "vier"], ["one", "four"])
-  assert found.protocol()["blank_texts_left_out"] == 4
+  assert (found.pivot, found.languages, found.left_out) == ("en", ["de", "fr"], 5)
+  assert found.rows_of("de") == [0, 2]
+  assert found.protocol()["texts_left_out"] == 5
   some = translations.read(folder, pivot="de", languages="en")
   assert some.rows == [{"en": "one", "de": "eins"}, {"en": "four", "de": "vier"}]
+  assert some.left_out == 2  # en of rows 2 and 3; French was not asked for
 
 
 def test_files_of_flores(tmp_path):
@@ -48,6 +49,8 @@ def test_the_held_out_rows_of_a_workdir(commands):
   assert len(found.rows) == 20  # config.data.heldout.sentences
   with pytest.raises(UserError, match="pivot=aa: .* was prepared with the pivot en"):
     translations.read(str(commands.straight), pivot="aa")
+  with pytest.raises(UserError, match="extension=dev: .* is a workdir"):
+    translations.read(str(commands.straight), extension="dev")
 
 
 @pytest.mark.parametrize(

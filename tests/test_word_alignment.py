@@ -132,3 +132,5 @@ def test_the_command(commands, tmp_path):
   assert found[f"{name}/aer_layer_0/aaen"] == found[f"{name}/aer_layer_1/aaen"] == 0.0
   said = commands.fail("evaluate", *flags, "--setting=layer=7", status=1)
   assert "layers 0 (embeddings) to 1" in said
+  said = commands.fail("evaluate", *flags, "--setting=threshold=nan", status=1)
+  assert "threshold=nan: expected" in said

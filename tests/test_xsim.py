@@ -107,6 +107,9 @@ def test_hard_negatives_only_go_towards_the_pivot(tmp_path):
     xsim.evaluate(Model(), str(tmp_path), margin="cosine")
   with pytest.raises(UserError, match="exclude each other"):
     xsim.evaluate(Model(), str(tmp_path), negatives=f"{tmp_path}/negatives", every_pair=True)
+  (tmp_path / "negatives").write_text("\n \n")
+  with pytest.raises(UserError, match="the file holds no text"):
+    xsim.evaluate(Model(), str(tmp_path), negatives=f"{tmp_path}/negatives")
 
 
 def test_the_command(commands, tmp_path):
@@ -124,10 +127,12 @@ def test_the_command(commands, tmp_path):
   name = "xsim[languages=aa,margin=distance]"
   assert 0 <= found[f"eval/{name}/to_pivot_xsim/aa"] < 0.95  # chance: 19 of 20 wrong
   assert found["protocol"][name]["neighbours"] == 4
-  for setting, said in (
-    ("margins=ratio", "takes margin=ratio, neighbours=4"),
+  for setting, said, *more in (
+    ("margins=ratio", "takes, each once, margin=ratio, neighbours=4"),
     ("neighbours=four", "expected a value of type int"),
     ("languages=xx", "no text of the language xx"),
+    ("languages=aa", "each once", "languages=bb"),
   ):
-    flags = [f"--model={commands.straight}", "--suite=xsim", f"--setting={setting}"]
+    flags = [f"--model={commands.straight}", "--suite=xsim"]
+    flags += [f"--setting={one}" for one in (setting, *more)]
     assert said in commands.fail("evaluate", *flags, status=1)

@@ -12,6 +12,7 @@ as functions of arrays, numpy in and numpy out, which need no model.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,8 @@ from dap_jax.errors import UserError
 
 SUITES = ("retrieval", "xsim", "tatoeba", "bucc", "sts", "word_alignment", "mexa", "classification")
 ON_HELD_OUT = ("retrieval", "xsim", "mexa")  # those that can also run on a workdir's held-out rows
+
+MEAN = "mean"
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> vectors float32 [N, D], of any length
 
@@ -56,7 +59,8 @@ class Result(NamedTuple):
   """What a benchmark found.
 
   Attributes:
-    protocol: what the figures mean, beside the suite's settings and the model: name -> value.
+    protocol: what the figures mean, beside the suite's settings and what the model says of itself,
+      or in place of them: name -> value.
     scores: `METRIC` or `METRIC/ROW` -> value.
     columns: the table's columns, title -> row -> value.
     rows: the order of its rows.
@@ -73,6 +77,35 @@ def load(suite: str) -> ModuleType:
   if suite not in SUITES:
     raise UserError(f"the suite {suite!r} is unknown: there are {', '.join(SUITES)}")
   return importlib.import_module(f"dap_jax.evals.{suite}")
+
+
+def run(suite: str, model: Any, data: str, **given: Any) -> tuple[dict[str, Any], Result]:
+  """The whole protocol, and what was found; `given` are settings, `model` an Embedder."""
+  module = load(suite)
+  protocol = {"suite": suite, "version": module.VERSION, "data": data}
+  protocol |= {**settings_of(suite), **given, **model.describe()}
+  result = module.evaluate(model, data, **given)
+  return protocol | dict(result.protocol), result
+
+
+def settings_of(suite: str) -> dict[str, Any]:
+  """The settings of a suite and their defaults."""
+  return {
+    name: parameter.default
+    for name, parameter in inspect.signature(load(suite).evaluate).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+  }
+
+
+def with_means(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+  """metric -> row -> value, as `METRIC/ROW` -> value, and `METRIC/mean` over the rows."""
+  found = {}
+  for metric, own in scores.items():
+    if MEAN in own:
+      raise UserError(f"one of the rows is called {MEAN!r}, as their mean is: rename its file")
+    found[f"{metric}/{MEAN}"] = float(np.mean(list(own.values())))
+    found |= {f"{metric}/{row}": float(value) for row, value in own.items()}
+  return found
 
 
 def by_row(scores: Mapping[str, float], metric: str) -> dict[str, float]:

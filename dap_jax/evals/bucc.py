@@ -7,8 +7,8 @@ the threshold of the best F1 on the training split, applied to the test split. F
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -52,12 +52,12 @@ class Split(NamedTuple):
   gold: set[mining.Pair]
 
 
-def read_fields(path: Path) -> list[tuple[str, str]]:
+def read_fields(path: epath.Path) -> list[tuple[str, str]]:
   """Lines of two fields with a tab between them. Raises UserError that names the line."""
   if not path.exists():
     raise UserError(f"{path} is not there: BUCC has .xx, .en and .gold side by side")
   pairs = []
-  for number, line in enumerate(text_files.lines(epath.Path(path)), 1):
+  for number, line in enumerate(text_files.lines(path), 1):
     first, _, second = line.partition("\t")
     if not first.strip() or not second.strip():
       raise UserError(f"{path}:{number}: expected two fields with a tab between them")
@@ -65,7 +65,7 @@ def read_fields(path: Path) -> list[tuple[str, str]]:
   return pairs
 
 
-def read_split(gold: Path) -> Split:
+def read_split(gold: epath.Path) -> Split:
   """The split of a `.gold` file. Raises UserError: a file or id is missing, or occurs twice."""
   stem = gold.name.removesuffix(".gold")
   sides, rows = [], []
@@ -86,11 +86,15 @@ def read_split(gold: Path) -> Split:
   return Split(*sides, {(rows[0][a], rows[1][b]) for a, b in pairs})
 
 
-def read(folder: str | Path) -> dict[str, dict[str, Split]]:
+def read(folder: epath.PathLike) -> dict[str, dict[str, Split]]:
   """`xx-en` -> its splits, training and, where it has gold, test."""
   found: dict[str, dict[str, Split]] = {}
-  for gold in sorted(Path(folder).rglob(f"*-*.{TRAINING}.gold")):
+  pattern = f"*-*.{TRAINING}.gold"  # in the folder, or in one for each pair
+  places = (epath.Path(folder).glob(place) for place in (pattern, f"*/{pattern}"))
+  for gold in sorted(itertools.chain(*places)):
     name = gold.name.split(".")[0]
+    if name in found or name.count("-") != 1:
+      raise UserError(f"{gold}: expected one pair of languages, xx-en, and each pair once")
     found[name] = {TRAINING: read_split(gold)}
     test = gold.with_name(f"{name}.{TEST}.gold")
     if test.exists():
@@ -116,7 +120,7 @@ def bucc(
     margin, neighbours, retrieval: see `mining.mine`.
 
   Returns:
-    `training_f1/PAIR` and `threshold/PAIR`, and where there is a test split
+    `training_f1/PAIR`, `threshold/PAIR` unless nothing was right, and where there is a test split
     `test_f1/PAIR`, `test_precision/PAIR`, `test_recall/PAIR`; in [0, 1] but for the threshold.
   """
   found = {}
@@ -128,7 +132,9 @@ def bucc(
       )
       if split == TRAINING:
         threshold, counts = mining.best_threshold(mined, gold)
-        found |= {f"threshold/{name}": threshold, f"training_f1/{name}": counts.f1}
+        found[f"training_f1/{name}"] = counts.f1
+        if np.isfinite(threshold):  # else nothing right was proposed, and nothing is kept
+          found[f"threshold/{name}"] = threshold
       else:
         counts = mining.evaluate(mining.kept(mined, threshold), gold)
         found |= {f"{TEST}_{key}/{name}": value for key, value in counts._asdict().items()}

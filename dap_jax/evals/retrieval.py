@@ -3,8 +3,8 @@
 Protocol, the same for every model: 1-nearest neighbour by cosine.
 `to_pivot`: each translation, of whatever language, against the pivot's text of every row.
 `from_pivot`: each of the pivot's texts against all translations in one language.
-The overall figures count every translation once, so large languages weigh more; a tie between
-candidates goes to the first.
+The overall figures count every translation once, so large languages weigh more. Between equal
+candidates rounding decides.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +17,11 @@ from scipy import stats
 
 from dap_jax import text_files
 from dap_jax.errors import UserError
-from dap_jax.evals import Encode, Model, Result, by_row
+from dap_jax.evals import MEAN, Encode, Model, Result, by_row, with_means
 from dap_jax.evals.neighbours import encode_lists
 
 VERSION = 1
+ALL_EQUAL = 1e-6  # cosines that differ by less, as float32 rounds, are one
 
 
 class Track(NamedTuple):
@@ -44,13 +44,13 @@ def evaluate(model: Model, data: str) -> Result:
     "similarity": "cosine",
     "scale": "x 100",
   }
-  return Result(protocol, scores, columns, ["mean", *tracks])
+  return Result(protocol, scores, columns, [MEAN, *tracks])
 
 
-def read_track(path: Path) -> Track:
+def read_track(path: epath.Path) -> Track:
   """A file of `score<TAB>text<TAB>text` lines. Raises UserError that names the line."""
   gold, first, second = [], [], []
-  for number, line in enumerate(text_files.lines(epath.Path(path)), 1):
+  for number, line in enumerate(text_files.lines(path), 1):
     fields = line.split("\t")
     try:
       score, a, b = float(fields[0]), fields[1], fields[2]
@@ -68,9 +68,9 @@ def read_track(path: Path) -> Track:
   return Track(np.array(gold), first, second)
 
 
-def read(folder: str | Path) -> dict[str, Track]:
+def read(folder: epath.PathLike) -> dict[str, Track]:
   """The tracks of a folder, `NAME.tsv` as NAME. Raises UserError where there are none."""
-  tracks = {path.stem: read_track(path) for path in sorted(Path(folder).glob("*.tsv"))}
+  tracks = {path.stem: read_track(path) for path in sorted(epath.Path(folder).glob("*.tsv"))}
   if not tracks:
     raise UserError(f"{folder} has no .tsv files of score, text and text")
   return tracks
@@ -92,10 +92,8 @@ def sts(tracks: Mapping[str, Track], encode: Encode) -> dict[str, float]:
   for name, track in tracks.items():
     first, second = next(parts), next(parts)
     cosines = (first.astype(np.float64) * second).sum(1)
+    if np.ptp(cosines) < ALL_EQUAL:
+      raise UserError(f"{name}: the cosines of all its pairs are {cosines[0]:.6f}: nothing to rank")
     scores["spearman"][name] = 100 * float(stats.spearmanr(cosines, track.gold).statistic)
     scores["pearson"][name] = 100 * float(stats.pearsonr(cosines, track.gold).statistic)
-  found = {}
-  for metric, own in scores.items():
-    found[f"{metric}/mean"] = float(np.mean(list(own.values())))
-    found |= {f"{metric}/{name}": value for name, value in own.items()}
-  return found
+  return with_means(scores)

@@ -2,15 +2,14 @@
 
 Protocol: the files `tatoeba.xxx-eng.{xxx,eng}` of LASER's tatoeba/v1, plain or .gz, line i of one
 the translation of line i of the other; double quotes removed; 1-nearest neighbour by cosine, both
-directions, a tie going to the first; per language, and the mean over the languages of a set.
-Beside it xsim (`evals.xsim`): the error rate of the nearest neighbour by ratio margin, 4
-neighbours.
+directions, rounding deciding between equal candidates; per language, and the mean over the
+languages of a set. Beside it xsim (`evals.xsim`): the error rate of the nearest neighbour by ratio
+margin, 4 neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from etils import epath
@@ -58,28 +57,31 @@ def evaluate(model: Model, data: str) -> Result:
   return Result(protocol, scores, columns, order)
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: epath.Path) -> list[str]:
   """The lines of one file, without double quotes. Raises UserError: not UTF-8, an empty line."""
-  lines = [line.replace('"', "") for line in text_files.lines(epath.Path(path))]
-  if "" in lines:
-    raise UserError(f"{path}:{lines.index('') + 1}: the line is empty, expected a sentence")
+  lines = [line.replace('"', "") for line in text_files.lines(path)]
+  for number, line in enumerate(lines, 1):
+    if not line.strip():
+      raise UserError(f"{path}:{number}: expected a sentence, found {line!r}")
   return lines
 
 
-def read(folder: str | Path) -> dict[str, Pairs]:
+def read(folder: epath.PathLike) -> dict[str, Pairs]:
   """language -> its pairs.
 
   Raises:
     UserError: there are no such files, or two of them do not go together.
   """
-  pairs = {}
-  for path in sorted(Path(folder).glob("tatoeba.*-eng.*")):
+  pairs: dict[str, Pairs] = {}
+  for path in sorted(epath.Path(folder).glob("tatoeba.*-eng.*")):
     language = path.name.split(".")[1].removesuffix("-eng")
     if path.name.removesuffix(".gz").split(".")[-1] != language:
       continue
     english = path.with_name(path.name.replace(f"-eng.{language}", "-eng.eng"))
     if not english.exists():
       raise UserError(f"{path} has no {english.name} beside it")
+    if language in pairs:
+      raise UserError(f"{folder} has the language {language} twice, plain and .gz: remove one")
     texts, translations = read_lines(path), read_lines(english)
     if not texts or len(texts) != len(translations):
       raise UserError(
@@ -121,7 +123,8 @@ def tatoeba(pairs: Mapping[str, Pairs], encode: Encode) -> dict[str, float]:
     scores[language] = score(texts, english)
   found = {}
   for metric in next(iter(scores.values())):
-    sets = SETS | ({str(LANGUAGES): list(pairs)} if len(pairs) == LANGUAGES else {})
+    whole = len(pairs) == LANGUAGES and set(SETS["36"]) <= set(pairs)
+    sets = SETS | ({str(LANGUAGES): list(pairs)} if whole else {})
     for name, chosen in sets.items():
       if set(chosen) <= set(scores):
         found[f"{metric}/{name}"] = float(np.mean([scores[code][metric] for code in chosen]))

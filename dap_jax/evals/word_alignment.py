@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from etils import epath
 
 from dap_jax import text_files
 from dap_jax.errors import UserError
-from dap_jax.evals import Model, Pieces, Result, by_row
+from dap_jax.evals import MEAN, Model, Pieces, Result, by_row, with_means
 from dap_jax.evals.neighbours import unit
 
 VERSION = 1
@@ -88,28 +87,28 @@ def evaluate(
     unit_of_alignment: `piece`, or `word`: the mean of its pieces.
     first_index: 1 where gold counts words from 1, 0 where from 0.
   """
-  if unit_of_alignment not in UNITS or first_index not in (0, 1):
+  if unit_of_alignment not in UNITS or first_index not in (0, 1) or not -1 <= threshold <= 1:
     raise UserError(
-      f"unit_of_alignment={unit_of_alignment}, first_index={first_index}: expected one of"
-      f" {', '.join(UNITS)}, and 0 or 1"
+      f"unit_of_alignment={unit_of_alignment}, first_index={first_index}, threshold={threshold}:"
+      f" expected one of {', '.join(UNITS)}, 0 or 1, and a cosine"
     )
   corpora = read(data, first_index=first_index)
-  scores: dict[str, float] = {}
+  layers = len(model.word_states([["a"]])[0].states)
+  if not -layers <= layer < layers:
+    raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {layers - 1}")
+  scores: dict[str, dict[str, float]] = {}
   cut = 0
   for name, corpus in corpora.items():
     given = {"threshold": threshold, "unit_of_alignment": unit_of_alignment}
     counts, without_state = count(model, corpus.pairs, **given)
     cut += without_state
-    if not -len(counts) <= layer < len(counts):
-      raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {len(counts) - 1}")
-    scores |= {f"{key}/{name}": value for key, value in counts[layer].scores().items()}
-    for number, own in enumerate(counts):
-      scores[f"aer_layer_{number}/{name}"] = own.scores()["aer"]
-  for metric in dict.fromkeys(name.split("/")[0] for name in scores):
-    scores[f"{metric}/mean"] = float(np.mean(list(by_row(scores, metric).values())))
-  metrics = dict.fromkeys(name.split("/")[0] for name in scores)
+    own = counts[layer].scores()
+    own |= {f"aer_layer_{number}": each.scores()["aer"] for number, each in enumerate(counts)}
+    for metric, value in own.items():
+      scores.setdefault(metric, {})[name] = value
+  named = with_means(scores)
   columns = {
-    metric.removeprefix("aer_").replace("_", " "): by_row(scores, metric) for metric in metrics
+    metric.removeprefix("aer_").replace("_", " "): by_row(named, metric) for metric in scores
   }
   protocol = {
     "split": "test",
@@ -118,8 +117,10 @@ def evaluate(
     "gold_links_beyond_a_sentence_ignored": sum(corpus.ignored for corpus in corpora.values()),
     "words_without_state": cut,
     "links": "mutual nearest by cosine",
+    "layer": layer % layers,
+    "pooling": f"none: the states of {unit_of_alignment}s",
   }
-  return Result(protocol, scores, columns, ["mean", *corpora])
+  return Result(protocol, named, columns, [MEAN, *corpora])
 
 
 def count(
@@ -181,14 +182,14 @@ def compare(found: set[Link], pair: Pair) -> Counts:
   return Counts(len(found), len(pair.sure), len(found & pair.sure), len(found & pair.possible))
 
 
-def read(folder: str | Path, *, first_index: int) -> dict[str, Corpus]:
+def read(folder: epath.PathLike, *, first_index: int) -> dict[str, Corpus]:
   """`NAME` -> its sentences and links. Raises UserError that names the file and line."""
   corpora = {}
-  for path in sorted(Path(folder).glob("*.src-tgt")):
+  for path in sorted(epath.Path(folder).glob("*.src-tgt")):
     name = path.name.removesuffix(".src-tgt")
-    texts = list(text_files.lines(epath.Path(path)))
+    texts = list(text_files.lines(path))
     gold_path = path.with_name(f"{name}.gold")
-    gold = list(text_files.lines(epath.Path(gold_path)))
+    gold = list(text_files.lines(gold_path))
     if len(texts) != len(gold) or not texts:
       raise UserError(
         f"{path} has {len(texts)} lines, {gold_path.name} {len(gold)}: expected as many"

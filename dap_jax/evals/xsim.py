@@ -18,7 +18,7 @@ from etils import epath
 
 from dap_jax import search, text_files, translations
 from dap_jax.errors import UserError
-from dap_jax.evals import Model, Result, by_row, mining
+from dap_jax.evals import MEAN, Model, Result, by_row, mining, with_means
 from dap_jax.evals.neighbours import MARGINS, encode_lists
 
 VERSION = 1
@@ -53,35 +53,55 @@ def evaluate(
   if negatives and every_pair:
     raise UserError("negatives and every_pair exclude each other: xsim++ goes towards the pivot")
   found = translations.read(data, pivot=pivot, languages=languages, extension=extension)
-  hard = (
-    [text for text in text_files.lines(epath.Path(negatives)) if text.strip()] if negatives else []
-  )
+  hard = read_negatives(negatives) if negatives else []
   encoded = encode_languages(found, model)
   settings = {"margin": margin, "neighbours": neighbours}
-  scores: dict[str, dict[str, float]] = {}
   if every_pair:
-    for a, b in itertools.combinations(encoded, 2):
-      there, back = errors(*common(encoded[a], encoded[b], f"{a} and {b}"), **settings)
-      scores.setdefault("xsim", {}).update({f"{a}-{b}": there, f"{b}-{a}": back})
+    scores = of_every_pair(encoded, **settings)
   else:
-    hard_vectors = encode_lists([hard], model.encode)[0] if hard else None
-    for code in found.languages:
-      both = common(encoded[code], encoded[found.pivot], f"{code} and {found.pivot}")
-      there, back = errors(*both, **settings)
-      scores.setdefault("to_pivot_xsim", {})[code] = there
-      scores.setdefault("from_pivot_xsim", {})[code] = back
-      if hard:
-        x, y = both
-        y = Side([*y.texts, *hard], np.concatenate([y.vectors, hard_vectors]))
-        scores.setdefault("to_pivot_xsim++", {})[code] = errors(x, y, **settings)[0]
-  named = {}
-  for metric, own in scores.items():
-    named[f"{metric}/mean"] = float(np.mean(list(own.values())))
-    named |= {f"{metric}/{row}": value for row, value in own.items()}
+    vectors = encode_lists([hard], model.encode)[0] if hard else None
+    scores = of_the_pivot(encoded, found.pivot, Side(hard, vectors), **settings)
+  named = with_means(scores)
   first = next(iter(scores.values()))
   columns = {metric.replace("_", " "): by_row(named, metric) for metric in scores}
   protocol = found.protocol() | {"hard_negatives": len(hard), "right": "the same text"}
-  return Result(protocol, named, columns, ["mean", *sorted(first, key=first.get)])
+  return Result(protocol, named, columns, [MEAN, *sorted(first, key=first.get)])
+
+
+def read_negatives(path: str) -> list[str]:
+  """The lines of a file that are not blank. Raises UserError where there are none."""
+  lines = [text for text in text_files.lines(epath.Path(path)) if text.strip()]
+  if not lines:
+    raise UserError(f"negatives={path}: the file holds no text")
+  return lines
+
+
+def of_every_pair(encoded: dict[str, Encoded], **settings) -> dict[str, dict[str, float]]:
+  """`xsim` -> `SOURCE-TARGET` -> error rate, of all ordered pairs."""
+  scores = {}
+  for a, b in itertools.combinations(encoded, 2):
+    there, back = errors(*common(encoded[a], encoded[b], f"{a} and {b}"), **settings)
+    scores |= {f"{a}-{b}": there, f"{b}-{a}": back}
+  return {"xsim": scores}
+
+
+def of_the_pivot(
+  encoded: dict[str, Encoded], pivot: str, hard: Side, **settings
+) -> dict[str, dict[str, float]]:
+  """Metric -> language -> error rate, to the pivot and from it; with hard negatives, xsim++."""
+  metrics = ["to_pivot_xsim", "from_pivot_xsim", *(["to_pivot_xsim++"] if hard.texts else [])]
+  scores: dict[str, dict[str, float]] = {metric: {} for metric in metrics}
+  for code in encoded:
+    if code == pivot:
+      continue
+    x, y = common(encoded[code], encoded[pivot], f"{code} and {pivot}")
+    found = errors(x, y, **settings)
+    if hard.texts:
+      more = Side([*y.texts, *hard.texts], np.concatenate([y.vectors, hard.vectors]))
+      found += (errors(x, more, **settings)[0],)
+    for metric, value in zip(metrics, found, strict=True):
+      scores[metric][code] = value
+  return scores
 
 
 class Encoded(NamedTuple):
@@ -93,10 +113,10 @@ class Encoded(NamedTuple):
 
 
 class Side(NamedTuple):
-  """N texts and their unit vectors [N, D]."""
+  """N texts and their unit vectors [N, D]; None where there are no texts."""
 
   texts: list[str]
-  vectors: np.ndarray
+  vectors: np.ndarray | None
 
 
 def encode_languages(found: translations.Translations, model: Model) -> dict[str, Encoded]:
