@@ -85,9 +85,10 @@ def check_flags() -> dict[str, Any]:
     command.fail("--model is needed; --help lists the flags", status=2)
   if not SUITE.value:
     command.fail("--suite names none; --help lists them", status=2)
+  is_only_a_model = epath.Path(MODEL.value).is_dir() and not workdir.is_workdir(MODEL.value)
   for suite in SUITE.value:
     evals.load(suite)
-    if not DATA.value and (suite not in evals.ON_HELD_OUT or not workdir.is_workdir(MODEL.value)):
+    if not DATA.value and (suite not in evals.ON_HELD_OUT or is_only_a_model):
       command.fail(f"--suite={suite} needs --data here; --help says what it reads", status=2)
   if len(SUITE.value) > 1 and (SETTING.value or not DATA.value):
     command.fail("several suites need --data, a folder for each in it, and no --setting", status=2)

@@ -15,6 +15,7 @@ OUTPUT itself appears, or is replaced, at the end.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,8 @@ RETRIEVAL = flags.DEFINE_enum(
   ["forward", "backward", "intersection", "max"],
   "Pairs that the source proposes, the target, both; or either's, one to one, best first.",
 )
-THRESHOLD = flags.DEFINE_float("threshold", float("-inf"), "The lowest score to keep.")
-MIN_COSINE = flags.DEFINE_float("min_cosine", float("-inf"), "The lowest cosine to keep.")
+THRESHOLD = flags.DEFINE_float("threshold", None, "The lowest score to keep.")
+MIN_COSINE = flags.DEFINE_float("min_cosine", None, "The lowest cosine to keep.")
 INDEX = flags.DEFINE_string(
   "index", "flat", "flat: exact; faiss:FACTORY[:PARAMETERS], e.g. faiss:IVF1024,Flat:nprobe=16."
 )
@@ -76,6 +77,9 @@ def check_flags() -> None:
   idle = [name for name in ("step", "max_tokens") if flags.FLAGS[name].present]
   if idle and MODEL.value is None:
     command.fail(f"--{idle[0]} is of --model, which is not given", status=2)
+  for flag in (THRESHOLD, MIN_COSINE):
+    if flag.value is not None and not math.isfinite(flag.value):
+      command.fail(f"--{flag.name}={flag.value}: expected a number", status=2)
   if INDEX.value != "flat" and not INDEX.value.startswith("faiss:"):
     command.fail(f"--index={INDEX.value}: expected flat or faiss:FACTORY", status=2)
 
@@ -188,6 +192,11 @@ def prepare(
   )
 
 
+def floor(value: float | None) -> float:
+  """A flag's value; without one everything lies above."""
+  return -math.inf if value is None else value
+
+
 def mine(source: Half, target: Half, folder: Path) -> mining.Mined:
   """Searches, scores, warns of hubs, and pairs."""
   from dap_jax import faiss_search, mine_output, search
@@ -210,7 +219,7 @@ def mine(source: Half, target: Half, folder: Path) -> mining.Mined:
     saved = search.Saved(folder / "search.npz", SAVE_SECONDS.value)
     found = search.nearest(**sides, saved=saved)
   forward, backward = (
-    mining.at_least(proposals, score=THRESHOLD.value, cosine=MIN_COSINE.value)
+    mining.at_least(proposals, score=floor(THRESHOLD.value), cosine=floor(MIN_COSINE.value))
     for proposals in mining.propose(*found, margin=MARGIN.value)
   )
   mine_output.warn_of_hubs(forward, target)

@@ -221,9 +221,9 @@ def test_lines_that_take_part(tmp_path, caplog):
 
 def test_a_work_folder_belongs_to_its_command(tmp_path):
   folder, output = tmp_path / "o.tsv.work", tmp_path / "o.tsv"
-  mine_files.claim(folder, {"margin": "ratio", "threshold": float("-inf")}, output=output)
-  mine_files.claim(folder, {"margin": "ratio", "threshold": float("-inf")}, output=output)
-  with pytest.raises(UserError, match="threshold=-inf that did not finish, this one has 1.0"):
+  mine_files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
+  mine_files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
+  with pytest.raises(UserError, match="threshold=None that did not finish, this one has 1.0"):
     mine_files.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
   (folder / "search.npz").write_bytes(b"")
   mine_files.release(folder)
