@@ -236,10 +236,10 @@ def restore_params(workdir: epath.PathLike, abstract_params: Any, *, step: str) 
   with open_existing(workdir) as orbax:
     found = scores_of(orbax)
     number = choose(found, step, workdir=workdir)
-    metadata = orbax.metadata(number).metadata
-    absent = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
-    wanted = overlay(absent["params"], abstract_params)
     try:
+      metadata = orbax.metadata(number).metadata
+      absent = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+      wanted = overlay(absent["params"], abstract_params)
       state = orbax.load(number, {**absent, "params": wanted}, checkpointable_name=ITEM)
     except Exception as error:
       raise UserError(

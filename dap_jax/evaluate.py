@@ -31,6 +31,7 @@ from etils import epath
 
 from dap_jax import command, scores
 from dap_jax.errors import UserError
+from dap_jax.json_files import write_json
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 SUITE = flags.DEFINE_list("suite", "retrieval", "What to run; --help tells which there are.")
@@ -132,10 +133,8 @@ def main() -> None:
 
 def write_scores(path: str, content: Mapping[str, Any]) -> None:
   """The JSON file: what was evaluated, how, and every score under its full name."""
-  from dap_jax import workdir
-
   try:
-    workdir.write_json(epath.Path(path), content)
+    write_json(epath.Path(path), content)
   except OSError as error:
     raise UserError(f"--output={path} cannot be written: {error}") from error
 

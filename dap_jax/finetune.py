@@ -11,6 +11,8 @@ vectors of a model that stays as it is: evaluate --suite=classification.
 
 from __future__ import annotations
 
+import math
+
 from absl import flags
 
 from dap_jax import command
@@ -37,6 +39,8 @@ COMPUTE_DTYPE = flags.DEFINE_enum(
 def main() -> None:
   if None in (MODEL.value, DATA.value, WORKDIR.value):
     command.fail("--model, --data and --workdir are all needed; --help lists the flags", status=2)
+  if not 0 < LEARNING_RATE.value < math.inf:
+    command.fail(f"--learning_rate={LEARNING_RATE.value}: expected more than 0", status=2)
   from dap_jax import finetuning, scores
 
   result = finetuning.finetune(

@@ -9,7 +9,6 @@ been.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,12 +23,13 @@ from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
 from dap_jax.evals import Result, classification
 from dap_jax.journal import Journal
+from dap_jax.json_files import read_json, write_json
 from dap_jax.labelled_batches import Batches
 from dap_jax.labelled_texts import LabelledTexts
 from dap_jax.loop import Window
 from dap_jax.preemption import Preemption
 from dap_jax.train_step import TrainState
-from dap_jax.workdir import is_workdir, write_json
+from dap_jax.workdir import is_workdir
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def finetune(
     dropout=dropout,
   )
   sharding.local_rows(parts.mesh, batch_size)  # refuses one that the devices cannot share
-  data_of = {"classes": examples.classes, "train_examples": len(batches.labels)}
+  data_of = {"texts": examples.digest(), "parameters": loaded.digest()}
   claim(folder, {**settings, **data_of})
   state = train(
     parts, batches, steps=steps, first=loaded.params, folder=folder, save_steps=save_steps
@@ -153,7 +153,7 @@ def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
     raise UserError(f"--workdir={folder} is a run of train: fine-tuning needs its own folder")
   path = folder / SETTINGS
   try:
-    theirs = json.loads(path.read_text()) if path.exists() else settings
+    theirs = read_json(path) if path.exists() else settings
     for key, value in settings.items():
       if theirs.get(key) != value:
         raise UserError(
@@ -204,11 +204,11 @@ def train(
         if step == begun + 1:  # it compiles, so it is no measure of speed
           jax.block_until_ready(means)
           window.restart_clock()
-        elif step % LOG_STEPS == 0 or step == steps:
+        if step % LOG_STEPS == 0 or step == steps or step % save_steps == 0:
           log(step, window, journal, steps=steps)
         if step % save_steps == 0 and step < steps:
           checkpoints.save(step, state, metrics={})
-      if step > begun:
+      if step > begun and (step == steps or step % save_steps):  # else it is saved already
         checkpoints.save(step, state, metrics={})
       if step < steps:
         journal.announce(f"stopped at step {step} as asked; the same command resumes")
@@ -220,10 +220,12 @@ def log(step: int, window: Window, journal: Journal, *, steps: int) -> None:
   metrics = window.compute()
   speed = metrics.pop("pairs_per_second")
   if not np.isfinite(metrics["loss"]):
-    raise UserError(f"the loss is {metrics['loss']} at step {step}: lower --learning_rate")
+    raise UserError(
+      f"the loss is {metrics['loss']} at step {step}: lower --learning_rate, in another --workdir"
+    )
   journal.write(step, {**metrics, "examples_per_second": speed})
   text = f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}"
-  journal.say(step, text, seconds_left=(steps - step) * window.batch_size / speed)
+  journal.say(step, text, seconds_left=(steps - step) * window.batch_size / max(speed, 1e-9))
   window.restart()
 
 

@@ -15,7 +15,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from dap_jax.workdir import write_json
+from dap_jax.json_files import write_json
 
 logger = logging.getLogger(__name__)
 

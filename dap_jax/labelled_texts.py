@@ -13,6 +13,8 @@ training examples; of the others only the test split is read.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -59,6 +61,12 @@ class LabelledTexts(NamedTuple):
   def numbers(self, examples: Examples) -> list[int]:
     """The labels as rows of `classes`."""
     return [self.classes.index(label) for label in examples.labels]
+
+  def digest(self) -> str:
+    """SHA-256 of all texts and labels."""
+    parts = [self.train, self.dev, *self.test.values()]
+    content = json.dumps([self.train_language, list(self.test), parts])
+    return hashlib.sha256(content.encode()).hexdigest()
 
   def protocol(self) -> dict[str, object]:
     """What a result says of them."""
@@ -115,6 +123,8 @@ def read(folder: str, *, train_language: str) -> LabelledTexts:
     )
   for code in order:
     refuse_unknown(found[code], classes, where=str(files[code]), train_language=train_language)
+  if not any(found[code][TEST].labels for code in order):
+    raise UserError(f"{folder} has no test split in any language: there is nothing to test on")
   return LabelledTexts(
     train_language=train_language,
     train=own[TRAIN],

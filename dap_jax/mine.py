@@ -8,15 +8,15 @@ The texts: UTF-8, plain or .gz, a sentence a line. Vectors in place of a model: 
 The output, best first, tabs between the columns: score, cosine, source, target, numbers (`same` or
 `differ`: the digits of both sentences), and both lines' numbers, from 1. A tab in a text becomes a
 blank. `cut -f1,3,4` gives LASER's columns.
-While it runs OUTPUT.work holds what is done: the same command again, after it was killed, goes on.
-OUTPUT itself appears, or is replaced, at the end.
+While it runs OUTPUT.work holds what is done: the same command again, after it was killed, goes on;
+another margin, threshold or index finds the vectors made. OUTPUT itself appears, or is replaced, at
+the end.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ def check_flags() -> None:
   """Ends with status 2 where flags are missing or contradict each other."""
   texts, vectors = {"source", "target"}, {"source_vectors", "target_vectors"}
   given = {name for name in {"model"} | texts | vectors if flags.FLAGS[name].value}
-  if OUTPUT.value is None or given not in ({"model"} | texts, vectors, vectors | texts):
+  if not OUTPUT.value or given not in ({"model"} | texts, vectors, vectors | texts):
     command.fail(
       "needed are --output, and --model, --source and --target, or --source_vectors and"
       " --target_vectors, with --source and --target or without",
@@ -86,10 +86,13 @@ def check_flags() -> None:
 
 def main() -> None:
   check_flags()
-  from dap_jax import faiss_search, mine_files, mine_output
+  from dap_jax import faiss_search, mine_files, mine_output, vector_files
 
   output = Path(OUTPUT.value)
   folder = output.with_name(f"{output.name}.work")
+  for name in ("source", "target", "source_vectors", "target_vectors"):
+    if path := flags.FLAGS[name].value:
+      vector_files.check_output(OUTPUT.value, source=path)
   scans, given = read_inputs()
   model = load_model() if MODEL.value else None
   if model:
@@ -99,15 +102,19 @@ def main() -> None:
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
   mine_files.claim(folder, describe(scans, model), output=output)
   try:
-    source, target = (
-      prepare(name, folder, scanned=scans[name], vectors=given[name], model=model)
-      for name in ("source", "target")
-    )
-    del model  # its memory is for the search
-    mined = mine(source, target, folder)
-    mine_output.write(mined, source, target, folder / "pairs.tsv")
-    (folder / "pairs.tsv").replace(output)
-    shutil.rmtree(folder)
+    with (folder / mine_files.SETTINGS).open("rb") as held:
+      vector_files.lock(held, folder)
+      source, target = (
+        prepare(name, folder, scanned=scans[name], vectors=given[name], model=model)
+        for name in ("source", "target")
+      )
+      del model  # its memory is for the search
+      mined = mine(source, target, folder)
+      mine_output.write(mined, source, target, folder / "pairs.tsv")
+      (folder / "pairs.tsv").replace(output)
+      mine_files.remove(folder)
+  except vector_files.LockedError:
+    raise
   except UserError:
     mine_files.release(folder)
     raise
@@ -150,18 +157,15 @@ def load_model() -> Embedder:
 
 
 def describe(scans: dict[str, Scan | None], model: Embedder | None) -> dict[str, Any]:
-  """What the output depends on."""
+  """What the vectors depend on; the search has its own file for every number of neighbours."""
   from dap_jax import mine_files
 
-  found = {
-    name: getattr(flags.FLAGS, name)
-    for name in ("margin", "neighbours", "retrieval", "threshold", "min_cosine", "index")
-  }
+  found = {"model": model.digest() if model else None}
   for name, scanned in scans.items():
     path = getattr(flags.FLAGS, f"{name}_vectors")
-    found[f"{name}_digest"] = scanned.digest if scanned else None
-    found[f"{name}_vectors_digest"] = mine_files.digest(path) if path else None
-  return found | {"model": model.digest() if model else None}
+    found[name] = scanned.digest if scanned else None
+    found[f"{name}_vectors"] = mine_files.digest(path) if path else None
+  return found
 
 
 def prepare(
@@ -216,7 +220,7 @@ def mine(source: Half, target: Half, folder: Path) -> mining.Mined:
   if kind == "faiss":
     found = faiss_search.nearest(**sides, factory=factory)
   else:
-    saved = search.Saved(folder / "search.npz", SAVE_SECONDS.value)
+    saved = search.Saved(folder / f"search-{NEIGHBOURS.value}.npz", SAVE_SECONDS.value)
     found = search.nearest(**sides, saved=saved)
   forward, backward = (
     mining.at_least(proposals, score=floor(THRESHOLD.value), cosine=floor(MIN_COSINE.value))

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax import search, text_files, workdir
+from dap_jax import search, text_files
 from dap_jax.errors import UserError
+from dap_jax.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
   try:
     folder.mkdir(exist_ok=True)
     if path.exists():
-      theirs = json.loads(path.read_text())
+      theirs = read_json(path)
       for key in sorted({*theirs, *settings}):
         if theirs.get(key) != settings.get(key):
           raise UserError(
@@ -213,12 +214,20 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
     elif {file.name for file in folder.iterdir()} - {f"{SETTINGS}.tmp"}:
       raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
     else:
-      workdir.write_json(path, settings)
+      write_json(path, settings)
   except OSError as error:
     raise UserError(f"--output={output} cannot be written: {error}") from error
+
+
+def remove(folder: Path) -> None:
+  """Removes a work folder; killed in the middle, it leaves nothing that looks like one."""
+  rest = folder.with_name(f"{folder.name}.done")
+  shutil.rmtree(rest, ignore_errors=True)
+  folder.rename(rest)
+  shutil.rmtree(rest)
 
 
 def release(folder: Path) -> None:
   """Removes a work folder in which nothing lies that took long: vectors, or a search's state."""
   if not any(folder.glob("*.np[yz]*")):
-    shutil.rmtree(folder)
+    remove(folder)

@@ -21,6 +21,8 @@ OUTPUT = flags.DEFINE_string(
 )
 STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
 
+KEPT = ("config.json", "versions.json", "metrics.jsonl")  # of a workdir
+
 logger = logging.getLogger("dap_jax.report")  # __name__ is __main__ here
 
 
@@ -32,15 +34,19 @@ def main() -> None:
   from dap_jax.report_page import measure, page, runs
 
   found = runs.read(WORKDIR.value)
+  output = epath.Path(OUTPUT.value or found[0].folder / "report.html")
+  if output.is_dir() or not output.parent.is_dir() or output.name in KEPT:
+    raise UserError(f"--output={output} cannot be written: name an .html file in a folder there is")
   measured = []
   for run in found:
     try:
       measured.append(measure.measure(run, step=STEP.value))
     except UserError as error:
+      if STEP.present:  # it was asked for, so a page without it is no answer
+        raise
       logger.warning("%s: the page goes without its vectors: %s", run.name, error)
       measured.append(error)
   html = page.render(found, measured, step=STEP.value)
-  output = epath.Path(OUTPUT.value or found[0].folder / "report.html")
   try:
     temporary = output.parent / f"{output.name}.tmp"
     temporary.write_text(html)

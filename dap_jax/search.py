@@ -6,7 +6,8 @@ of each column go into running lists. No [N, M] matrix is held, and x and y may 
 
 Exact: blocks are compared in float32 at full precision for `SPARE` neighbours more than asked, the
 found ones again in float64, and the k best of those are given. Equal cosines: the lowest row first.
-So neither the blocks nor the number of devices change the result.
+Neither the blocks nor the number of devices change the result, but where more than `SPARE`
+candidates lie within float32's rounding, 2e-7, of the k-th best one: those may change places.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import io
 import itertools
-import json
 import os
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,12 +17,17 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax import text_files, workdir
+from dap_jax import text_files
 from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
+from dap_jax.json_files import read_json, write_json
 from dap_jax.progress import Progress
 
 PIECE_LINES = 16_384  # sorted by length and encoded together
+
+
+class LockedError(UserError):
+  """Another process is writing here."""
 
 
 class Source(NamedTuple):
@@ -94,15 +98,15 @@ def check_output(output: str, *, source: str) -> None:
   if path.is_dir() or not path.parent.is_dir():
     raise UserError(f"{output} cannot be written: name a file in a folder that is there")
   if path.exists() and Path(source).exists() and path.samefile(source):
-    raise UserError(f"{output} is the text itself: name another file for the vectors")
+    raise UserError(f"{output} is an input, {source}: name another file for the result")
 
 
 def lock(file: IO[bytes], partial: Path) -> None:
-  """Keeps a second process off the file while it is open."""
+  """Keeps a second process off the file while it is open. Raises LockedError for the second."""
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
-    raise UserError(f"{partial} is being written by another process: wait for its end") from error
+    raise LockedError(f"{partial} is being written by another process: wait for its end") from error
 
 
 def npy_header(rows: int, width: int) -> bytes:
@@ -122,11 +126,7 @@ def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: 
   """Makes the partial file or finds it: how many lines are done, in whole pieces."""
   said = description_of(partial)
   if partial.exists() and said.exists():
-    try:
-      found = json.loads(said.read_text())
-    except json.JSONDecodeError as error:
-      raise UserError(f"{said} is damaged: remove it and {partial}") from error
-    if found != identity:
+    if read_json(epath.Path(said)) != identity:
       raise UserError(
         f"{partial} was begun with another text, model or setting: remove it, or choose another"
         " output"
@@ -134,7 +134,7 @@ def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: 
     whole = (partial.stat().st_size - len(header)) // row_bytes
     return max(0, whole // PIECE_LINES * PIECE_LINES)
   partial.touch()
-  workdir.write_json(epath.Path(said), identity)
+  write_json(epath.Path(said), identity)
   return 0
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from etils import epath
 
 from dap_jax.errors import UserError
+from dap_jax.json_files import read_json, write_json
 from dap_jax.trees import flatten
 
 # Keys that change where or how often, never what is computed: a resumed run may change them.
@@ -46,7 +47,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
   path = epath.Path(workdir) / "config.json"
   if not path.exists():
     raise UserError(f"{workdir} is no workdir (it has no config.json): give one that train wrote")
-  return json.loads(path.read_text())
+  return read_json(path)
 
 
 def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
@@ -83,13 +84,6 @@ def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
         f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"
         f" {ours.get(key)!r}: use another --workdir, or the same value to resume"
       )
-
-
-def write_json(path: epath.Path, content: Any) -> None:
-  """Writes by renaming, so that a reader never sees half a file."""
-  temporary = path.parent / f"{path.name}.tmp"
-  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-  temporary.replace(path)
 
 
 def versions() -> dict[str, str]:

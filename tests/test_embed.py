@@ -112,7 +112,7 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(commands, tmp_path):
   flags = [f"--model={commands.straight}", f"--input={tmp_path}/in.txt"]
   said = commands.fail("embed", *flags, f"--output={tmp_path}/none/out.npy", status=1)
   assert "none/out.npy cannot be written" in said
-  for output, said in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "the text itself")):
+  for output, said in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "is an input")):
     with pytest.raises(UserError, match=said):
       vector_files.check_output(str(output), source=f"{tmp_path}/in.txt")
   assert (tmp_path / "in.txt").read_text() == "the red page\n"
@@ -135,7 +135,7 @@ def test_another_model_at_the_same_place_does_not_go_on(commands, tmp_path):
   with pytest.raises(UserError, match="was begun with another text, model or setting"):
     vector_files.write(source, str(tmp_path / "out.npy"), model)
   (tmp_path / "out.npy.partial.json").write_text("{")
-  with pytest.raises(UserError, match="is damaged: remove it"):
+  with pytest.raises(UserError, match="cannot read .*partial.json"):
     vector_files.write(source, str(tmp_path / "out.npy"), model)
 
 

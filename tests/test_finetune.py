@@ -261,3 +261,44 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
     with checkpoint.Checkpoints(tmp_path / run, keep_last=1, best_metric="") as checkpoints:
       both.append(checkpoints.restore(parts.abstract_state).state)
   jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, both))
+
+
+def test_a_run_is_bound_to_its_texts_and_weights(commands, tmp_path):
+  """The labels are changed under a finished run: its scores are not overwritten."""
+  write_topics(commands.corpus, tmp_path, "en")
+  settings = settings_of(commands, tmp_path, tmp_path / "run", epochs=1)
+  finetuning.finetune(**settings)
+  before = (tmp_path / "run" / "scores.json").read_text()
+  path = tmp_path / "en.tsv"
+  path.write_text(path.read_text().replace("\tpage\t", "\tuser\t"))
+  with pytest.raises(UserError, match="holds a fine-tuning with texts="):
+    finetuning.finetune(**settings)
+  assert (tmp_path / "run" / "scores.json").read_text() == before
+
+
+def test_stopped_where_it_saves_it_saves_once(commands, tmp_path):
+  """A checkpoint every step, and SIGTERM at any: the newest is whole, the same command goes on."""
+  write_topics(commands.corpus, tmp_path, "en")
+  run = tmp_path / "run"
+  flags = ["finetune", f"--model={commands.straight}", f"--data={tmp_path}", f"--workdir={run}"]
+  flags += ["--train_language=en", "--batch_size=16", "--max_tokens=20", "--save_steps=1"]
+  process = commands.start(*flags)
+  deadline = time.monotonic() + 120
+  while not any((run / "checkpoints").glob("[1-9]*")):
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.02)
+  process.send_signal(signal.SIGTERM)
+  out, said = process.communicate(timeout=120)
+  assert process.returncode == 0 and "Traceback" not in said, said
+  assert "accuracy" in commands.run(*flags)
+
+
+def test_nothing_to_test_on(commands, tmp_path):
+  write_topics(commands.corpus, tmp_path, "en")
+  path = tmp_path / "en.tsv"
+  kept = [
+    line for line in path.read_text().splitlines(keepends=True) if not line.startswith("test")
+  ]
+  path.write_text("".join(kept))
+  with pytest.raises(UserError, match="no test split in any language"):
+    finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run"))

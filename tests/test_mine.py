@@ -66,7 +66,7 @@ def test_killed_in_the_search_it_gives_the_same_file(bare, tmp_path):
   straight, killed = tmp_path / "straight.tsv", tmp_path / "killed.tsv"
   bare.run(*vector_flags(tmp_path, straight))
   process = bare.start(*vector_flags(tmp_path, killed, "--save_seconds=0"))
-  state = Path(f"{killed}.work") / "search.npz"
+  state = Path(f"{killed}.work") / "search-4.npz"
   while not state.exists():
     assert process.poll() is None
     time.sleep(0.005)
@@ -225,7 +225,7 @@ def test_a_work_folder_belongs_to_its_command(tmp_path):
   mine_files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
   with pytest.raises(UserError, match="threshold=None that did not finish, this one has 1.0"):
     mine_files.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
-  (folder / "search.npz").write_bytes(b"")
+  (folder / "search-4.npz").write_bytes(b"")
   mine_files.release(folder)
   assert folder.exists()  # what took long is kept
   with pytest.raises(UserError, match="is a folder"):

@@ -138,6 +138,14 @@ def test_the_threshold_by_hand():
   )
 
 
+def test_the_threshold_parts_neighbouring_floats():
+  """Halfway between 1 and the next float rounds to 1, which would keep the wrong pair too."""
+  mined = mined_of([np.nextafter(1.0, 2.0), 1.0], [True, False])
+  threshold, counts = mining.best_threshold(mined, {(0, 0)})
+  assert counts.f1 == 1.0
+  assert mining.kept(mined, threshold) == {(0, 0)}
+
+
 def test_equal_scores_are_kept_together():
   """After the first of two equal scores F1 would be best, but no threshold can part them."""
   mined = mined_of([9, 9], [True, False])

@@ -177,8 +177,12 @@ def test_half_a_last_line_of_the_journal_is_left_out(tmp_path):
   path = tmp_path / "metrics.jsonl"
   path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
   assert runs.read_journal(path) == [{"step": 1, "loss": 2.0}]
-  path.write_text('{"step": 1\n{"step": 2}\n')
-  with pytest.raises(UserError, match="line 1 is not JSON"):
+  for damage in ('{"step": 1', "5", '{"loss": 2.0}', '{"step": "one"}'):
+    path.write_text(f'{damage}\n{{"step": 2}}\n')
+    with pytest.raises(UserError, match="line 1 is no JSON object with a step"):
+      runs.read_journal(path)
+  path.write_bytes(b'{"step": 1}\n\xff\n')
+  with pytest.raises(UserError, match="is not UTF-8"):
     runs.read_journal(path)
 
 

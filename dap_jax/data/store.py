@@ -224,8 +224,11 @@ def complete(directory: epath.PathLike) -> bool:
 def heldout(directory: epath.PathLike) -> list[dict[str, str]]:
   """The held-out rows, language -> text, pivot included."""
   # Only "\n" ends a line: str.splitlines would also cut at characters that occur inside texts.
-  lines = (epath.Path(directory) / "heldout.jsonl").read_text().split("\n")
-  return [json.loads(line) for line in lines if line]
+  path = epath.Path(directory) / "heldout.jsonl"
+  try:
+    return [json.loads(line) for line in path.read_text().split("\n") if line]
+  except ValueError as error:  # no JSON, or no UTF-8
+    raise UserError(f"{path} is damaged ({error}): remove its folder to prepare anew") from error
 
 
 def english_ids(directory: epath.PathLike) -> np.ndarray:

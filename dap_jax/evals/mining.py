@@ -180,7 +180,9 @@ def best_threshold(mined: Mined, gold: set[Pair]) -> tuple[float, Counts]:
     f1 = 2 * hits / (n + len(gold))
     if f1 > found[1].f1:
       lower = scores[n] if n < len(scores) else scores[n - 1]
-      found = ((scores[n - 1] + lower) / 2, Counts(precision, recall, f1))
+      middle = (scores[n - 1] + lower) / 2
+      # Of two neighbouring floats the middle is the lower: that pair is not to be kept.
+      found = (middle if middle > lower else scores[n - 1], Counts(precision, recall, f1))
   return float(found[0]), found[1]
 
 

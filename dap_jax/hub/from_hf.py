@@ -16,6 +16,7 @@ from dap_jax import trees
 from dap_jax.errors import UserError
 from dap_jax.hub import configs, modules, names, weights
 from dap_jax.hub.weights import Leaf, Stored
+from dap_jax.json_files import read_json
 
 DECODER = "decoder"  # the folder that export adds for those who train on
 ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json
@@ -60,7 +61,7 @@ def read(directory: epath.PathLike) -> Imported:
     raise UserError(
       f"{inner} has no config.json: give a workdir of train, or a checkpoint's folder"
     )
-  config = weights.read_json(inner / "config.json")
+  config = read_json(inner / "config.json")
   encoder = configs.encoder_section(config, where=str(inner / "config.json"))
   table = names.TABLES[encoder["model_type"]]
   tensors = standard_tensors(inner, table, model=folder)
@@ -75,7 +76,7 @@ def read(directory: epath.PathLike) -> Imported:
   said = found.max_tokens if found and found.max_tokens else tokenizer_limit(inner)
   decoder = folder / DECODER
   path = decoder / "config.json"
-  is_ours = path.exists() and weights.read_json(path).get("architectures") == [ARCHITECTURE]
+  is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
   imported = Imported(
     folder=inner,
     model=model,
@@ -125,7 +126,7 @@ def check(imported: Imported) -> None:
 def tokenizer_limit(folder: epath.Path) -> int | None:
   """model_max_length of the tokenizer, where it has one."""
   path = folder / "tokenizer_config.json"
-  limit = weights.read_json(path).get("model_max_length") if path.exists() else None
+  limit = read_json(path).get("model_max_length") if path.exists() else None
   return int(limit) if isinstance(limit, (int, float)) and 2 <= limit < NO_LIMIT else None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from etils import epath
 
 from dap_jax.errors import UserError
-from dap_jax.hub.weights import read_json
+from dap_jax.json_files import read_json
 
 CLASS = "PreTrainedTokenizerFast"
 AS_IT_IS = (CLASS, "TokenizersBackend")  # classes that add nothing to tokenizer.json

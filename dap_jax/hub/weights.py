@@ -11,7 +11,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -22,6 +22,7 @@ from etils import epath
 from dap_jax import trees
 from dap_jax.errors import UserError
 from dap_jax.hub import names
+from dap_jax.json_files import read_json
 
 FILE = "model.safetensors"
 DTYPES = {
@@ -47,17 +48,6 @@ class Stored(NamedTuple):
   def map(self) -> np.ndarray:
     """The tensor, read-only; its pages are read when they are touched."""
     return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
-
-
-def read_json(path: epath.Path, kind: type = dict) -> Any:
-  """A JSON object (`kind` dict) or list of a model's folder, with an error that names the file."""
-  try:
-    content = json.loads(path.read_text())
-  except (OSError, ValueError, RecursionError) as error:
-    raise UserError(f"cannot read {path}: {error}") from error
-  if not isinstance(content, kind):
-    raise UserError(f"cannot read {path}: expected a JSON {'object' if kind is dict else 'list'}")
-  return content
 
 
 def read_header(file: Path) -> dict[str, Stored]:

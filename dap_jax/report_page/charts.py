@@ -97,7 +97,8 @@ def curves(lines: Sequence[Line], *, series: Sequence[str], share: bool) -> Spec
     detail="series:N",
   )
   tooltip = [alt.Tooltip("series:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~g")]
-  drawn = base.mark_line(strokeWidth=2, aria=False).encode(
+  few = min(len(line.points) for line in lines) <= 2  # one point alone makes no line
+  drawn = base.mark_line(strokeWidth=2, aria=False, point=few).encode(
     strokeDash=alt.StrokeDash(
       "series:N", legend=None, scale=alt.Scale(domain=series, range=DASHES[: len(series)])
     )

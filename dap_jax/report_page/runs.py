@@ -13,6 +13,7 @@ from etils import epath
 
 from dap_jax import workdir
 from dap_jax.errors import UserError
+from dap_jax.json_files import read_json
 from dap_jax.trees import flatten
 
 MOST_POINTS = 400  # of a curve: as many as a screen can show
@@ -76,12 +77,13 @@ def read(folders: Sequence[str]) -> list[Run]:
   """Workdirs -> runs, named by their folders' last parts, in full where two would be alike.
 
   Raises:
-    UserError: a folder is no workdir, its journal is damaged, or it is given twice.
+    UserError: a folder is no workdir, a file in it is damaged, or it is given twice.
   """
-  for folder, times in Counter(folders).items():
+  paths = [epath.Path(folder).resolve() for folder in folders]
+  for folder, times in Counter(map(str, paths)).items():
     if times > 1:
       raise UserError(f"--workdir={folder} is given {times} times: give each run once")
-  short = [epath.Path(folder).resolve().name for folder in folders]
+  short = [path.name for path in paths]
   names = folders if len(set(short)) < len(short) else short
   return [read_one(folder, name=name) for folder, name in zip(folders, names, strict=True)]
 
@@ -91,23 +93,32 @@ def read_one(folder: str, *, name: str) -> Run:
   path = epath.Path(folder)
   if not workdir.is_workdir(path):
     raise UserError(f"--workdir={folder} is no workdir (no config.json and versions.json in it)")
-  versions = json.loads((path / "versions.json").read_text())
-  return Run(name, path, workdir.read_config(path), versions, read_journal(path / "metrics.jsonl"))
+  config, versions = workdir.read_config(path), read_json(path / "versions.json")
+  absent = {"data", "model", "objectives", "steps", "batch_size"} - set(config)
+  if absent:
+    raise UserError(f"{path}/config.json lacks {', '.join(sorted(absent))}: it is no run of train")
+  return Run(name, path, config, versions, read_journal(path / "metrics.jsonl"))
 
 
 def read_journal(path: epath.Path) -> list[dict[str, float]]:
   """The lines of metrics.jsonl, none where it is absent; half a last line is still being written.
 
   Raises:
-    UserError: another line is not JSON.
+    UserError: another line is no JSON object with a step.
   """
-  lines = path.read_text().split("\n")[:-1] if path.exists() else []
+  try:
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+  except UnicodeDecodeError as error:
+    raise UserError(f"{path} is not UTF-8: {error}; delete what is damaged in it") from error
   found = []
   for number, line in enumerate(lines, 1):
     try:
       found.append(json.loads(line))
-    except json.JSONDecodeError as error:
-      raise UserError(f"{path}, line {number} is not JSON: {error}; delete the line") from error
+      float(found[-1]["step"])
+    except (ValueError, TypeError, KeyError) as error:
+      raise UserError(
+        f"{path}, line {number} is no JSON object with a step ({error!r}); delete the line"
+      ) from error
   return found
 
 
