@@ -73,8 +73,10 @@ def test_killed_in_the_search_it_gives_the_same_file(bare, tmp_path):
   process.kill()
   process.communicate()
   assert process.returncode == -signal.SIGKILL and not killed.exists()
-  said = bare.fail(*vector_flags(tmp_path, killed, "--margin=distance"))
-  assert "margin='ratio'" in said and "'distance'" in said and state.exists()
+  swap = {"--source_vectors": "--target_vectors", "--target_vectors": "--source_vectors"}
+  halves = (flag.partition("=") for flag in vector_flags(tmp_path, killed))
+  said = bare.fail(*(swap.get(name, name) + equals + value for name, equals, value in halves))
+  assert "source_vectors='" in said and "that did not finish" in said and state.exists()
   said = bare.run(*vector_flags(tmp_path, killed))
   done, count = said.split("the search goes on: ")[1].split(" rows")[0].split(" of ")
   assert 0 < int(done) < int(count) == 25_000
