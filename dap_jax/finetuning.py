@@ -151,6 +151,8 @@ def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
   """
   if is_workdir(folder):
     raise UserError(f"--workdir={folder} is a run of train: fine-tuning needs its own folder")
+  if folder.resolve() == epath.Path(settings["data"]).resolve():
+    raise UserError(f"--workdir={folder} is --data: fine-tuning needs its own folder")
   path = folder / SETTINGS
   try:
     theirs = read_json(path) if path.exists() else settings

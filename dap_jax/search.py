@@ -34,7 +34,7 @@ SPARE = 2  # against float32's rounding: a true neighbour may rank this much too
 CPU_BLOCK = (1024, 4096)  # 16 MB of cosines: twice as large, their pages are new for every block
 DEVICE_BLOCK = (8192, 8192)  # rows of x on each device
 IN_FLIGHT = 2  # blocks the devices may be behind; more would pile up in memory
-RESCORED_ROWS = 1024
+RESCORED_VALUES = 1 << 22  # float64 values of candidates at a time, 32 MB
 SAVE_SHARE = 0.05  # of the time may go into saving
 
 
@@ -191,8 +191,9 @@ def rescore(queries: Side, candidates: Side, rows: np.ndarray, *, neighbours: in
   """Found rows [N, c] -> the k best of them by float64 cosines; -1 is none."""
   cosines = np.empty((len(rows), neighbours))
   ranked = np.empty((len(rows), neighbours), np.int64)
-  for start in range(0, len(rows), RESCORED_ROWS):
-    part = slice(start, start + RESCORED_ROWS)
+  size = max(1, RESCORED_VALUES // (rows.shape[1] * candidates.vectors.shape[1]))
+  for start in range(0, len(rows), size):
+    part = slice(start, start + size)
     chosen = rows[part].astype(np.int64)
     ours = exact_unit(queries.vectors[queries.rows[part]])
     theirs = exact_unit(candidates.vectors[candidates.rows[chosen]])

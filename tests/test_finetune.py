@@ -302,3 +302,11 @@ def test_nothing_to_test_on(commands, tmp_path):
   path.write_text("".join(kept))
   with pytest.raises(UserError, match="no test split in any language"):
     finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
+
+
+def test_a_workdir_of_its_own(commands, tmp_path):
+  write_topics(commands.corpus, tmp_path, "en")
+  with pytest.raises(UserError, match="is --data: fine-tuning needs its own folder"):
+    finetuning.finetune(**settings_of(commands, tmp_path, tmp_path))
+  with pytest.raises(UserError, match="is a run of train"):
+    finetuning.finetune(**settings_of(commands, tmp_path, commands.straight))
