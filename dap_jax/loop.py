@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from dap_jax import build, checkpoint, evals, sharding
 from dap_jax.data import store
@@ -59,33 +62,29 @@ class Window:
     return numbers
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-  """The loop and what it holds."""
+  """The loop and what it holds.
 
-  def __init__(
-    self,
-    parts,
-    corpus,
-    tokens,
-    batches,
-    checkpoints,
-    preemption,
-    journal,
-    *,
-    model,
-    suites,
-    evaluated,
-  ):
-    self._parts: build.Parts = parts
-    self._corpus: store.Corpus = corpus
-    self._tokens: Tokenizer = tokens
-    self._batches = batches
-    self._checkpoints: checkpoint.Checkpoints = checkpoints
-    self._preemption: Preemption = preemption
-    self._journal: Journal = journal
-    self._model: dict[str, Any] = model  # the config's section
-    self._suites: dict[str, str] = suites  # evaluated beside retrieval: name -> folder
-    self._evaluated: bool = evaluated  # whether the step it starts from has its scores
+  Attributes:
+    parts, corpus, tokens: the model, what it trains on, its tokenizer.
+    batches: this process's rows of every batch, from the first step on.
+    checkpoints, preemption, journal: where it saves, when it is to stop, what it writes.
+    model: the config's `model` section.
+    suites: benchmarks beside held-out retrieval, name -> folder.
+    evaluated: whether the step it starts from has its scores.
+  """
+
+  parts: build.Parts
+  corpus: store.Corpus
+  tokens: Tokenizer
+  batches: Iterator[dict[str, np.ndarray]]
+  checkpoints: checkpoint.Checkpoints
+  preemption: Preemption
+  journal: Journal
+  model: Mapping[str, Any]
+  suites: Mapping[str, str]
+  evaluated: bool
 
   def loop(
     self,
@@ -105,37 +104,35 @@ class Run:
     window = Window(batch_size)
     while True:
       last, fresh = step == steps, step > first_step
-      stop = self._preemption.requested(step)
+      stop = self.preemption.requested(step)
       scores: dict[str, float] = {}
       # A start may find that the one before it was stopped where it should have evaluated.
-      waiting = fresh or (step > 0 and not self._evaluated)
+      waiting = fresh or (step > 0 and not self.evaluated)
       if waiting and (last or step % eval_steps == 0) and not stop:
         clock = time.monotonic()
         scores = self._evaluate_or_save(state, step, pivot=pivot)
         window.exclude(time.monotonic() - clock)
       if scores and not fresh or fresh and (last or stop or step % save_steps == 0):
-        self._checkpoints.save(step, state, metrics=scores)
+        self.checkpoints.save(step, state, metrics=scores)
       if last or stop:
         break
       batch = self._next_batch(window, batch_size)
       with jax.transfer_guard("disallow"):
-        state, means = self._parts.step(state, batch)
+        state, means = self.parts.step(state, batch)
       step += 1
       window.add(means)
-      self._journal.advance()
+      self.journal.advance()
       if not fresh:  # the first step of this start: it compiles, so it is no measure of speed
         jax.block_until_ready(means)
-        self._journal.announce(
-          f"first step done {time.monotonic() - started:.1f} s after the start"
-        )
+        self.journal.announce(f"first step done {time.monotonic() - started:.1f} s after the start")
         window.restart_clock()
       elif step % log_steps == 0 or step == steps:
         self._log(step, window, steps=steps)
-    self._checkpoints.wait()
-    self._journal.announce(
+    self.checkpoints.wait()
+    self.journal.announce(
       f"stopped at step {step} as asked; the same command resumes"
       if stop and not last
-      else f"finished at step {step}; best checkpoint: step {self._checkpoints.best_step()}"
+      else f"finished at step {step}; best checkpoint: step {self.checkpoints.best_step()}"
     )
 
   def _evaluate_or_save(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
@@ -145,51 +142,51 @@ class Run:
     except NotFiniteError:  # not worth keeping: the newest checkpoint is the way back
       raise
     except UserError:
-      self._checkpoints.save(step, state, metrics={})
-      self._checkpoints.wait()
+      self.checkpoints.save(step, state, metrics={})
+      self.checkpoints.wait()
       raise
 
   def _next_batch(self, window: Window, batch_size: int) -> dict[str, jax.Array]:
     clock = time.monotonic()
-    rows = next(self._batches)
+    rows = next(self.batches)
     window.waited += time.monotonic() - clock
-    return sharding.put_batch(rows, self._parts.mesh, batch_size=batch_size)
+    return sharding.put_batch(rows, self.parts.mesh, batch_size=batch_size)
 
   def _log(self, step: int, window: Window, *, steps: int) -> None:
     metrics = window.compute()
-    metrics["learning_rate"] = float(self._parts.learning_rate(step - 1))
-    self._journal.write(step, metrics)
+    metrics["learning_rate"] = float(self.parts.learning_rate(step - 1))
+    self.journal.write(step, metrics)
     speed = metrics["pairs_per_second"]
     text = f"loss {metrics['loss']:.3f}  {speed:.0f} pairs/s"
     left = (steps - step) * window.batch_size / speed
-    self._journal.say(step, text, seconds_left=left)
+    self.journal.say(step, text, seconds_left=left)
     window.restart()
 
   def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
     """Held-out retrieval and the config's suites -> `eval/SUITE/METRIC`, written and returned."""
     model = Embedder(
-      network=self._parts.model,
+      network=self.parts.model,
       params=state.params,
-      model=self._model,
-      tokenizer=self._tokens,
-      max_tokens=self._corpus.info["max_tokens"],
+      model=self.model,
+      tokenizer=self.tokens,
+      max_tokens=self.corpus.info["max_tokens"],
       step=step,
-      mesh=self._parts.mesh,
+      mesh=self.parts.mesh,
       changed={},
     )
-    found = {"retrieval": retrieval(self._corpus.heldout, model.encode, pivot=pivot)}
-    for suite, data in self._suites.items():
+    found = {"retrieval": retrieval(self.corpus.heldout, model.encode, pivot=pivot)}
+    for suite, data in self.suites.items():
       protocol, result = evals.run(suite, model, data)
       found[suite] = result.scores
-      self._journal.keep_protocol(suite, protocol)
+      self.journal.keep_protocol(suite, protocol)
     scores = {
       f"eval/{suite}/{name}": value for suite, own in found.items() for name, value in own.items()
     }
-    self._journal.write(step, scores)
+    self.journal.write(step, scores)
     to, back = (found["retrieval"][f"{way}_pivot_accuracy"] for way in ("to", "from"))
-    self._journal.announce(
+    self.journal.announce(
       f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}"
     )
-    if (metric := self._checkpoints.best_metric) and metric not in scores:
-      self._journal.announce(f"no best checkpoint is kept: best_metric={metric} is none of them")
+    if (metric := self.checkpoints.best_metric) and metric not in scores:
+      self.journal.announce(f"no best checkpoint is kept: best_metric={metric} is none of them")
     return scores

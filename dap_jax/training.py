@@ -118,13 +118,13 @@ def train(
       workdir, steps=steps, first_step=start.step, writes=jax.process_index() == 0
     ) as journal:
       run = Run(
-        parts,
-        corpus,
-        tokens,
-        batches,
-        checkpoints,
-        preemption,
-        journal,
+        parts=parts,
+        corpus=corpus,
+        tokens=tokens,
+        batches=batches,
+        checkpoints=checkpoints,
+        preemption=preemption,
+        journal=journal,
         model=dict(model),
         suites=suites,
         evaluated=was_evaluated(workdir, start.step),
