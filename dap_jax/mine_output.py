@@ -18,8 +18,13 @@ logger = logging.getLogger(__name__)
 HUB = 10  # so many times the average choice, and at least so many, make a text a hub
 HUBS_SHOWN = 3
 PIECE_PAIRS = 65_536
-# 12,000 or 12.000 or 12 000. It may be a decimal sign as well: both texts are read the same way.
-THOUSANDS = re.compile(r"(?<=\d)[.,'’٬\u00a0\u2009\u202f ](?=\d{3}(?!\d))")
+# 12,000 or 12.000 or 12 000, and India's 3,00,000; else digits without a break. A point may be a
+# decimal sign as well: both texts are read the same way.
+NUMBER = re.compile(
+  r"(?<!\d)\d{1,3}(?:[.,'’٬\u00a0\u2009\u202f ]\d{3})+(?!\d)"
+  r"|(?<!\d)\d{1,2}(?:,\d{2})+,\d{3}(?!\d)"
+  r"|\d+"
+)
 
 
 def warn_of_hubs(proposals: Proposals, chosen: Half) -> None:
@@ -55,7 +60,7 @@ def numbers(text: str) -> Counter[str]:
   Blanks, points and the like between thousands are passed over; a number with decimals counts as
   two, since the sign between them differs between languages.
   """
-  found = re.findall(r"\d+", THOUSANDS.sub("", text))
+  found = (re.sub(r"\D", "", match[0]) for match in NUMBER.finditer(text))
   plain = ("".join(str(unicodedata.decimal(digit)) for digit in digits) for digits in found)
   return Counter(digits.lstrip("0") for digits in plain)
 

@@ -246,6 +246,8 @@ def test_a_work_folder_belongs_to_its_command(tmp_path):
     ("no digits", "keine Ziffern", True),
     ("In 2001, 30 people", "30 Leute im Jahr 2001", True),
     ("1,000,000 pages", "1 000 000 pages", True),
+    ("In 2001 300 people", "2001: 300 Leute", True),
+    ("300,000 rupees", "3,00,000 Rupien", True),
     ("costs 12.50", "kostet 12,50", True),
     ("at 05:00", "um 5:00", True),
     ("page ١٢", "Seite 12", True),
