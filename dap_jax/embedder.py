@@ -69,11 +69,11 @@ class Embedder:
     advance: text_batches.Advance | None = None,
   ) -> np.ndarray:
     """Sentence vectors, float32 [len(texts), D]; `advance` hears how many texts are done."""
-    return self._collect(texts, embed_step, batch_size=batch_size, advance=advance)
+    return self.collect(texts, embed_step, batch_size=batch_size, advance=advance)
 
   def layer_vectors(self, texts: Sequence[str]) -> np.ndarray:
     """The mean of the real tokens' states in each layer, float32 [len(texts), layers + 1, D]."""
-    return self._collect(texts, layer_means_step)
+    return self.collect(texts, layer_means_step)
 
   def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
     """Sentences as lists of words -> the pieces of each; all of them are held at once."""
@@ -111,7 +111,15 @@ class Embedder:
       sha.update(np.ascontiguousarray(leaf))
     return sha.hexdigest()[:40]
 
-  def _collect(self, texts, step, *, batch_size=BATCH_SIZE, advance=None):
+  def collect(
+    self,
+    texts: Sequence[str | tuple[str, str]],
+    step: Callable,
+    *,
+    batch_size: int = BATCH_SIZE,
+    advance: text_batches.Advance | None = None,
+  ) -> np.ndarray:
+    """What a step of `train_step` makes of texts, float32 [len(texts), ...], in their order."""
     sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
     return text_batches.collect(sequences, run, advance=advance, **self._shapes(batch_size))
 

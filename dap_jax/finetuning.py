@@ -8,7 +8,7 @@ been.
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dap_jax import build, embedder, labelled_texts, scores, sharding, text_batches, train_step
+from dap_jax import build, embedder, labelled_texts, scores, sharding, train_step
 from dap_jax.checkpoint import Checkpoints
 from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 SUITE, VERSION = "finetune", 1
 SETTINGS, SCORES = "finetune.json", "scores.json"  # in the workdir
 LOG_STEPS = 20
-EVALUATION_BATCH = 128
 # As transformers' scripts fine-tune BERT.
 OPTIMIZER = {
   "schedule_name": "linear",
@@ -235,22 +234,10 @@ def evaluate(
   parts: build.Parts, state: TrainState, examples: LabelledTexts, loaded: Embedder
 ) -> Result:
   """Every language's test split, by the class of the largest logit."""
-  rows = sharding.batch_sharding(parts.mesh)
-  program = jax.jit(functools.partial(train_step.classify_step, model=parts.model))
-
-  def logits(ids, mask):
-    return program(state.params, *jax.device_put((ids, mask), rows))
+  tuned = dataclasses.replace(loaded, network=parts.model, params=state.params, mesh=parts.mesh)
 
   def predict(texts: Sequence) -> np.ndarray:
-    found = text_batches.collect(
-      loaded.tokenizer.encode_ragged(texts),
-      logits,
-      pad_id=loaded.tokenizer.pad_id,
-      max_tokens=loaded.max_tokens,
-      batch_size=EVALUATION_BATCH,
-      full_tokens=text_batches.full_tokens_of_here(),
-      multiple=parts.mesh.shape["data"],
-    )
+    found = tuned.collect(texts, train_step.classify_step)
     if not np.isfinite(found).all():
       raise UserError("the fine-tuned model's logits are not finite: lower --learning_rate")
     return found.argmax(1)
