@@ -50,7 +50,7 @@ def read(folder: str) -> None:
   network = build.make_model(
     vocabulary=Vocabulary(250_002, 1, 0, 2, 250_001, None),
     max_tokens=LENGTH,
-    decoder=None,
+    **build.ENCODER_ALONE,
     **{**embedder.PLAIN, **found.model},
   )
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))

@@ -59,7 +59,7 @@ def our_model(folder: str, length: int):
   network = build.make_model(
     vocabulary=Vocabulary(rows, 0, 2, 3, 4, None),
     max_tokens=length,
-    decoder=None,
+    **build.ENCODER_ALONE,
     **{**embedder.PLAIN, **found.model},
   )
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))

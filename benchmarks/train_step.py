@@ -27,6 +27,7 @@ from configs import base
 from dap_jax import build, sharding
 from dap_jax.hub import names
 from dap_jax.objectives import Vocabulary
+from dap_jax.train_step import Frozen
 
 BATCH, LENGTH, VOCABULARY = 64, 32, 30_000
 SIZES = {"layers": 6, "width": 384, "heads": 12, "mlp_width": 1536, "positions": 64}
@@ -58,7 +59,9 @@ def random_batch() -> dict[str, np.ndarray]:
   ids = np.random.default_rng(0).integers(5, VOCABULARY, (BATCH, 2, LENGTH)).astype(np.int32)
   ids[..., 0], ids[..., -1] = 2, 3
   text_hash = np.arange(2 * BATCH, dtype=np.int32).reshape(BATCH, 2)
-  return {"ids": ids, "mask": np.ones(ids.shape, bool), "text_hash": text_hash}
+  language = np.tile(np.arange(2, dtype=np.int32), (BATCH, 1))
+  mask = np.ones(ids.shape, bool)
+  return {"ids": ids, "mask": mask, "text_hash": text_hash, "language": language}
 
 
 class TorchPeer:
@@ -156,7 +159,7 @@ def compare(*, with_rtl: bool, seconds: float, rounds: int, dtype: str) -> tuple
   held = {"state": state}
 
   def ours() -> float:
-    held["state"], means = parts.step(held["state"], placed)
+    held["state"], means = parts.step(held["state"], placed, Frozen())
     return float(means["loss"].compute())
 
   first, theirs = ours(), peer.step(ids)

@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
   config.data.min_pairs = 1  # languages with fewer training pairs are left out
   # Padded lengths of batches, rising to max_tokens; each pair goes to the shortest that holds it,
   # and the step is compiled once for each. () is one length, max_tokens.
+  config.data.dictionaries = ConfigDict()  # of token_alignment
   config.data.bucket_tokens = ()
   config.data.heldout = ConfigDict()
   config.data.heldout.sentences = 300  # English sentences held out, in every language at once
@@ -74,7 +75,18 @@ def get_config() -> ConfigDict:
   config.decoder.layers = 2  # K of the paper
   config.decoder.english_head = True  # predict only ids of the English side; False: all, tied
 
-  config.objectives = ConfigDict()  # name -> weight and settings; weight 0 turns one off
+  config.teacher = ConfigDict()  # of soft_alignment and distillation
+
+  config.unmasking = ConfigDict()  # the head of `mexma`; left out when that is off
+  config.unmasking.layers = 2  # transformer layers before its masked-LM head
+
+  # Also train the first so many dimensions of the sentence vector, e.g. (64, 128): an objective
+  # that reads sentence vectors alone is added up over these and the whole (arXiv 2205.13147).
+  config.matryoshka_dimensions = ()
+
+  # name -> weight and settings; weight 0 turns one off. A weight may also be pairs (step, value),
+  # linear between them: `with config.ignore_type(): own.weight = ((0, 0.0), (500, 1.0))`.
+  config.objectives = ConfigDict()
   config.objectives.translation_ranking = ConfigDict()
   config.objectives.translation_ranking.weight = 1.0
   config.objectives.translation_ranking.temperature = 0.05  # divisor of cosines: scale 20

@@ -7,8 +7,7 @@ key is an error at start that names it.
 from __future__ import annotations
 
 import functools
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,11 +19,12 @@ from jax.sharding import PartitionSpec as P
 from dap_jax import optim, sharding, train_step
 from dap_jax.errors import UserError
 from dap_jax.model.bert import Bert
-from dap_jax.model.decoder import Decoder
+from dap_jax.model.decoder import Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
 from dap_jax.model.encoder import Encoder, Family
 from dap_jax.model.modernbert import ModernBert
 from dap_jax.objectives import Vocabulary
+from dap_jax.select_objectives import make_objectives, needs
 from dap_jax.settings import bind
 from dap_jax.trees import overlay
 
@@ -32,6 +32,8 @@ from dap_jax.trees import overlay
 FAMILIES = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), Bert)
 FAMILIES |= {"modernbert": ModernBert}
 DEFAULT_POOLING = "cls"
+# Arguments of `make_model` for the encoder without what only training needs.
+ENCODER_ALONE = {"decoder": None, "masked_lm": False, "unmasking": None, "languages": 0}
 
 
 class Parts(NamedTuple):
@@ -43,7 +45,8 @@ class Parts(NamedTuple):
     mesh: devices.
     abstract_state: `TrainState` of ShapeDtypeStruct with shardings.
     init: params -> TrainState, sharded; subtrees that `params` lacks are drawn from the seed.
-    step: (state, batch) -> (state, means), jitted; donates the state.
+    abstract_frozen: `Frozen` of ShapeDtypeStruct with shardings.
+    step: (state, batch, frozen) -> (state, means), jitted; donates the state.
     learning_rate: step -> learning rate.
   """
 
@@ -51,6 +54,7 @@ class Parts(NamedTuple):
   objectives: dict[str, train_step.Objective]
   mesh: Mesh
   abstract_state: train_step.TrainState
+  abstract_frozen: train_step.Frozen
   init: Callable[[dict], train_step.TrainState]
   step: Callable
   learning_rate: optax.Schedule
@@ -123,6 +127,9 @@ def make_model(
   vocabulary: Vocabulary,
   max_tokens: int,
   decoder: Mapping[str, Any] | None,
+  masked_lm: bool,
+  unmasking: Mapping[str, Any] | None,
+  languages: int,
   encoder: Mapping[str, Any],
   dropout: float,
   pooling: str,
@@ -131,9 +138,10 @@ def make_model(
   projection: bool,
   compute_dtype: str,
 ) -> DualAlignment:
-  """The network from the config's `model` and `decoder` sections.
+  """The network from the config's `model`, `decoder` and `unmasking` sections.
 
-  `decoder` None leaves the RTL decoder out. Raises UserError for sizes that do not fit together.
+  `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `languages` of RTL's
+  targets, 0 where there is one. Raises UserError for sizes that do not fit together.
   """
   pooling = pooling or DEFAULT_POOLING
   if pooling not in POOLINGS:
@@ -151,10 +159,15 @@ def make_model(
       " are needed"
       f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
     )
-  given = {"family": family, "max_tokens": max_tokens, "vocabulary": vocabulary}
+  given = {"family": family, "vocabulary": vocabulary, "max_tokens": max_tokens}
+  given["languages"] = languages
   return DualAlignment(
     encoder=Encoder(family),
     decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
+    masked_lm=TokenHead(family, layers=0) if masked_lm else None,
+    unmasking=bind(make_unmasking, unmasking, where="unmasking", family=family)()
+    if unmasking
+    else None,
     pooling=pooling,
     dense_width=dense["width"],
     dense_activation=dense["activation"],
@@ -163,8 +176,21 @@ def make_model(
   )
 
 
+def make_unmasking(*, family: Family, layers: int) -> TokenHead:
+  """MEXMA's unmasking head: `layers` transformer layers and a masked-LM head."""
+  if not 1 <= layers <= family.layers:
+    raise UserError(f"unmasking.layers={layers}: expected 1 to {family.layers}, the encoder's")
+  return TokenHead(family, layers)
+
+
 def make_decoder(
-  *, family: Family, max_tokens: int, vocabulary: Vocabulary, layers: int, english_head: bool
+  *,
+  family: Family,
+  max_tokens: int,
+  vocabulary: Vocabulary,
+  languages: int,
+  layers: int,
+  english_head: bool,
 ) -> Decoder:
   """The RTL decoder: `layers` transformer layers; `english_head` predicts the English ids only."""
   tied = not english_head
@@ -175,33 +201,20 @@ def make_decoder(
     head_size=vocabulary.size if tied else len(vocabulary.english_ids),
     tied=tied,
     mask_id=vocabulary.mask_id,
+    languages=languages,
   )
 
 
-def make_objectives(
-  settings: Mapping[str, Mapping[str, Any] | None],
-) -> dict[str, train_step.Objective]:
-  """The config's `objectives` section -> functions; one that is None or has weight 0 is off."""
-  objectives = {}
-  for name, entry in settings.items():
-    if entry and "weight" not in entry:
-      raise UserError(f"config key objectives.{name}.weight is missing")
-    if not entry or not entry["weight"]:
-      continue
-    try:
-      module = importlib.import_module(f"dap_jax.objectives.{name}")
-    except ModuleNotFoundError as error:
-      if error.name != f"dap_jax.objectives.{name}":
-        raise
-      raise UserError(
-        f"unknown objective {name!r} in the config: there is no dap_jax/objectives/{name}.py"
-      ) from error
-    rest = {key: value for key, value in entry.items() if key != "weight"}
-    function = bind(module.objective, rest, where=f"objectives.{name}")
-    objectives[name] = train_step.Objective(entry["weight"], function)
-  if not objectives:
-    raise UserError("no objective has a weight above 0: set one in the config's objectives")
-  return objectives
+def check_dimensions(dimensions: Sequence[int], network: DualAlignment) -> None:
+  """Refuses Matryoshka dimensions that are no part of the vectors which training contrasts."""
+  width = network.encoder.family.width
+  if network.dense_width and not network.projection:
+    width = network.dense_width
+  if not all(1 <= size < width for size in dimensions):
+    raise UserError(
+      f"matryoshka_dimensions={tuple(dimensions)}: expected 1 or more, and less than the width,"
+      f" {width}"
+    )
 
 
 def build(
@@ -215,21 +228,37 @@ def build(
   objectives: Mapping[str, Mapping[str, Any]],
   optimizer: Mapping[str, Any],
   mesh: Mapping[str, int],
+  unmasking: Mapping[str, Any] | None = None,
+  matryoshka_dimensions: Sequence[int] = (),
+  languages: int = 0,
+  teacher: tuple[DualAlignment, Any] | None = None,
   classes: int = 0,
 ) -> Parts:
-  """See `Parts`; the arguments are the config's own, and the vocabulary of the data.
+  """See `Parts`; the arguments are the config's own, and what the data and a teacher say.
 
-  `classes`: of the classification head that fine-tuning needs; 0 = no head.
+  Args:
+    languages: of the data, the pivot among them.
+    teacher: a frozen network and its parameters, arrays or shapes.
+    classes: of the classification head that fine-tuning needs; 0 = no head.
   """
   mesh = bind(sharding.make_mesh, mesh, where="mesh")()
-  chosen = make_objectives(objectives)
-  # A decoder that no objective trains would only cost memory.
-  decoder = decoder if "representation_translation" in chosen else None
-  if decoder is not None and not decoder.get("english_head"):
+  chosen = make_objectives(objectives, matryoshka_dimensions=matryoshka_dimensions)
+  needed = needs(objectives)
+  if "decoder" not in needed or not decoder.get("english_head"):
     vocabulary = vocabulary._replace(english_ids=None)
   network = bind(
-    make_model, model, where="model", vocabulary=vocabulary, max_tokens=max_tokens, decoder=decoder
+    make_model,
+    model,
+    where="model",
+    vocabulary=vocabulary,
+    max_tokens=max_tokens,
+    # What no objective trains would only cost memory.
+    decoder=decoder if "decoder" in needed else None,
+    masked_lm="masked_lm" in needed,
+    unmasking=unmasking if "unmasking" in needed else None,
+    languages=languages if "languages" in needed else 0,
   )().clone(classes=classes)
+  check_dimensions(matryoshka_dimensions, network)
   transformation, learning_rate = bind(
     optim.make_optimizer, optimizer, where="optimizer", steps=steps
   )()
@@ -242,7 +271,14 @@ def build(
     return train_step.TrainState(jnp.zeros([], jnp.int32), params, transformation.init(params))
 
   abstract_state = sharding.with_shardings(jax.eval_shape(init, {}), mesh)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+  frozen = train_step.Frozen(
+    teacher=None if teacher is None else teacher[1],
+    initial=abstract_state.params if "initial" in needed else None,
+  )
+  abstract_frozen = sharding.with_shardings(frozen, mesh)
+  shardings, frozen_shardings = (
+    jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (abstract_state, abstract_frozen)
+  )
   rows, everywhere = sharding.batch_sharding(mesh), NamedSharding(mesh, P())
   step = functools.partial(
     train_step.train_step,
@@ -251,16 +287,18 @@ def build(
     vocabulary=vocabulary,
     optimizer=transformation,
     seed=seed,
+    teacher=None if teacher is None else teacher[0],
   )
   return Parts(
     model=network,
     objectives=chosen,
     mesh=mesh,
     abstract_state=abstract_state,
+    abstract_frozen=abstract_frozen,
     init=jax.jit(init, out_shardings=shardings, donate_argnums=0),
     step=jax.jit(
       step,
-      in_shardings=(shardings, rows),
+      in_shardings=(shardings, rows, frozen_shardings),
       out_shardings=(shardings, everywhere),
       donate_argnums=0,
     ),

@@ -162,7 +162,7 @@ def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: in
     where="model",
     vocabulary=vocabulary,
     max_tokens=max_tokens,
-    decoder=None,
+    **build.ENCODER_ALONE,
   )()
 
 

@@ -28,7 +28,7 @@ from dap_jax.labelled_batches import Batches
 from dap_jax.labelled_texts import LabelledTexts
 from dap_jax.loop import Window
 from dap_jax.preemption import Preemption
-from dap_jax.train_step import TrainState
+from dap_jax.train_step import Frozen, TrainState
 from dap_jax.workdir import is_workdir
 
 logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def train(
     with Journal(folder, steps=steps, first_step=begun, writes=True) as journal:
       while step < steps and not preemption.requested(step):
         batch = sharding.put_batch(batches.batch(step), parts.mesh, batch_size=rows)
-        state, means = parts.step(state, batch)
+        state, means = parts.step(state, batch, Frozen())
         step += 1
         window.add(means)
         journal.advance()

@@ -19,7 +19,7 @@ from dap_jax.evals.retrieval import retrieval
 from dap_jax.journal import Journal
 from dap_jax.metrics import Mean
 from dap_jax.preemption import Preemption
-from dap_jax.train_step import TrainState
+from dap_jax.train_step import Frozen, TrainState
 
 
 class Window:
@@ -73,6 +73,7 @@ class Run:
     model: the config's `model` section.
     suites: benchmarks beside held-out retrieval, name -> folder.
     evaluated: whether the step it starts from has its scores.
+    frozen: parameters that no step changes: a teacher's, those that the run began with.
   """
 
   parts: build.Parts
@@ -85,6 +86,7 @@ class Run:
   model: Mapping[str, Any]
   suites: Mapping[str, str]
   evaluated: bool
+  frozen: Frozen
 
   def loop(
     self,
@@ -118,7 +120,7 @@ class Run:
         break
       batch = self._next_batch(window, batch_size)
       with jax.transfer_guard("disallow"):
-        state, means = self.parts.step(state, batch)
+        state, means = self.parts.step(state, batch, self.frozen)
       step += 1
       window.add(means)
       self.journal.advance()

@@ -19,7 +19,7 @@ from dap_jax.errors import UserError
 # parameter, since their paths end alike.
 RULES = (
   (r"word/embedding$", P("model", None)),
-  (r"(position|token_type)/embedding$", P()),
+  (r"(position|token_type|language)/embedding$", P()),
   (r"(query|key|value|mlp_in)/kernel$", P(None, "model")),
   (r"(qkv|gated_in)/kernel$", P(None, None, "model")),
   (r"(query|key|value|mlp_in)/bias$", P("model")),

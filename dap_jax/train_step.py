@@ -8,15 +8,17 @@ B meanings, K renderings, L tokens, D width.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from dap_jax.geometry import geometry
 from dap_jax.metrics import Mean
-from dap_jax.model.dual_alignment import DualAlignment, pool
+from dap_jax.model.dual_alignment import DualAlignment, Encodings, pool
 from dap_jax.objectives import Context, Vocabulary
 
 
@@ -29,10 +31,35 @@ class TrainState(NamedTuple):
 
 
 class Objective(NamedTuple):
-  """weight: its factor in the loss; function: `objectives.NAME.objective` with settings bound."""
+  """weight: its factor in the loss; function: `objectives.NAME.objective` with settings bound.
 
-  weight: float
+  A weight is a number, or a schedule: pairs (step, value), linear between them, constant outside.
+  """
+
+  weight: float | Sequence[tuple[int, float]]
   function: Callable[[Context], tuple[Mean, dict[str, Mean]]]
+
+  def weight_at(self, step: jax.Array | int) -> float | jax.Array:
+    """The weight at a step: the number itself, or float32."""
+    if isinstance(self.weight, int | float):
+      return self.weight
+    steps, values = np.asarray(self.weight, np.float32).T
+    return jnp.interp(jnp.asarray(step, jnp.float32), steps, values)
+
+
+class Frozen(NamedTuple):
+  """Parameters that a step reads and never changes; they are in no checkpoint.
+
+  Attributes:
+    teacher: of the teacher's network, or None.
+    initial: those that the run began with, or None.
+  """
+
+  teacher: optax.Params | None = None
+  initial: optax.Params | None = None
+
+
+NOTHING_FROZEN = Frozen()
 
 
 def loss_fn(
@@ -43,16 +70,23 @@ def loss_fn(
   objectives: Mapping[str, Objective],
   vocabulary: Vocabulary,
   key: jax.Array | None,
+  step: jax.Array | int = 0,
+  frozen: Frozen = NOTHING_FROZEN,
+  teacher: DualAlignment | None = None,
 ) -> tuple[jax.Array, dict[str, Mean]]:
   """The weighted sum of the objectives over the global batch.
 
   Args:
     params: the model's parameters.
-    batch: see `objectives.Context.batch`.
-    model: encoder, projection and decoder.
+    batch: see `objectives.Context.batch`. With hard negatives, `has_negative` bool [B, n] says so,
+      and `ids` and `mask` hold them as n further renderings.
+    model: encoder, projection, decoder and heads.
     objectives: name -> weight and function.
     vocabulary: special ids and the English subset.
     key: of this step, for dropout and sampling; None for a deterministic pass (no dropout).
+    step: its number, for weights that change.
+    frozen: see `Frozen`.
+    teacher: the teacher's network.
 
   Returns:
     The loss, a scalar, and the means of each objective and what else they report.
@@ -61,51 +95,99 @@ def loss_fn(
   encode_key, head_key, objective_key = jax.random.split(
     jax.random.key(0) if deterministic else key, 3
   )
-  variables = {"params": params}
-  encodings = model.apply(
-    variables,
-    batch["ids"],
-    batch["mask"],
-    deterministic=deterministic,
-    rngs={"dropout": encode_key},
-    method="encode",
-  )
 
-  def head(method):  # their dropout differs: flax mixes a module's name into the key
+  def bound(method, params, *, dropout=None):  # flax mixes a module's name into the key
     return functools.partial(
       model.apply,
-      variables,
-      deterministic=deterministic,
-      rngs={"dropout": head_key},
+      {"params": params},
+      deterministic=dropout is None or deterministic,
+      rngs=None if dropout is None else {"dropout": dropout},
       method=method,
     )
 
-  loss, means = jnp.float32(0), {}
+  encodings = bound("encode", params, dropout=encode_key)(batch["ids"], batch["mask"])
+  batch, encodings, negatives = without_negatives(batch, encodings)
+  heads = ("decode", "predict", "unmask", "classify")
+  context = Context(
+    batch=batch,
+    h=encodings.h,
+    z=encodings.z,
+    vocabulary=vocabulary,
+    key=objective_key,
+    negatives=negatives,
+    **{method: bound(method, params, dropout=head_key) for method in heads},
+    teacher=functools.partial(teacher_vectors, frozen.teacher, batch, model=teacher),
+    initial=lambda: jax.lax.stop_gradient(
+      bound("encode", frozen.initial)(batch["ids"], batch["mask"]).z
+    ),
+  )
+  loss, means = jnp.float32(0), geometry(encodings.z)
   for number, (name, objective) in enumerate(objectives.items()):
-    context = Context(
-      batch=batch,
-      h=encodings.h,
-      z=encodings.z,
-      decode=head("decode"),
-      vocabulary=vocabulary,
-      key=jax.random.fold_in(objective_key, number),
-      classify=head("classify"),
-    )
-    mean, extras = objective.function(context)
-    loss += objective.weight * mean.compute()
+    own_key, again_key = jax.random.split(jax.random.fold_in(objective_key, number))
+    own = context._replace(key=own_key, encode=bound("encode", params, dropout=again_key))
+    mean, extras = objective.function(own)
+    loss += objective.weight_at(step) * mean.compute()
     means |= {name: mean, **extras}
   return loss, means
+
+
+def without_negatives(
+  batch: dict[str, jax.Array], encodings: Encodings
+) -> tuple[dict[str, jax.Array], Encodings, jax.Array]:
+  """Takes the hard negatives, the last renderings, out of a batch and its encodings.
+
+  Returns:
+    Both with K renderings, and the negatives' sentence vectors, float32 [B, n, D].
+  """
+  n = batch["has_negative"].shape[1] if "has_negative" in batch else 0
+  renderings = batch["ids"].shape[1] - n
+  cut = {name: batch[name][:, :renderings] for name in ("ids", "mask")}
+  kept = Encodings(*(array[:, :renderings] for array in encodings))
+  return batch | cut, kept, encodings.z[:, renderings:]
+
+
+def teacher_vectors(
+  params: optax.Params | None,
+  batch: dict[str, jax.Array],
+  rendering: jax.Array,
+  *,
+  model: DualAlignment | None,
+) -> jax.Array:
+  """The frozen teacher's vector of one rendering of each meaning: computed here, or in the batch.
+
+  Args:
+    params: the teacher's parameters.
+    batch: `teacher_ids` and `teacher_mask` [B, K, L_T], in the teacher's own vocabulary; or
+      `teacher_vectors` float32 [B, K, D_T].
+    rendering: int32 [B].
+    model: the teacher's network.
+
+  Returns:
+    float32 [B, D_T], without gradient.
+  """
+
+  def chosen(name):
+    array = batch[name]
+    index = rendering.reshape(-1, *[1] * (array.ndim - 1))
+    return jnp.take_along_axis(array, index, axis=1)[:, 0]
+
+  if "teacher_vectors" in batch:
+    return chosen("teacher_vectors")
+  vectors = embed_step(params, chosen("teacher_ids"), chosen("teacher_mask"), model=model)
+  return jax.lax.stop_gradient(vectors)
 
 
 def train_step(
   state: TrainState,
   batch: dict[str, jax.Array],
+  frozen: Frozen,
   *,
   model: DualAlignment,
   objectives: Mapping[str, Objective],
   vocabulary: Vocabulary,
   optimizer: optax.GradientTransformation,
   seed: int,
+  teacher: DualAlignment | None,
 ) -> tuple[TrainState, dict[str, Mean]]:
   """One update. `seed` is the run's; the step number makes this step's key.
 
@@ -121,6 +203,9 @@ def train_step(
     objectives=objectives,
     vocabulary=vocabulary,
     key=key,
+    step=state.step,
+    frozen=frozen,
+    teacher=teacher,
   )
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)

@@ -12,9 +12,9 @@ import jax
 from etils import epath
 from jax.experimental import multihost_utils
 
-from dap_jax import build, evals, sharding, warm_start
+from dap_jax import build, evals, frozen, sharding, teachers, warm_start
 from dap_jax.checkpoint import Checkpoints
-from dap_jax.data import loader, store
+from dap_jax.data import loader, store, synonyms
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.hub import tokenizer as hub_tokenizer
@@ -52,7 +52,10 @@ def train(
   tokenizer: Mapping[str, Any],
   model: Mapping[str, Any],
   decoder: Mapping[str, Any],
+  unmasking: Mapping[str, Any],
+  teacher: Mapping[str, Any],
   objectives: Mapping[str, Any],
+  matryoshka_dimensions: Sequence[int],
   optimizer: Mapping[str, Any],
   mesh: Mapping[str, Any],
   checkpoint: Mapping[str, Any],
@@ -76,6 +79,10 @@ def train(
   rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
   data = dict(data)
   bucket_tokens = check_buckets(data.pop("bucket_tokens", None), max_tokens=max_tokens)
+  needed = build.needs(objectives)
+  guide = None
+  if "teacher" in needed:
+    guide = bind(teachers.load, teacher, where="teacher", pivot=data["pivot"])()
   corpus, tokens = prepare(
     workdir,
     config=config,
@@ -83,6 +90,7 @@ def train(
     data=data,
     tokenizer=tokenizer,
     max_tokens=max_tokens,
+    extras=make_extras(needed, data=data, teacher=guide),
   )
   parts = build.build(
     vocabulary=build.vocabulary_of(
@@ -93,9 +101,13 @@ def train(
     max_tokens=max_tokens,
     model=model,
     decoder=decoder,
+    unmasking=unmasking,
     objectives=objectives,
+    matryoshka_dimensions=matryoshka_dimensions,
     optimizer=optimizer,
     mesh=mesh,
+    languages=1 + len(corpus.rates),
+    teacher=None if guide is None else guide.network,
   )
   policy = dict(checkpoint)
   save_steps = policy.pop("save_steps", 0)
@@ -128,6 +140,7 @@ def train(
         model=dict(model),
         suites=suites,
         evaluated=was_evaluated(workdir, start.step),
+        frozen=frozen.place(parts, start.state, step=start.step, workdir=workdir, teacher=guide),
       )
       run.loop(
         start.state,
@@ -204,6 +217,7 @@ def prepare(
   data: Mapping[str, Any],
   tokenizer: Mapping[str, Any],
   max_tokens: int,
+  extras: Sequence[store.Extra],
 ) -> tuple[store.Corpus, Tokenizer]:
   """Claims the workdir and prepares its data, once; process 0 does it, the others wait."""
   path = epath.Path(folder)
@@ -222,11 +236,24 @@ def prepare(
         directory=path / "data",
         tokenizer_directory=path / "tokenizer",
         max_tokens=max_tokens,
+        extras=extras,
       )()
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("the data is prepared")
   tokens = Tokenizer.load(path / "tokenizer", max_tokens=max_tokens)
   return store.load(path / "data", pad_id=tokens.pad_id), tokens
+
+
+def make_extras(
+  needed: set[str], *, data: dict[str, Any], teacher: teachers.Teacher | None
+) -> list[store.Extra]:
+  """What the objectives need of the texts beside ids; takes its section out of `data`."""
+  dictionaries = data.pop("dictionaries")
+  extras = [] if teacher is None else [teacher.extra]
+  if "synonyms" in needed:
+    given = {"where": "data.dictionaries", "pivot": data["pivot"]}
+    extras.append(bind(synonyms.Synonyms, dictionaries, **given)())
+  return extras
 
 
 def begin(
@@ -267,13 +294,13 @@ def introduce(
   padding = loader.padding_share(corpus.sources, rates=corpus.rates, bucket_tokens=bucket_tokens)
   rates = sorted(corpus.rates.items(), key=lambda item: -item[1])
   shown = ", ".join(f"{language} {rate:.1%}" for language, rate in rates[:12])
-  weights = ", ".join(f"{name} x {entry.weight:g}" for name, entry in parts.objectives.items())
+  weights = ", ".join(
+    f"{name} x {entry.weight:g}" if isinstance(entry.weight, int | float) else f"{name} (scheduled)"
+    for name, entry in parts.objectives.items()
+  )
   devices = f"{jax.device_count()} {jax.devices()[0].platform}, {jax.process_count()} process(es)"
-  settings = [
-    objective.function.keywords["temperature"]
-    for objective in parts.objectives.values()
-    if "temperature" in objective.function.keywords
-  ]
+  keywords = [getattr(entry.function, "keywords", {}) for entry in parts.objectives.values()]
+  settings = [own["temperature"] for own in keywords if "temperature" in own]
   scale = "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in settings)
   family = parts.model.encoder.family
   lines = {

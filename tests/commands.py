@@ -113,7 +113,7 @@ def final_state(run):
   config = workdir.read_config(run)
   tokens = training.Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
   vocabulary = build.vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
-  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer")
+  keys = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
   parts = build.build(
     vocabulary=vocabulary, mesh={"data": -1, "model": 1}, **{key: config[key] for key in keys}
   )

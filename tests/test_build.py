@@ -9,7 +9,11 @@ import pytest
 from configs import base, dap_mbert, dap_xlmr, demo
 from dap_jax import build, optim, sharding
 from dap_jax.errors import UserError
+from dap_jax.train_step import Frozen
 from tests.test_objectives import VOCABULARY, batch_of
+
+# Keys of a config that are arguments of `build.build`.
+BUILT = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
 
 
 def settings_of(**mesh):
@@ -19,7 +23,7 @@ def settings_of(**mesh):
   config.model.dropout = 0.1
   config.max_tokens, config.mesh = 12, mesh
   config = config.to_dict()
-  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer", "mesh")
+  keys = (*BUILT, "mesh")
   return {key: config[key] for key in keys}
 
 
@@ -28,7 +32,7 @@ def trained(steps=3, **mesh):
   state = parts.init({})
   for step in range(steps):
     batch = jax.tree.map(np.asarray, batch_of([[5, 9], [7, 4]] * 4, seed=step))
-    state, means = parts.step(state, sharding.put_batch(batch, parts.mesh, batch_size=8))
+    state, means = parts.step(state, sharding.put_batch(batch, parts.mesh, batch_size=8), Frozen())
   return jax.device_get(state), {name: float(mean.compute()) for name, mean in means.items()}
 
 
@@ -143,7 +147,7 @@ def test_every_config_builds_abstractly(config):
   settings = config.get_config().to_dict()
   size = settings["tokenizer"]["vocabulary_size"]
   english = np.arange(5, size // 3, dtype=np.int32)
-  keys = ("seed", "steps", "max_tokens", "model", "decoder", "objectives", "optimizer", "mesh")
+  keys = (*BUILT, "mesh")
   parts = build.build(
     vocabulary=VOCABULARY._replace(size=size, english_ids=english),
     **{key: settings[key] for key in keys},

@@ -46,7 +46,7 @@ def test_padding_share_by_hand():
   """Pairs of 3 + 5 and 2 + 2 ids: in one bucket of 8, 12 of 32 ids are real; in 4 and 8, of 24."""
   pivot = loader.Ragged.of([np.ones(3, np.int32), np.ones(2, np.int32)])
   other = loader.Ragged.of([np.ones(5, np.int32), np.ones(2, np.int32)])
-  sources = {"aa": loader.PairSource(pivot, other, max_tokens=8, pad_id=0)}
+  sources = {"aa": loader.PairSource(loader.Pairs(1, pivot, other), loader.Layout(8, 0))}
   for buckets, share in (((8,), 1 - 12 / 32), ((4, 8), 1 - 12 / 24)):
     found = loader.padding_share(sources, rates={"aa": 0.3}, bucket_tokens=buckets)
     assert found == pytest.approx(share)
@@ -72,7 +72,8 @@ def source_of(count, seed):
   rng = np.random.default_rng(seed)
   sequences = [rng.integers(5, 99, rng.integers(3, 8)).astype(np.int32) for _ in range(count)]
   ragged = loader.Ragged.of(sequences)
-  return loader.PairSource(ragged, ragged, max_tokens=8, pad_id=0), sequences
+  pairs = loader.Pairs(1, ragged, ragged)
+  return loader.PairSource(pairs, loader.Layout(8, 0)), sequences
 
 
 def stream(*, rows=slice(0, 12), first_step=0, rates=None, steps=5, batch_size=12, buckets=(8,)):
@@ -157,6 +158,7 @@ PREPARE = {
   "temperature": 2.0,
   "min_pairs": 1,
   "heldout": {"sentences": 10, "min_words": 3, "min_languages": 2},
+  "extras": (),
 }
 
 

@@ -15,6 +15,7 @@ from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.labelled_batches import Batches
 from dap_jax.objectives import Context, Vocabulary, classification
+from dap_jax.train_step import Frozen
 from tests.models import encoder_section, model_section
 from tests.topics import write, write_topics
 
@@ -91,7 +92,7 @@ def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
 
 def test_no_head_unless_asked():
   section = model_section(encoder=encoder_section(**SIZES))
-  model = build.make_model(vocabulary=VOCABULARY, max_tokens=8, decoder=None, **section)
+  model = build.make_model(vocabulary=VOCABULARY, max_tokens=8, **build.ENCODER_ALONE, **section)
   ids = jnp.zeros((1, 2, 2), jnp.int32)
   params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   assert set(params) == {"encoder", "projection"}
@@ -153,7 +154,7 @@ def test_meshes_give_the_same_parameters():
     with jax.set_mesh(parts.mesh):
       state = parts.init({})
       for step in range(4):
-        state, means = parts.step(state, batches.batch(step))
+        state, means = parts.step(state, batches.batch(step), Frozen())
     found.append((jax.device_get(state.params), float(means["loss"].compute())))
   (params, loss), (other_params, other_loss) = found
   assert loss == pytest.approx(other_loss, rel=1e-5)

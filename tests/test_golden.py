@@ -92,9 +92,12 @@ class Case:
     ids = np.array(self.meta["en_ids"], np.int32) if english else None
     self.vocabulary = Vocabulary(400, 0, 2, 3, 4, ids)
     self.model = build.make_model(
-      vocabulary=self.vocabulary,
-      max_tokens=16,
-      decoder=None if english is None else {"layers": 2, "english_head": english},
+      **build.ENCODER_ALONE
+      | {
+        "vocabulary": self.vocabulary,
+        "max_tokens": 16,
+        "decoder": None if english is None else {"layers": 2, "english_head": english},
+      },
       **model_section(
         encoder=encoder_section(**SIZES), pooling=pooling or "cls", projection=pooling is None
       ),
@@ -108,6 +111,7 @@ class Case:
       "ids": jnp.asarray(golden["in/input_ids"][:, flip], jnp.int32),
       "mask": jnp.asarray(golden["in/attention_mask"][:, flip], bool),
       "text_hash": jnp.arange(16, dtype=jnp.int32).reshape(8, 2),  # all different: none masked
+      "language": jnp.tile(jnp.arange(2, dtype=jnp.int32), (8, 1)),
     }
     ranking = bind(translation_ranking.objective, TR | settings, where="test")
     self.objectives = {"translation_ranking": train_step.Objective(1.0, ranking)}

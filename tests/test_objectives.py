@@ -18,7 +18,7 @@ RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_
 def context_of(z, text_hash=None):
   """A context that only TR reads; z [B, 2, D]."""
   text_hash = jnp.arange(2 * len(z)).reshape(-1, 2) if text_hash is None else jnp.array(text_hash)
-  return Context({"text_hash": text_hash}, None, z, None, VOCABULARY, jax.random.key(0))
+  return Context({"text_hash": text_hash}, None, z, VOCABULARY, jax.random.key(0))
 
 
 def test_ranking_worked_by_hand():
@@ -83,7 +83,8 @@ def tiny(**settings):
   sizes = {"layers": 2, "width": 16, "heads": 2, "mlp_width": 32, "positions": 40}
   model = model_section(encoder=encoder_section(**sizes, token_types=1), **settings)
   decoder = {"layers": 1, "english_head": True}
-  return build.make_model(vocabulary=VOCABULARY, max_tokens=12, decoder=decoder, **model)
+  given = build.ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "decoder": decoder}
+  return build.make_model(**given, **model)
 
 
 def batch_of(lengths, *, padded=12, seed=0):
@@ -94,7 +95,12 @@ def batch_of(lengths, *, padded=12, seed=0):
     for k, length in enumerate(pair):
       ids[b, k, :length] = [2, *rng.integers(5, 30, length - 2), 3]
   text_hash = jnp.arange(2 * len(lengths), dtype=jnp.int32).reshape(-1, 2)
-  return {"ids": jnp.array(ids), "mask": jnp.array(ids != 0), "text_hash": text_hash}
+  return {
+    "ids": jnp.array(ids),
+    "mask": jnp.array(ids != 0),
+    "text_hash": text_hash,
+    "language": jnp.tile(jnp.arange(2, dtype=jnp.int32), (len(lengths), 1)),
+  }
 
 
 def objectives_of():
@@ -139,6 +145,7 @@ def test_rtl_sees_neither_the_sentence_vector_nor_the_words_of_y():
       target_h=h[:, 0],
       target_mask=batch["mask"][:, 0],
       replaced=jnp.ones((2, 12), bool),
+      language=batch["language"][:, 0],
       deterministic=True,
       method="decode",
     ).multiply()[:, 1:]

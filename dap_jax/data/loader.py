@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -22,7 +23,8 @@ class Ragged:
   @classmethod
   def of(cls, sequences: list[np.ndarray]) -> Ragged:
     offsets = np.cumsum([0, *map(len, sequences)])
-    return cls(np.concatenate([np.zeros(0, np.int32), *sequences]), offsets)
+    values = np.concatenate(sequences) if sequences else np.zeros(0, np.int32)
+    return cls(values, offsets)
 
   def __len__(self) -> int:
     return len(self.offsets) - 1
@@ -31,61 +33,124 @@ class Ragged:
     return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
 
-class PairSource:
-  """The pairs of one language, or some of them, as padded arrays.
+class Feature(NamedTuple):
+  """One more array of a batch, beside ids: of each rendering, or of each pair (pivot, translation).
 
-  An element: `ids` int32 [2, L], `mask` bool [2, L], `text_hash` int32 [2]. The hash is of the ids:
-  equal texts have equal ids, and texts that are cut to equal ids are one text for the model too.
+  Attributes:
+    name: its key in the batch.
+    of: "rendering" or "pair".
+    length: of the padded array; None = L, as long as the ids are.
+    columns: what an entry holds: 0 for a number, n for n numbers.
+    fill: what fills up an array.
+    dtype: int32 or float32.
+  """
+
+  name: str
+  of: str
+  length: int | None
+  columns: int
+  fill: int
+  dtype: str
+
+  def pad(self, values: np.ndarray, *, max_tokens: int) -> np.ndarray:
+    """The stored values, flat -> [length] or [length, columns]; what is too long is cut."""
+    length = max_tokens if self.length is None else self.length
+    shape = (length, self.columns) if self.columns else (length,)
+    padded = np.full(shape, self.fill, self.dtype)
+    values = values.reshape(-1, *shape[1:])[: len(padded)]
+    padded[: len(values)] = values
+    return padded
+
+
+class Layout(NamedTuple):
+  """How elements look. max_tokens: L; pad_id fills up ids; features: what else they hold."""
+
+  max_tokens: int
+  pad_id: int
+  features: tuple[Feature, ...] = ()
+
+
+class Pairs(NamedTuple):
+  """The pairs of one language.
+
+  Attributes:
+    language: its number; the pivot's is 0.
+    pivot, translation: ids of the two sides.
+    extras: (side, name of a `Feature`) -> its values; the side is "pivot" or "translation" for one
+      of renderings, "pair" for one of pairs.
+  """
+
+  language: int
+  pivot: Ragged
+  translation: Ragged
+  extras: Mapping[tuple[str, str], Ragged] = {}
+
+  def lengths(self) -> np.ndarray:
+    """int [n, 2], ids of either side of every pair."""
+    return np.stack([np.diff(side.offsets) for side in (self.pivot, self.translation)], axis=1)
+
+
+def element(meaning: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, np.ndarray]:
+  """One meaning as padded arrays: the pivot, then a translation from each of some pairs.
 
   Args:
-    pivot, translation: the sequences of all pairs.
-    max_tokens: L.
-    pad_id: what fills up a sequence.
+    meaning: (pairs of a language, index); all with the same pivot text, which the first gives.
+    layout: see `Layout`.
+
+  Returns:
+    `ids` int32 [K, L], `mask` bool [K, L], `text_hash` int32 [K], `language` int32 [K] and the
+    features, [K, ...] of renderings and [K - 1, ...] of pairs. The hash is of the ids: equal texts
+    have equal ids, and texts that are cut to equal ids are one text for the model too.
+  """
+  first, index = meaning[0]
+  renderings = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in meaning]
+  ids = np.full((len(renderings), layout.max_tokens), layout.pad_id, np.int32)
+  mask = np.zeros(ids.shape, bool)
+  text_hash = np.zeros(len(ids), np.int32)
+  for k, (pairs, side, i) in enumerate(renderings):
+    tokens = getattr(pairs, side)[i]
+    ids[k, : len(tokens)] = tokens
+    mask[k, : len(tokens)] = True
+    text_hash[k] = np.uint32(zlib.crc32(tokens.tobytes())).view(np.int32)
+  language = np.array([0] + [pairs.language for pairs, _ in meaning], np.int32)
+  made = {"ids": ids, "mask": mask, "text_hash": text_hash, "language": language}
+  for feature in layout.features:
+    of_pairs = [(pairs, "pair", i) for pairs, i in meaning]
+    places = renderings if feature.of == "rendering" else of_pairs
+    values = [pairs.extras[side, feature.name][i] for pairs, side, i in places]
+    padded = [feature.pad(value, max_tokens=layout.max_tokens) for value in values]
+    made[feature.name] = np.stack(padded)
+  return made
+
+
+class PairSource:
+  """The pairs of one language, or some of them: random access to `element`s of K = 2.
+
+  Args:
+    pairs, layout: see there.
     indices: which pairs; None means all.
   """
 
-  def __init__(
-    self,
-    pivot: Ragged,
-    translation: Ragged,
-    *,
-    max_tokens: int,
-    pad_id: int,
-    indices: np.ndarray | None = None,
-  ):
-    assert len(pivot) == len(translation)
-    self._renderings = (pivot, translation)
-    self._max_tokens, self._pad_id = max_tokens, pad_id
-    self._indices = np.arange(len(pivot)) if indices is None else indices
+  def __init__(self, pairs: Pairs, layout: Layout, *, indices: np.ndarray | None = None):
+    assert len(pairs.pivot) == len(pairs.translation)
+    self._pairs, self._layout = pairs, layout
+    self._indices = np.arange(len(pairs.pivot)) if indices is None else indices
 
   def __len__(self) -> int:
     return len(self._indices)
 
   def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-    ids = np.full((2, self._max_tokens), self._pad_id, np.int32)
-    mask = np.zeros((2, self._max_tokens), bool)
-    text_hash = np.zeros(2, np.int32)
-    for k, rendering in enumerate(self._renderings):
-      tokens = rendering[self._indices[index]]
-      ids[k, : len(tokens)] = tokens
-      mask[k, : len(tokens)] = True
-      text_hash[k] = np.uint32(zlib.crc32(tokens.tobytes())).view(np.int32)
-    return {"ids": ids, "mask": mask, "text_hash": text_hash}
+    return element([(self._pairs, self._indices[index])], self._layout)
 
   def lengths(self) -> np.ndarray:
     """int [n, 2], ids of either side of every pair."""
-    sides = [np.diff(rendering.offsets)[self._indices] for rendering in self._renderings]
-    return np.stack(sides, axis=1)
+    return self._pairs.lengths()[self._indices]
 
   def between(self, shorter: int, longest: int) -> PairSource:
     """The pairs whose longer side has over `shorter` and at most `longest` ids, L = `longest`."""
     lengths = self.lengths().max(1)
-    return PairSource(
-      *self._renderings,
-      max_tokens=longest,
-      pad_id=self._pad_id,
-      indices=self._indices[(shorter < lengths) & (lengths <= longest)],
-    )
+    kept = self._indices[(shorter < lengths) & (lengths <= longest)]
+    return PairSource(self._pairs, self._layout._replace(max_tokens=longest), indices=kept)
 
 
 def padding_share(
@@ -143,7 +208,7 @@ def batches(
     first_step: the step of the first batch.
 
   Yields:
-    `ids` int32 [b, 2, L], `mask` bool [b, 2, L], `text_hash` int32 [b, 2]; b = length of `rows`.
+    What `element` makes, b = length of `rows` of them: `ids` int32 [b, K, L], ...
   """
   size = rows.stop - rows.start
   assert batch_size % size == 0 and rows.start % size == 0

@@ -15,24 +15,44 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from etils import epath
 
 from dap_jax.data import clean, formats, split, tokenizer
-from dap_jax.data.loader import PairSource, Ragged
+from dap_jax.data.loader import Feature, Layout, Pairs, PairSource, Ragged
 from dap_jax.errors import UserError
 from dap_jax.settings import bind
 
 logger = logging.getLogger(__name__)
 
 
+class Extra(Protocol):
+  """Features that are made of the texts, when the data is prepared.
+
+  Attributes:
+    features: what it makes.
+  """
+
+  features: tuple[Feature, ...]
+
+  def compute(
+    self, language: str, texts: Sequence[tuple[str, str]], tokens: tokenizer.Tokenizer
+  ) -> dict[tuple[str, str], list[np.ndarray]]:
+    """(side, name of a feature) -> one flat array a pair; texts: (pivot, translation)."""
+    ...
+
+  def report(self) -> dict[str, Any]:
+    """What is worth knowing of what it made, for info.json."""
+    ...
+
+
 class Corpus(NamedTuple):
   """What `load` gives.
 
   Attributes:
-    sources: language -> its training pairs.
+    sources: language -> its training pairs; languages are numbered in this order, from 1.
     rates: language -> share of the mixture; they sum to 1.
     heldout: the held-out rows, language -> text, pivot included.
     english_ids: int32 [V_en], the ids of the English side of the training set, sorted.
@@ -134,6 +154,7 @@ def prepare(
   rules: Sequence[str],
   markup: bool,
   drop_characters: str,
+  extras: Sequence[Extra],
 ) -> None:
   """Reads, cleans, splits, trains the vocabulary on the training split, tokenises, writes.
 
@@ -146,6 +167,7 @@ def prepare(
     min_pairs: languages with fewer training pairs are left out.
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
     pivot, format, arguments, languages, rules, markup, drop_characters: see `read_pairs`.
+    extras: what else to make of the texts.
   """
   with quiet_stderr():  # TensorFlow: seconds that a resumed run need not pay, and chatter
     from dap_jax.data import tasks
@@ -182,6 +204,8 @@ def prepare(
       ragged = Ragged.of(sequences)
       arrays[f"{language}/{feature}/tokens"] = ragged.tokens
       arrays[f"{language}/{feature}/offsets"] = ragged.offsets
+    texts_of = [(pair.pivot, pair.translation) for pair in train if pair.language == language]
+    arrays |= computed(extras, language, texts_of, tokens)
   total = sum(rates.values())
   english = np.unique(np.concatenate([arrays[f"{lang}/pivot/tokens"] for lang in rates]))
   trained = {pair.language for pair in train} | {pivot}
@@ -192,9 +216,29 @@ def prepare(
     "rejected": dict(rejected.most_common()),
     "max_tokens": max_tokens,
     "english_ids": english.tolist(),
+    "features": [feature._asdict() for extra in extras for feature in extra.features],
+    "extras": {name: value for extra in extras for name, value in extra.report().items()},
   }
   held = [{lang: text for lang, text in row.items() if lang in trained} for row in held]
   write(epath.Path(directory), info=info, arrays=arrays, heldout=held)
+
+
+def computed(
+  extras: Sequence[Extra],
+  language: str,
+  texts: Sequence[tuple[str, str]],
+  tokens: tokenizer.Tokenizer,
+) -> dict[str, np.ndarray]:
+  """What the extras make of a language's pairs, under the names that train.npz gives them."""
+  arrays = {}
+  for extra in extras:
+    for (side, name), values in extra.compute(language, texts, tokens).items():
+      assert len(values) == len(texts), f"{name}: {len(values)} for {len(texts)} pairs"
+      dtype = next(feature.dtype for feature in extra.features if feature.name == name)
+      ragged = Ragged.of([np.asarray(value, dtype).reshape(-1) for value in values])
+      arrays[f"{language}/{side}/{name}/tokens"] = ragged.tokens
+      arrays[f"{language}/{side}/{name}/offsets"] = ragged.offsets
+  return arrays
 
 
 def write(
@@ -243,16 +287,19 @@ def load(directory: epath.PathLike, *, pad_id: int) -> Corpus:
   info = json.loads((directory / "info.json").read_text())
   arrays = np.load(io.BytesIO((directory / "train.npz").read_bytes()))
 
-  def ragged(language: str, feature: str) -> Ragged:
-    return Ragged(*(arrays[f"{language}/{feature}/{part}"] for part in ("tokens", "offsets")))
+  def ragged(*path: str) -> Ragged:
+    return Ragged(*(arrays["/".join((*path, part))] for part in ("tokens", "offsets")))
 
-  sources = {
-    language: PairSource(
-      ragged(language, "pivot"),
-      ragged(language, "translation"),
-      max_tokens=info["max_tokens"],
-      pad_id=pad_id,
-    )
-    for language in info["rates"]
-  }
+  features = tuple(Feature(**feature) for feature in info["features"])
+  layout = Layout(info["max_tokens"], pad_id, features)
+  sides = {"rendering": ("pivot", "translation"), "pair": ("pair",)}
+  sources = {}
+  for number, language in enumerate(info["rates"], 1):
+    extras = {
+      (side, feature.name): ragged(language, side, feature.name)
+      for feature in features
+      for side in sides[feature.of]
+    }
+    sides_of = (ragged(language, side) for side in ("pivot", "translation"))
+    sources[language] = PairSource(Pairs(number, *sides_of, extras), layout)
   return Corpus(sources, info["rates"], heldout(directory), english_ids(directory), info)

@@ -1,4 +1,4 @@
-"""The decoder of representation translation learning (RTL); shapes: `dap_jax/model/__init__.py`."""
+"""What predicts tokens: masked-LM heads, and the RTL decoder; shapes: `model/__init__.py`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,59 @@ class Projection(nn.Module):
     return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
 
 
+class TokenHead(nn.Module):
+  """Predicts tokens of a sequence from its states: transformer layers, then a masked-LM head.
+
+  With 0 layers it is BERT's masked-LM head. The projection is the embedding that is given.
+  """
+
+  family: Family
+  layers: int
+
+  def setup(self):
+    first = self.family.layers - self.layers
+    self.stack = [
+      self.family.layer(first + i, name=f"layers_{i}", in_decoder=True) for i in range(self.layers)
+    ]
+    self.final_norm = self.family.final_norm() if self.layers else None
+    self.head = Head(self.family, self.family.vocabulary_size, tied=True)
+
+  def __call__(
+    self,
+    h: jax.Array,
+    mask: jax.Array,
+    positions: jax.Array,
+    word_embedding: jax.Array,
+    *,
+    deterministic: bool,
+  ) -> FactoredLogits:
+    """The logits at some positions only.
+
+    Args:
+      h: [N, L, D], token states.
+      mask: bool [N, L], which of them may be read.
+      positions: int32 [N, M], where to predict.
+      word_embedding: [V, D].
+      deterministic: no dropout.
+
+    Returns:
+      The factors of logits [N, M, V].
+    """
+    places = self.family.position_offset + jnp.arange(h.shape[1])
+    for layer in self.stack:
+      h = layer(h, mask, places, deterministic=deterministic)
+    h = h if self.final_norm is None else self.final_norm(h)
+    chosen = jnp.take_along_axis(h, positions[..., None], axis=1)
+    return self.head(chosen, word_embedding)
+
+
 class Decoder(nn.Module):
   """The RTL decoder: a small masked LM that reads token states of x and fills the slots of y.
 
   DAP (arXiv 2305.09148) section 3.2 and its released program: the target slots pass through the
   embedding layer twice, so they carry two position embeddings. They start at position `max_tokens`,
-  the padded source length, whatever the length of this batch.
+  the padded source length, whatever the length of this batch. Where targets are of several
+  languages a vector of the language is added to each slot: nothing else says in which to write.
   """
 
   family: Family  # the encoder's sizes; the parameters are the decoder's own
@@ -56,9 +103,13 @@ class Decoder(nn.Module):
   head_size: int
   tied: bool
   mask_id: int
+  languages: int  # of targets; 0 = one alone, which needs no vector
 
   def setup(self):
     self.embeddings = self.family.embeddings()
+    if self.languages:
+      width, dtype = self.family.width, self.family.dtype
+      self.language = nn.Embed(self.languages, width, dtype=dtype, embedding_init=INITIALIZER)
     first = self.family.layers - self.layers  # the last layers of an encoder, as DAP starts them
     self.stack = [
       self.family.layer(first + i, name=f"layers_{i}", in_decoder=True) for i in range(self.layers)
@@ -74,6 +125,7 @@ class Decoder(nn.Module):
     target_h: jax.Array,
     target_mask: jax.Array,
     replaced: jax.Array,
+    language: jax.Array,
     deterministic: bool,
   ) -> FactoredLogits:
     """Logits at the target positions only.
@@ -82,6 +134,7 @@ class Decoder(nn.Module):
       h, target_h: [B, L, D], the encoder's token states of source and target.
       source_mask, target_mask: bool [B, L], True = real token.
       replaced: bool [B, L], slots that hold [MASK]; the others hold `target_h`, the answer.
+      language: int32 [B], of the target; not read where there is one language.
       deterministic: no dropout.
 
     Returns:
@@ -89,9 +142,10 @@ class Decoder(nn.Module):
     """
     offset, positions = self.family.position_offset, jnp.arange(target_h.shape[1])
     masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
-    slots = self.embeddings.place(
-      self.embeddings.word(masks), offset + positions, deterministic=deterministic
-    )
+    slots = self.embeddings.word(masks)
+    if self.languages:
+      slots += self.language(language)[:, None]
+    slots = self.embeddings.place(slots, offset + positions, deterministic=deterministic)
     slots = jnp.where(replaced[..., None], slots, target_h)
     x = jnp.concatenate([h, slots], axis=1)
     positions = jnp.concatenate([jnp.arange(h.shape[1]), self.max_tokens + positions])

@@ -1,4 +1,4 @@
-"""What trains: encoder, pooling, projection and decoder; shapes: `dap_jax/model/__init__.py`."""
+"""What trains: encoder, pooling, projection, decoder, heads; shapes: `model/__init__.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.model.attention import INITIALIZER
-from dap_jax.model.decoder import Decoder
+from dap_jax.model.decoder import Decoder, TokenHead
 from dap_jax.model.encoder import Encoder
 
 ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
@@ -73,6 +73,7 @@ class DualAlignment(nn.Module):
 
   Attributes:
     encoder, decoder: the networks; no decoder where nothing trains one.
+    masked_lm, unmasking: heads that predict masked tokens, of MLM and TLM and of MEXMA; or None.
     pooling: one of `POOLINGS`.
     dense_width: D_out of a dense layer after the pooling, a part of the model; 0 = none.
     dense_activation: its activation, one of `ACTIVATIONS`.
@@ -83,6 +84,8 @@ class DualAlignment(nn.Module):
 
   encoder: Encoder
   decoder: Decoder | None
+  masked_lm: TokenHead | None
+  unmasking: TokenHead | None
   pooling: str
   dense_width: int
   dense_activation: str
@@ -100,11 +103,18 @@ class DualAlignment(nn.Module):
     if self.classes:
       self.classifier = Classifier(family.width, self.classes, family.dropout, family.dtype)
 
-  def encode(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> Encodings:
-    """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`."""
+  def encode(
+    self,
+    ids: jax.Array,
+    mask: jax.Array,
+    *,
+    deterministic: bool,
+    positions: jax.Array | None = None,
+  ) -> Encodings:
+    """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`; positions: see `Encoder`."""
     shape = ids.shape  # [B, K, L] -> [B*K, L] moves nothing between devices
     flat_ids, flat_mask = ids.reshape(-1, shape[-1]), mask.reshape(-1, shape[-1])
-    hidden = self.encoder(flat_ids, flat_mask, deterministic=deterministic)
+    hidden = self.encoder(flat_ids, flat_mask, deterministic=deterministic, positions=positions)
     pooled = pool(hidden, flat_mask, pooling=self.pooling)
     if self.dense_width:
       pooled = ACTIVATIONS[self.dense_activation](self.dense(pooled))
@@ -124,6 +134,17 @@ class DualAlignment(nn.Module):
     """See `Decoder.__call__`."""
     return self.decoder(h, **arguments)
 
+  def predict(self, h: jax.Array, mask: jax.Array, positions: jax.Array, **arguments):
+    """Logits of the masked-LM head, tied to the encoder's word embeddings; see `TokenHead`."""
+    return self.masked_lm(h, mask, positions, self._word_embedding(), **arguments)
+
+  def unmask(self, h: jax.Array, mask: jax.Array, positions: jax.Array, **arguments):
+    """Logits of the unmasking head, tied to the encoder's word embeddings; see `TokenHead`."""
+    return self.unmasking(h, mask, positions, self._word_embedding(), **arguments)
+
+  def _word_embedding(self) -> jax.Array:
+    return self.encoder.embeddings.word.embedding
+
   def classify(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
     """See `Classifier.__call__`."""
     return self.classifier(vectors, deterministic=deterministic)
@@ -133,6 +154,9 @@ class DualAlignment(nn.Module):
     h, pooled, _ = self.encode(ids, mask, deterministic=True)
     if self.classes:
       self.classify(pooled[:, 0], deterministic=True)
+    for head, method in ((self.masked_lm, self.predict), (self.unmasking, self.unmask)):
+      if head is not None:
+        method(h[:, 0], mask[:, 0], jnp.zeros((len(h), 1), jnp.int32), deterministic=True)
     if self.decoder is not None:
       self.decode(
         h[:, 1],
@@ -140,5 +164,6 @@ class DualAlignment(nn.Module):
         target_h=h[:, 0],
         target_mask=mask[:, 0],
         replaced=mask[:, 0],
+        language=jnp.zeros(len(h), jnp.int32),
         deterministic=True,
       )

@@ -33,9 +33,20 @@ class Encoder(nn.Module):
     self.stack = [self.family.layer(i, name=f"layers_{i}") for i in range(self.family.layers)]
     self.final_norm = self.family.final_norm()
 
-  def __call__(self, ids: jax.Array, mask: jax.Array, *, deterministic: bool) -> list[jax.Array]:
-    """ids int32 [N, L], mask bool [N, L] -> `layers + 1` arrays [N, L, D], embeddings first."""
-    positions = self.family.position_offset + jnp.arange(ids.shape[1])
+  def __call__(
+    self,
+    ids: jax.Array,
+    mask: jax.Array,
+    *,
+    deterministic: bool,
+    positions: jax.Array | None = None,
+  ) -> list[jax.Array]:
+    """ids int32 [N, L], mask bool [N, L] -> `layers + 1` arrays [N, L, D], embeddings first.
+
+    `positions`: int32 [L], from 0, where they are not 0, 1, 2, ...
+    """
+    positions = jnp.arange(ids.shape[1]) if positions is None else positions
+    positions = self.family.position_offset + positions
     x = self.embeddings.place(self.embeddings.word(ids), positions, deterministic=deterministic)
     hidden = [x]
     for layer in self.stack:

@@ -1,13 +1,16 @@
-"""The objectives: one file, one formula of one paper.
+"""The objectives: one file, one formula of one paper; docs/adding-an-objective.md adds one.
 
-To add one, write `objectives/NAME.py` with a function
+A file `objectives/NAME.py` has a function
 
     def objective(context: Context, *, ...your settings...) -> tuple[Mean, dict[str, Mean]]
 
-and name it in a config: `config.objectives.NAME = dict(weight=1.0, ...your settings...)`. `build`
+and a config names it: `config.objectives.NAME = dict(weight=1.0, ...your settings...)`. `build`
 finds it by that name, passes the settings as keyword arguments (a misspelt one is an error at
 start), adds weight x the mean to the loss, and logs the mean under NAME and the extra means of the
-dictionary under their keys.
+dictionary under their keys. Beside it the file may have
+
+    SENTENCE_LEVEL = True       it reads only z and negatives: Matryoshka dimensions apply to it
+    def needs(settings) -> set  which of `NEEDS` it uses with these settings; none without it
 """
 
 from __future__ import annotations
@@ -17,6 +20,17 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+# What costs memory, time or data, so it is there only where an objective needs it.
+NEEDS = {
+  "decoder": "the RTL decoder",
+  "languages": "the decoder's vectors of target languages",
+  "masked_lm": "the masked-LM head",
+  "unmasking": "MEXMA's unmasking head",
+  "teacher": "a frozen teacher, the config's `teacher`",
+  "initial": "the parameters that the run began with",
+  "synonyms": "words and synonyms in the batch, from `data.dictionaries`",
+}
 
 
 class Vocabulary(NamedTuple):
@@ -41,20 +55,34 @@ class Context(NamedTuple):
   """What an objective may read. B meanings, K renderings, L tokens, D width.
 
   Attributes:
-    batch: `ids` int32 [B, K, L], `mask` bool [B, K, L], `text_hash` int32 [B, K]; rendering 0 is
-      the pivot (English). In fine-tuning K = 1 and `label` int32 [B] takes the hash's place.
+    batch: `ids` int32 [B, K, L], `mask` bool [B, K, L], `text_hash` int32 [B, K], `language` int32
+      [B, K]; rendering 0 is the pivot (English), language 0. With "synonyms": `words` int32
+      [B, K, L], the number of each token's word in its sentence, -1 outside words; `synonyms` int32
+      [B, K - 1, P, 2], word numbers of (pivot, translation k + 1), -1 where there are no more.
+      In fine-tuning K = 1, and `label` int32 [B] takes the place of hash and language.
     h: [B, K, L, D], last-layer token states of the encoder, in the compute dtype.
     z: float32 [B, K, D], sentence vectors as trained (pooled, projected), not normalised.
-    decode: the RTL decoder, `model.DualAlignment.decode` with parameters and dropout bound.
     vocabulary: see `Vocabulary`.
     key: PRNG key of this objective at this step.
-    classify: the classification head, `model.DualAlignment.classify`, bound like `decode`.
+    negatives: float32 [B, n, D], sentence vectors of the hard negatives of each meaning, texts in
+      the pivot's language that are no translation; `has_negative` bool [B, n] in the batch.
+    encode: the encoder, `model.DualAlignment.encode` with parameters and dropout bound.
+    decode, predict, unmask, classify: the heads of the same names, bound alike.
+    teacher: int32 [B], one rendering of each meaning -> float32 [B, D_T], the frozen teacher's
+      vectors of these texts, as it gives them; no gradient.
+    initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.
   """
 
   batch: dict[str, jax.Array]
   h: jax.Array
   z: jax.Array
-  decode: Callable[..., Any]
   vocabulary: Vocabulary
   key: jax.Array
+  negatives: jax.Array | None = None
+  encode: Callable[..., Any] | None = None
+  decode: Callable[..., Any] | None = None
+  predict: Callable[..., Any] | None = None
+  unmask: Callable[..., Any] | None = None
   classify: Callable[..., jax.Array] | None = None
+  teacher: Callable[[jax.Array], jax.Array] | None = None
+  initial: Callable[[], jax.Array] | None = None

@@ -8,6 +8,9 @@ Shapes: B pairs, L tokens, D width, V ids, V_en English ids.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +26,11 @@ ROUTES = {
   "from_pivot": [(PIVOT, OTHER)],
   "both": [(OTHER, PIVOT), (PIVOT, OTHER)],
 }
+
+
+def needs(settings: Mapping[str, Any]) -> set[str]:
+  """A decoder; where it writes other languages, their vectors too."""
+  return {"decoder"} if settings.get("direction") == "to_pivot" else {"decoder", "languages"}
 
 
 def compact_labels(ids: jax.Array, vocabulary: Vocabulary) -> jax.Array:
@@ -52,6 +60,7 @@ def reconstruction(
     target_h=context.h[:, target],
     target_mask=mask[:, target],
     replaced=replaced,
+    language=context.batch["language"][:, target],
   )
   labels = compact_labels(ids[:, target], context.vocabulary)
   predicted = mask[:, target] & replaced & (labels >= 0)

@@ -12,19 +12,16 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.errors import UserError
+from dap_jax.geometry import unit
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context
 
+SENTENCE_LEVEL = True
 DIRECTIONS = ("to_pivot", "from_pivot", "both")
 
 
 def cosines(z_source: jax.Array, z_target: jax.Array) -> jax.Array:
   """cos(z_source_i, z_target_j): [B, D], [B, D] -> float32 [B, B]. A zero vector has cosine 0."""
-
-  def unit(z):
-    z = z.astype(jnp.float32) if z.dtype == jnp.bfloat16 else z
-    return z / jnp.maximum(jnp.sqrt((z * z).sum(-1, keepdims=True)), 1e-8)
-
   return jnp.einsum("id,jd->ij", unit(z_source), unit(z_target))
 
 

@@ -1,0 +1,46 @@
+"""Parameters that training reads and never changes: a teacher's, and those that the run began with.
+
+WORKDIR/initial/    the latter, kept because a resumed run must not need its `init_from` any more
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+
+from dap_jax import checkpoint
+from dap_jax.build import Parts
+from dap_jax.teachers import Teacher
+from dap_jax.train_step import Frozen, TrainState
+
+FOLDER = "initial"
+
+
+def place(
+  parts: Parts, state: TrainState, *, step: int, workdir: epath.PathLike, teacher: Teacher | None
+) -> Frozen:
+  """What `parts.step` takes as its frozen parameters, on their devices.
+
+  Args:
+    parts: says what is needed, and where it goes.
+    state, step: that the run goes on from.
+    workdir: where those that it began with are kept.
+    teacher: see `teachers`; None without one.
+
+  Raises:
+    UserError: the kept parameters are gone or damaged.
+  """
+  wanted, folder = parts.abstract_frozen, epath.Path(workdir) / FOLDER
+  initial = None
+  if wanted.initial is not None and step == 0:
+    initial = jax.tree.map(jnp.copy, state.params)  # the step donates the state
+    with checkpoint.Checkpoints(folder, keep_last=1, best_metric="") as kept:
+      kept.save(0, {"params": initial}, metrics={})
+  elif wanted.initial is not None:
+    initial = checkpoint.restore_params(folder, wanted.initial, step="newest").state
+  weights = None
+  if wanted.teacher is not None:
+    places = jax.tree.map(lambda leaf: leaf.sharding, wanted.teacher)
+    weights = jax.device_put(teacher.network[1], places)
+  return Frozen(teacher=weights, initial=initial)
