@@ -35,10 +35,26 @@ def get_config() -> ConfigDict:
   config.data.drop_characters = ""  # taken out of every text
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
   config.data.min_pairs = 1  # languages with fewer training pairs are left out
-  # Padded lengths of batches, rising to max_tokens; each pair goes to the shortest that holds it,
-  # and the step is compiled once for each. () is one length, max_tokens.
-  config.data.dictionaries = ConfigDict()  # of token_alignment
+  # Padded lengths of batches, rising to max_tokens; each pair (or row) goes to the shortest that
+  # holds all its texts, and the step is compiled once for each. () is one length, max_tokens.
   config.data.bucket_tokens = ()
+  # K, texts of a meaning in a batch: 2 = a pivot and a translation; more = a pivot and K - 1 of its
+  # translations, each time others, wherever pairs have equal pivots.
+  config.data.renderings = 2
+  # Texts in the pivot's language that are no translation, beside every pair; data.arguments says
+  # where a format finds them. translation_ranking takes them all as further candidates.
+  config.data.hard_negatives = 0
+  # A folder in which runs share prepared data, see dap_jax/data/cache.py; "" = none.
+  config.data.cache = ""
+  config.data.dictionaries = ConfigDict()  # which words mean the same: of token_alignment
+  # Files and folders, in the formats of dap_jax/data/dictionaries.py: MUSE's, lists with keys.
+  config.data.dictionaries.paths = ()
+  config.data.dictionaries.cldr_names = True  # languages, countries, months, ... from Babel
+  config.data.dictionaries.max_synonyms = 16  # pairs of words of a sentence pair; more are cut
+  # Letters that an unknown word must share with the beginning of a known one to stand for it, and
+  # how many may follow in either; 0 = only equal words match.
+  config.data.dictionaries.prefix_letters = 0
+  config.data.dictionaries.ending_letters = 3
   config.data.heldout = ConfigDict()
   config.data.heldout.sentences = 300  # English sentences held out, in every language at once
   config.data.heldout.min_words = 3  # words such a sentence has at least
@@ -75,7 +91,21 @@ def get_config() -> ConfigDict:
   config.decoder.layers = 2  # K of the paper
   config.decoder.english_head = True  # predict only ids of the English side; False: all, tied
 
-  config.teacher = ConfigDict()  # of soft_alignment and distillation
+  # A frozen sentence encoder, for soft_alignment and distillation: just one of model and vectors.
+  config.teacher = ConfigDict()
+  config.teacher.model = ""  # a hub id, a folder of a checkpoint, or a workdir
+  # prepare: its vectors of all texts are made once, before training, and kept with the data.
+  # step: it runs in every step; for a corpus too large for that.
+  config.teacher.when = "prepare"
+  config.teacher.max_tokens = 64  # ids of a text in its own vocabulary; longer ones are cut
+  config.teacher.compute_dtype = ""  # float32 or bfloat16; "" = its own
+  # Vectors that something else made: a .npy file, float [N, width], and the text file of N lines
+  # that goes with it. While neither is there, train writes the texts that it needs, and stops.
+  config.teacher.vectors = ""
+  config.teacher.texts = ""
+  # Codes of the languages that it reads, the most trusted first, the pivot among them; () = the
+  # pivot alone.
+  config.teacher.languages = ()
 
   config.unmasking = ConfigDict()  # the head of `mexma`; left out when that is off
   config.unmasking.layers = 2  # transformer layers before its masked-LM head
@@ -100,6 +130,44 @@ def get_config() -> ConfigDict:
   config.objectives.representation_translation.direction = "to_pivot"
   # Positions whose logits (x batch x English ids) are held at a time: memory and speed, no number.
   config.objectives.representation_translation.chunk_positions = 4
+  config.objectives.masked_lm = ConfigDict()  # MLM and TLM
+  config.objectives.masked_lm.weight = 0.0  # 0.1 beside TR in the DAP paper's TLM baseline
+  config.objectives.masked_lm.sequence = "pair"  # pair (TLM), sentence (MLM), both
+  config.objectives.masked_lm.mask_ratio = 0.2  # of ordinary tokens; 0.15 in BERT
+  # Hidden places of a meaning whose logits (x batch x ids) are held at a time.
+  config.objectives.masked_lm.chunk_positions = 1
+  config.objectives.mexma = ConfigDict()
+  config.objectives.mexma.weight = 0.0  # the paper trains this alone, without translation_ranking
+  config.objectives.mexma.mask_ratio = 0.4  # of ordinary tokens, on both sides
+  # Of the hidden ones: [MASK]. The others, half and half, a random id or themselves.
+  config.objectives.mexma.mask_share = 0.8
+  config.objectives.mexma.mse_weight = 1.0  # of the squared difference of translations' vectors
+  config.objectives.mexma.koleo_weight = 0.01  # of KoLeo, which spreads the vectors
+  config.objectives.mexma.chunk_positions = 1  # as of masked_lm
+  config.objectives.soft_alignment = ConfigDict()
+  config.objectives.soft_alignment.weight = 0.0  # the paper trains this alone
+  # Whose similarities: priority (the side whose language is first in teacher.languages, else the
+  # pivot), average (of both sides), identity (hard labels, no teacher).
+  config.objectives.soft_alignment.strategy = "priority"
+  config.objectives.soft_alignment.temperature = 0.1  # divisor of student's and teacher's cosines
+  config.objectives.soft_alignment.margin = 0.0  # off the cosine of what the teacher calls the same
+  config.objectives.soft_alignment.monolingual_weight = 0.0  # of translations, of pivots; 1 = paper
+  config.objectives.soft_alignment.matrix_mse = False  # squared differences, no cross-entropy
+  config.objectives.distillation = ConfigDict()  # needs model.dense.width = the teacher's width
+  config.objectives.distillation.weight = 0.0
+  config.objectives.token_alignment = ConfigDict()  # VECO 2.0; its numbers are not public
+  config.objectives.token_alignment.weight = 0.0
+  config.objectives.token_alignment.temperature = 0.1  # divisor of the similarities; ours
+  config.objectives.token_alignment.similarity = "cosine"  # cosine, dot; ours
+  # Every rendering of a row against those of other rows; made for data.renderings above 2.
+  config.objectives.multiway = ConfigDict()
+  config.objectives.multiway.weight = 0.0
+  config.objectives.multiway.temperature = 0.05
+  # Weights of positives ~ exp(-hardness * cosine): 0 = all alike; ours, the paper's are not public.
+  config.objectives.multiway.hardness = 2.0
+  # mu of the squared distance from the vectors under the parameters that the run began with: for
+  # runs with init_from; it encodes every batch a second time.
+  config.objectives.multiway.anchor = 0.0
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 5e-5  # the peak

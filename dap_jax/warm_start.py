@@ -114,6 +114,14 @@ class FromFolder:
           if from_hf.has_head(found)
           else "its word embeddings, since it has no masked-LM head"
         )
+    if "masked_lm" in abstract:
+      if from_hf.has_head(found):
+        tree["masked_lm"] = from_hf.head_from_checkpoint(found)
+        said += "; the masked-LM head is its own"
+      else:
+        said += "; the masked-LM head starts anew, since it has none"
+    if "unmasking" in abstract:  # new in the paper too
+      said += "; the unmasking head starts anew"
     if theirs is not None:
       abstract = with_head_of(abstract, len(theirs))
     placed = sharding.place(tree, abstract)
@@ -148,7 +156,7 @@ class FromWorkdir:
       abstract = with_head_of(abstract, len(theirs))
     anew = [
       name
-      for name in ("projection", "decoder")
+      for name in ("projection", "decoder", "masked_lm", "unmasking")
       if name in abstract
       and checkpoint.leaf_shapes(self._stored.get(name, {}))
       != checkpoint.leaf_shapes(abstract[name])

@@ -125,7 +125,7 @@ class Case:
   def reconstruct(context, replaced):
     """RTL with the released program's own draw of masked positions."""
     loss = representation_translation.reconstruction(
-      context, source=1, target=0, replaced=jnp.asarray(replaced), chunk_positions=5
+      context, to_pivot=True, replaced=jnp.asarray(replaced), chunk_positions=5
     )
     return loss, {}
 

@@ -176,6 +176,16 @@ def decoder_from_checkpoint(
   return trees.nest(flat)
 
 
+def head_from_checkpoint(imported: Imported) -> dict[str, Any]:
+  """The checkpoint's masked-LM head, a tree of `Leaf` below `params["masked_lm"]`.
+
+  Without its projection: ours is the encoder's word embeddings, and so is that of nearly every
+  checkpoint.
+  """
+  entries = names.head_entries(imported.table, tied=True)
+  return weights.leaves(imported.tensors, entries)
+
+
 class Continued(NamedTuple):
   """What `export --include_decoder` wrote beside the encoder.
 

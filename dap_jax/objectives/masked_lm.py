@@ -1,0 +1,219 @@
+"""Masked language modelling: predict hidden tokens of sentences (MLM) or of pairs (TLM).
+
+    L = - mean over the hidden positions p of  log softmax(head(h_p))[ids_p]
+
+MLM, and how tokens are hidden: BERT (arXiv 1810.04805), section 3.1. TLM: XLM (arXiv 1901.07291),
+section 3.4: the same over a sentence and its translation, one after the other, positions restarting
+in each, so that a hidden token may be read off the other language. The released program of DAP
+(arXiv 2305.09148) has TLM as a baseline, with ratio 0.2; its head has a projection of its own, this
+one is tied to the encoder's word embeddings, as BERT's is.
+
+Shapes: B meanings, K renderings, G sequences of a meaning, S sentences of a sequence, L tokens of a
+sentence, T = S L, M places that may be hidden, D width, V ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dap_jax.cross_entropy import FactoredLogits, summed_cross_entropy
+from dap_jax.errors import UserError
+from dap_jax.metrics import Mean
+from dap_jax.objectives import Context, Vocabulary
+
+SEQUENCES = {"sentence": ("sentence",), "pair": ("pair",), "both": ("sentence", "pair")}
+MASK_SHARE = 0.8  # BERT's
+
+
+class Draw(NamedTuple):
+  """Which tokens are hidden.
+
+  Attributes:
+    ids: int32 [B, G, T], what the encoder is to read.
+    positions: int32 [B, G, M], where to predict.
+    labels: int32 [B, G, M], the ids that stood there.
+    counted: bool [B, G, M], which of these places are hidden; the others only fill up.
+  """
+
+  ids: jax.Array
+  positions: jax.Array
+  labels: jax.Array
+  counted: jax.Array
+
+
+def needs(settings: Mapping[str, Any]) -> set[str]:
+  """The masked-LM head, whatever the settings."""
+  del settings
+  return {"masked_lm"}
+
+
+def sequences(x: jax.Array, sequence: str) -> jax.Array:
+  """Renderings [B, K, L] -> what the encoder reads at once [B, G, S, L].
+
+  "sentence": each rendering (G = K, S = 1). "pair": the pivot before each translation (G = K - 1,
+  S = 2).
+  """
+  if sequence == "sentence":
+    return x[:, :, None]
+  pivot = jnp.broadcast_to(x[:, :1], x[:, 1:].shape)
+  return jnp.stack([pivot, x[:, 1:]], axis=2)
+
+
+def special_ids(vocabulary: Vocabulary) -> list[int]:
+  """The ids that are never hidden and never take another's place, rising.
+
+  [UNK] is not among them: the core does not know it, and BERT predicts it too.
+  """
+  return sorted({vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id})
+
+
+def hidden_counts(tokens: int, mask_ratio: float) -> np.ndarray:
+  """How many of 0, 1, ..., `tokens` ordinary tokens are hidden: int32 [tokens + 1]."""
+  counts = [max(1, round(mask_ratio * n)) for n in range(1, tokens + 1)]
+  return np.array([0, *counts], np.int32)
+
+
+def draw_ids(key: jax.Array, shape: tuple[int, ...], vocabulary: Vocabulary) -> jax.Array:
+  """Ids of `shape`, int32, uniform over all but the special ones."""
+  special = special_ids(vocabulary)
+  ids = jax.random.randint(key, shape, 0, vocabulary.size - len(special), jnp.int32)
+  for skipped in special:
+    ids += ids >= skipped
+  return ids
+
+
+def draw(
+  ids: jax.Array,
+  mask: jax.Array,
+  *,
+  vocabulary: Vocabulary,
+  mask_ratio: float,
+  mask_share: float,
+  key: jax.Array,
+) -> Draw:
+  """Hides max(1, round(mask_ratio * n)) of the n ordinary tokens of each sequence.
+
+  Which ones is uniform, without replacement. Of the hidden ones a share of `mask_share` becomes
+  [MASK]; the others become a random id or stay, with equal chance.
+
+  Args:
+    ids: int32 [B, G, S, L], each sentence with its [CLS] and [SEP].
+    mask: bool [B, G, S, L], True = real token.
+    vocabulary: special ids, and the ids to draw from.
+    mask_ratio: in (0, 1].
+    mask_share: in [0, 1].
+    key: of the draw; padding and the mesh do not change what it gives.
+  """
+  *outer, sentences, length = ids.shape
+  flat = (*outer, sentences * length)
+
+  def of_each_token(sample: Callable) -> jax.Array:
+    # Positions come first: a longer padding appends numbers, it does not change those before.
+    return jnp.moveaxis(sample((length, *outer, sentences)), 0, -1).reshape(flat)
+
+  choice_key, fate_key, id_key = jax.random.split(key, 3)
+  ordinary = mask
+  for special in special_ids(vocabulary):
+    ordinary = ordinary & (ids != special)
+  ids, ordinary = ids.reshape(flat), ordinary.reshape(flat)
+
+  counts = hidden_counts(flat[-1], mask_ratio)
+  places = max(1, int(counts[max(0, flat[-1] - 2 * sentences)]))  # [CLS] and [SEP] are never hidden
+  scores = of_each_token(lambda shape: jax.random.uniform(choice_key, shape, jnp.float32))
+  positions = jax.lax.top_k(jnp.where(ordinary, scores, -1), places)[1]
+  count = jnp.asarray(counts)[ordinary.sum(-1)]
+  counted = jnp.arange(places)[None, None] < count[..., None]
+  # A comparison, not a scatter: it stays on the device that has the row.
+  chosen = positions[..., None] == jnp.arange(flat[-1])[None, None, None]
+  hidden = (chosen & counted[..., None]).any(2)
+
+  fate = of_each_token(lambda shape: jax.random.uniform(fate_key, shape, jnp.float32))
+  random = of_each_token(lambda shape: draw_ids(id_key, shape, vocabulary))
+  replaced = jnp.where(fate < (1 + mask_share) / 2, random, ids)
+  replaced = jnp.where(fate < mask_share, vocabulary.mask_id, replaced)
+  labels = jnp.take_along_axis(ids, positions, axis=-1)
+  return Draw(jnp.where(hidden, replaced, ids), positions, labels, counted)
+
+
+def hidden_loss(logits: FactoredLogits, drawn: Draw, *, chunk_positions: int) -> Mean:
+  """Cross-entropy at the hidden places.
+
+  Args:
+    logits: of the places, states [B * G, M, D].
+    drawn: their labels.
+    chunk_positions: of each meaning's G M places, how many logits are held at a time.
+  """
+  rows = len(drawn.labels)
+  states = logits.states.reshape(rows, -1, logits.states.shape[-1])
+  labels, counted = drawn.labels.reshape(rows, -1), drawn.counted.reshape(rows, -1)
+  logits = logits._replace(states=states)
+  total = summed_cross_entropy(logits, labels, counted, chunk=chunk_positions)
+  return Mean(total, counted.sum(dtype=jnp.float32))
+
+
+def prediction(
+  context: Context, drawn: Draw, mask: jax.Array, *, sentences: int, chunk_positions: int
+) -> Mean:
+  """The loss of a given draw; mask bool [B, G, T], T = `sentences` * L."""
+  tokens, places = mask.shape[-1], drawn.positions.shape[-1]
+  restarting = jnp.tile(jnp.arange(tokens // sentences), sentences)
+  h = context.encode(drawn.ids, mask, positions=restarting).h
+  logits = context.predict(
+    h.reshape(-1, tokens, h.shape[-1]),
+    mask.reshape(-1, tokens),
+    drawn.positions.reshape(-1, places),
+  )
+  return hidden_loss(logits, drawn, chunk_positions=chunk_positions)
+
+
+def check_settings(*, mask_ratio: float, chunk_positions: int) -> None:
+  """Raises UserError where a setting is out of its range."""
+  if not 0 < mask_ratio <= 1:
+    raise UserError(f"mask_ratio={mask_ratio}: expected more than 0 and at most 1")
+  if chunk_positions < 1:
+    raise UserError(f"chunk_positions={chunk_positions}: expected 1 or more")
+
+
+def objective(
+  context: Context, *, sequence: str, mask_ratio: float, chunk_positions: int
+) -> tuple[Mean, dict[str, Mean]]:
+  """MLM, TLM or both over the global batch. It costs one more pass of the encoder for each.
+
+  Args:
+    context: see `Context`; reads ids and masks, and calls the encoder and the masked-LM head.
+    sequence: "sentence" (MLM on every rendering), "pair" (TLM on the pivot with each translation),
+      or "both" (one mean over the hidden tokens of the two).
+    mask_ratio: share of the ordinary tokens that is hidden.
+    chunk_positions: hidden places of each meaning whose logits are held at a time.
+
+  Returns:
+    The mean over the hidden tokens, and no extra metrics.
+  """
+  if sequence not in SEQUENCES:
+    raise UserError(f"sequence {sequence!r} is none of {', '.join(SEQUENCES)}")
+  check_settings(mask_ratio=mask_ratio, chunk_positions=chunk_positions)
+  loss = Mean(jnp.float32(0), jnp.float32(0))
+  for number, kind in enumerate(SEQUENCES[sequence]):
+    ids, mask = (sequences(context.batch[name], kind) for name in ("ids", "mask"))
+    drawn = draw(
+      ids,
+      mask,
+      vocabulary=context.vocabulary,
+      mask_ratio=mask_ratio,
+      mask_share=MASK_SHARE,
+      key=jax.random.fold_in(context.key, number),
+    )
+    mean = prediction(
+      context,
+      drawn,
+      mask.reshape(drawn.ids.shape),
+      sentences=ids.shape[2],
+      chunk_positions=chunk_positions,
+    )
+    loss = loss.merge(mean)
+  return loss, {}
