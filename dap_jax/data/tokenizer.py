@@ -180,6 +180,22 @@ class Tokenizer:
       found.append((encoding.ids, of_pieces))
     return found
 
+  def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """Texts -> ids, and for each the characters [start, end) that it stands for.
+
+    Empty for [CLS], [SEP] and a space that has its own id.
+    """
+    found = []
+    for encoding in self._backend.encode_batch(list(texts)):
+      pieces = zip(encoding.tokens, encoding.offsets, strict=True)
+      spans = [(start, start) if piece == SPACE else (start, end) for piece, (start, end) in pieces]
+      found.append((encoding.ids, spans))
+    return found
+
+  def definition(self) -> str:
+    """All that decides which ids a text becomes, as JSON."""
+    return self._backend.to_str()
+
   def decode(self, ids: Iterable[int]) -> str:
     """Ids -> text, without the special tokens."""
     return self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
