@@ -22,10 +22,10 @@ from dap_jax.errors import UserError
 from dap_jax.json_files import read_json, write_json
 from dap_jax.trees import flatten
 
-# Keys that change where or how often, never what is computed: a resumed run may change them.
-FREE = ("log_steps", "eval_steps", "eval_suites", "mesh", "checkpoint")
+# Sections and keys that change where or how often, never what is computed: free on resuming.
+FREE = ("log_steps", "eval_steps", "eval_suites", "mesh", "checkpoint", "data.cache")
 # Keys that shaped what lies in data/ and tokenizer/.
-PREPARED = ("init_from", "max_tokens", "data", "tokenizer")
+PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -78,8 +78,9 @@ def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
   prepared = (workdir / "data" / "info.json").exists()
   for key in sorted(set(theirs) | set(ours)):
     section = key.split(".")[0]
-    binds = begun and section not in FREE or prepared and section in PREPARED
-    if binds and theirs.get(key) != ours.get(key):
+    free = section in FREE or key in FREE
+    binds = begun or prepared and section in PREPARED
+    if binds and not free and theirs.get(key) != ours.get(key):
       raise UserError(
         f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"
         f" {ours.get(key)!r}: use another --workdir, or the same value to resume"

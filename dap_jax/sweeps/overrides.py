@@ -1,0 +1,85 @@
+"""A config file and changed keys of it -> flags of `train`, and what they amount to."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from dap_jax.errors import UserError
+
+NEEDED = ("seed", "steps", "max_tokens", "data", "model", "init_from")  # keys of a config
+
+
+def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str, Any]:
+  """The config as `train` sees it, by the same parsing of the same flags.
+
+  Raises:
+    UserError: the file cannot be read, its get_config fails, a key is unknown, a value does not
+      come through as it is.
+  """
+  if not os.path.isfile(config.partition(":")[0]):
+    raise UserError(f"{name}: the config {config} is no file in {os.getcwd()}")
+  try:
+    found = parse(config, {})
+  except Exception as error:  # the config is a user's program: it may raise anything
+    raise UserError(f"{name}: {config}: {reason(error)}") from error
+  if not isinstance(found, ConfigDict) or set(NEEDED) - set(found):
+    raise UserError(
+      f"{name}: {config}: its get_config() must return a ConfigDict as configs/base.py does, with"
+      f" {', '.join(NEEDED)}"
+    )
+  for key, value in overrides.items():
+    try:
+      parts = key.split(".")
+      functools.reduce(lambda node, part: node[part], parts, found)
+      became = functools.reduce(lambda node, part: node[part], parts, parse(config, {key: value}))
+    except (KeyError, TypeError) as error:
+      raise UserError(f"{name}: unknown config key {key}: {config} has none") from error
+    except Exception as error:
+      raise UserError(f"{name}: {key}={value!r}: {reason(error)}") from error
+    if not same(became, value):
+      raise UserError(
+        f"{name}: {key}={value!r} cannot be set by a flag, it becomes {became!r}: set it in a"
+        " config file, which may take an argument"
+      )
+  return parse(config, overrides).to_dict()
+
+
+def parse(config: str, overrides: Mapping[str, Any]) -> Any:
+  """What the flags of `train` give; raises what they raise."""
+  sys.modules.pop("config_config", None)  # the file before would lend this one its names
+  values = flags.FlagValues()
+  arguments = ["sweep", *config_flags_of(config, overrides)]
+  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+  values(arguments)
+  getattr(values.config, "steps", None)  # what stands for a file with an OSError raises it here
+  return values.config
+
+
+def reason(error: Exception) -> str:
+  """The line of an exception that says what is wrong; of a traceback in it the last."""
+  error = error.__cause__ or error
+  lines = [line for line in str(error).strip().split("\n") if line.strip()] or [""]
+  if any("Traceback" in line for line in lines):
+    return lines[-1]
+  return f"{type(error).__name__}: {lines[0]}"
+
+
+def same(became: Any, value: Any) -> bool:
+  """Whether a value is what was asked for: lists may become tuples, and integers floats."""
+  became = became.to_dict() if isinstance(became, ConfigDict) else became
+  if isinstance(became, float) and type(value) is int:
+    return became == value
+  return json.dumps(became, sort_keys=True) == json.dumps(value, sort_keys=True, default=repr)
+
+
+def config_flags_of(config: str, overrides: Mapping[str, Any]) -> list[str]:
+  """The flags of `train` that say which config, with what changed."""
+  return [f"--config={config}", *(f"--config.{key}={value}" for key, value in overrides.items())]

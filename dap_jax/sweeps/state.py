@@ -1,0 +1,118 @@
+"""How far a run of a sweep is, read from its folders; and the place of those that failed.
+
+OUTPUT/failed/SYSTEM/seedN        the workdir of a run that failed
+OUTPUT/failed/SYSTEM/seedN.log    what it said
+OUTPUT/failed/SYSTEM/seedN.txt    why it failed, and the end of what it said
+
+The next start takes a failed run back and goes on where it was; without its folder in failed/ it
+starts anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dap_jax import evals, scores
+from dap_jax.json_files import read_json
+from dap_jax.report_page.runs import read_journal
+from dap_jax.sweeps.plan import Evaluation, Plan, Run
+
+COMPLETE = "complete"
+LAST_LINES = 40  # of a failed run's output, kept beside the reason
+
+
+def is_trained(run: Run) -> bool:
+  """Whether the last step has its checkpoint and its scores."""
+  steps = run.settings["steps"]
+  if not (run.workdir / "checkpoints" / str(steps)).is_dir():
+    return False
+  lines = read_journal(run.workdir / "metrics.jsonl")
+  return any(line["step"] == steps and any(map(is_score, line)) for line in lines)
+
+
+def is_score(key: str) -> bool:
+  """Whether a key of metrics.jsonl, or of an evaluation's file, is a score."""
+  return key.startswith("eval/")
+
+
+def is_evaluated(run: Run, evaluation: Evaluation) -> bool:
+  """Whether the evaluation's file is there, and is of this data, protocol and checkpoint."""
+  path = run.scores(evaluation)
+  if not path.exists():
+    return False
+  content = read_json(path)
+  protocol = content.get("protocol", {}).get(full_name(run, evaluation))
+  if not isinstance(protocol, dict):
+    return False
+  step = str(evaluation.flags.get("step", "newest"))
+  wanted = {"version": evals.load(evaluation.suite).VERSION}
+  if "data" in evaluation.flags:
+    wanted["data"] = evaluation.flags["data"]
+  if step != "best":  # which one that is, was decided when training ended
+    wanted["step"] = run.settings["steps"] if step == "newest" else int(step)
+  return all(protocol.get(name) == value for name, value in wanted.items())
+
+
+def full_name(run: Run, evaluation: Evaluation) -> str:
+  """What evaluate calls its scores: the suite with every setting that is not the usual one."""
+  usual = {**evals.settings_of(evaluation.suite)}
+  usual |= {"max_tokens": run.settings["max_tokens"]}
+  usual |= {"compute_dtype": run.settings["model"]["compute_dtype"]}
+  given = {**evaluation.settings, **evaluation.flags}
+  changed = {name: value for name, value in given.items() if value != usual.get(name, value)}
+  return scores.full_name(evaluation.suite, changed)
+
+
+def is_complete(run: Run, plan: Plan) -> bool:
+  """Trained to the end, with every evaluation."""
+  return is_trained(run) and all(is_evaluated(run, each) for each in plan.evaluations)
+
+
+def of(run: Run, plan: Plan) -> str:
+  """`complete`, `failed: REASON`, `unfinished: ...` or `not started`."""
+  if is_complete(run, plan):
+    return COMPLETE
+  if reason_file(run).exists():
+    reason = reason_file(run).read_text(encoding="utf-8").split("\n")[0]
+    return f"failed: {reason}"
+  if is_trained(run):
+    return "unfinished: trained, not evaluated"
+  if not run.workdir.exists():
+    return "not started"
+  lines = read_journal(run.workdir / "metrics.jsonl")
+  step = int(lines[-1]["step"]) if lines else 0
+  return f"unfinished: step {step} of {run.settings['steps']}"
+
+
+def reason_file(run: Run) -> Path:
+  """Why the run failed."""
+  return run.failed.with_name(f"{run.failed.name}.txt")
+
+
+def failed_log(run: Run) -> Path:
+  """What a failed run said."""
+  return run.failed.with_name(f"{run.failed.name}.log")
+
+
+def set_apart(run: Run, reason: str) -> None:
+  """Moves a failed run to OUTPUT/failed; its reason first, by which it counts as failed."""
+  run.failed.parent.mkdir(parents=True, exist_ok=True)
+  lines = run.log.read_text(encoding="utf-8", errors="replace").split("\n")[-LAST_LINES:]
+  text = "\n".join([reason, "", f"the end of the output of {run}:", *lines])
+  reason_file(run).write_text(text, encoding="utf-8")
+  move(run.log, failed_log(run))
+  move(run.workdir, run.failed)
+
+
+def take_back(run: Run) -> None:
+  """Undoes `set_apart`, so that the run can go on."""
+  run.log.parent.mkdir(parents=True, exist_ok=True)
+  move(run.failed, run.workdir)
+  move(failed_log(run), run.log)
+  reason_file(run).unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+  """Renames what is there, unless the target is too."""
+  if source.exists() and not target.exists():
+    source.rename(target)
