@@ -142,7 +142,8 @@ def compare_all(
   starts = range(0, m, width)
   columns = [jax.device_put(cut(of_y, start, width), everywhere) for start in starts]
   blocks = {"total": -(-n // height) * len(starts), "done": done // height * len(starts)}
-  with Progress(what, **blocks, unit="block") if what else nullcontext() as progress:
+  shown = Progress(what, **blocks, unit="block") if what else nullcontext()
+  with jax.set_mesh(mesh), shown as progress:  # not the mesh of a run that evaluates
     while done < n:
       x_block = jax.device_put(x.block(done, height), by_rows)
       rows = jax.device_put(Lists.empty(height, k), by_rows)

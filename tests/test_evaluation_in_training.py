@@ -30,12 +30,14 @@ def folder(tmp_path_factory, commands):
 def test_a_suite_is_evaluated_and_chooses_the_best(commands, folder, tmp_path):
   """On two devices, so that every device takes part; the scores are those of `evaluate`."""
   run = tmp_path / "run"
-  flags = [SUITE.format(folder), f"--config.checkpoint.best_metric={METRIC}"]
+  suites = SUITE.format(f"{folder},xsim={commands.corpus}")  # xsim searches on a mesh of its own
+  flags = [suites, f"--config.checkpoint.best_metric={METRIC}"]
   commands.run(*commands.train_flags(run, *flags, "--config.eval_steps=20"), devices=2)
   lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
   scored = {line["step"]: line[METRIC] for line in lines if METRIC in line}
   assert set(scored) == {20, 40, 60}
-  assert all("eval/retrieval/to_pivot_accuracy" in line for line in lines if METRIC in line)
+  others = ("eval/retrieval/to_pivot_accuracy", "eval/xsim/to_pivot_xsim/mean")
+  assert all(name in line for line in lines if METRIC in line for name in others)
   protocol = json.loads((run / "protocols" / "sts.json").read_text())
   assert protocol["pairs"] == 120 and protocol["pooling"] == "mean"
   best = max(scored, key=scored.get)
