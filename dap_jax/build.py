@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -286,9 +287,16 @@ def build(
     objectives=chosen,
     vocabulary=vocabulary,
     optimizer=transformation,
-    seed=seed,
     teacher=None if teacher is None else teacher[0],
   )
+  jitted = jax.jit(
+    step,
+    in_shardings=(shardings, rows, frozen_shardings, everywhere),
+    out_shardings=(shardings, everywhere),
+    donate_argnums=0,
+  )
+  # An argument, no constant: runs of other seeds find the program in the compilation cache.
+  run_seed = jax.device_put(np.asarray(seed).astype(np.uint32), everywhere)
   return Parts(
     model=network,
     objectives=chosen,
@@ -296,11 +304,6 @@ def build(
     abstract_state=abstract_state,
     abstract_frozen=abstract_frozen,
     init=jax.jit(init, out_shardings=shardings, donate_argnums=0),
-    step=jax.jit(
-      step,
-      in_shardings=(shardings, rows, frozen_shardings),
-      out_shardings=(shardings, everywhere),
-      donate_argnums=0,
-    ),
+    step=lambda state, batch, frozen: jitted(state, batch, frozen, run_seed),
     learning_rate=learning_rate,
   )

@@ -106,6 +106,7 @@ class Embedder:
     """A name for all that its vectors depend on, parameters included: 40 hexadecimal digits."""
     settings: dict[str, Any] = {**self.describe(), "model": self.model}
     sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    sha.update(self.tokenizer.definition().encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
       sha.update(sharding.path_name(path).encode())
       sha.update(np.ascontiguousarray(leaf))

@@ -11,6 +11,7 @@ from etils import epath
 
 from dap_jax import checkpoint
 from dap_jax.build import Parts
+from dap_jax.errors import UserError
 from dap_jax.teachers import Teacher
 from dap_jax.train_step import Frozen, TrainState
 
@@ -38,6 +39,11 @@ def place(
     with checkpoint.Checkpoints(folder, keep_last=1, best_metric="") as kept:
       kept.save(0, {"params": initial}, metrics={})
   elif wanted.initial is not None:
+    if not folder.exists():
+      raise UserError(
+        f"{folder} is gone: it held the parameters that the run began with, which one of its"
+        " objectives compares with; put it back, or begin anew in another --workdir"
+      )
     initial = checkpoint.restore_params(folder, wanted.initial, step="newest").state
   weights = None
   if wanted.teacher is not None:

@@ -103,7 +103,7 @@ class Run:
   ) -> None:
     """Steps until the last one, or until the job is to be stopped."""
     step = first_step
-    window = Window(batch_size)
+    window = Window(batch_size * (self.corpus.renderings - 1))
     while True:
       last, fresh = step == steps, step > first_step
       stop = self.preemption.requested(step)

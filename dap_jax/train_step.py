@@ -79,7 +79,7 @@ def loss_fn(
   Args:
     params: the model's parameters.
     batch: see `objectives.Context.batch`. With hard negatives, `has_negative` bool [B, n] says so,
-      and `ids` and `mask` hold them as n further renderings.
+      and `ids`, `mask` and `text_hash` hold them as n further renderings.
     model: encoder, projection, decoder and heads.
     objectives: name -> weight and function.
     vocabulary: special ids and the English subset.
@@ -137,13 +137,16 @@ def without_negatives(
   """Takes the hard negatives, the last renderings, out of a batch and its encodings.
 
   Returns:
-    Both with K renderings, and the negatives' sentence vectors, float32 [B, n, D].
+    Both with K renderings, the batch with `negative_hash` int32 [B, n]; and the negatives' sentence
+    vectors, float32 [B, n, D].
   """
-  n = batch["has_negative"].shape[1] if "has_negative" in batch else 0
-  renderings = batch["ids"].shape[1] - n
-  cut = {name: batch[name][:, :renderings] for name in ("ids", "mask")}
+  renderings = batch["ids"].shape[1]
+  if "has_negative" in batch:
+    renderings -= batch["has_negative"].shape[1]
+    cut = {name: batch[name][:, :renderings] for name in ("ids", "mask", "text_hash")}
+    batch = batch | cut | {"negative_hash": batch["text_hash"][:, renderings:]}
   kept = Encodings(*(array[:, :renderings] for array in encodings))
-  return batch | cut, kept, encodings.z[:, renderings:]
+  return batch, kept, encodings.z[:, renderings:]
 
 
 def teacher_vectors(
@@ -158,12 +161,12 @@ def teacher_vectors(
   Args:
     params: the teacher's parameters.
     batch: `teacher_ids` and `teacher_mask` [B, K, L_T], in the teacher's own vocabulary; or
-      `teacher_vectors` float32 [B, K, D_T].
+      `teacher_vectors` float32 [B, K, D_T]. A text that the teacher does not read has no ids.
     rendering: int32 [B].
     model: the teacher's network.
 
   Returns:
-    float32 [B, D_T], without gradient.
+    float32 [B, D_T], without gradient; zeros for a text that the teacher has no vector of.
   """
 
   def chosen(name):
@@ -173,23 +176,24 @@ def teacher_vectors(
 
   if "teacher_vectors" in batch:
     return chosen("teacher_vectors")
-  vectors = embed_step(params, chosen("teacher_ids"), chosen("teacher_mask"), model=model)
-  return jax.lax.stop_gradient(vectors)
+  mask = chosen("teacher_mask")
+  vectors = embed_step(params, chosen("teacher_ids"), mask, model=model)
+  return jax.lax.stop_gradient(jnp.where(mask.any(1, keepdims=True), vectors, 0))
 
 
 def train_step(
   state: TrainState,
   batch: dict[str, jax.Array],
   frozen: Frozen,
+  seed: jax.Array | int,
   *,
   model: DualAlignment,
   objectives: Mapping[str, Objective],
   vocabulary: Vocabulary,
   optimizer: optax.GradientTransformation,
-  seed: int,
   teacher: DualAlignment | None,
 ) -> tuple[TrainState, dict[str, Mean]]:
-  """One update. `seed` is the run's; the step number makes this step's key.
+  """One update. `seed` is the run's, uint32; the step number makes this step's key.
 
   Returns:
     The next state, and the means: the loss, its parts, `grad_norm` (before clipping) and `tokens`
@@ -211,7 +215,7 @@ def train_step(
   params = optax.apply_updates(state.params, updates)
   means |= {
     "loss": Mean.of(loss),
-    "grad_norm": Mean.of(optax.global_norm(grads)),
+    "grad_norm": Mean.of(optax.tree.norm(grads)),
     "tokens": Mean.of(batch["mask"].sum()),
   }
   return TrainState(state.step + 1, params, opt_state), means

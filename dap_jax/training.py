@@ -1,31 +1,25 @@
-"""One run from its config to the loop: prepare the data, build, resume or begin, say what it is."""
+"""One run from its config to the loop: its data, its parts, where it resumes or begins."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from etils import epath
-from jax.experimental import multihost_utils
 
-from dap_jax import build, evals, frozen, sharding, teachers, warm_start
+from dap_jax import build, evals, frozen, introduction, run_data, sharding, teachers, warm_start
 from dap_jax.checkpoint import Checkpoints
-from dap_jax.data import loader, store, synonyms
-from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.data import loader, store
 from dap_jax.errors import UserError
-from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.journal import Journal, was_evaluated
 from dap_jax.loop import Run
 from dap_jax.preemption import Preemption
 from dap_jax.settings import bind
 from dap_jax.train_step import TrainState
-from dap_jax.workdir import claim, has_checkpoints, read_config
-
-logger = logging.getLogger(__name__)
+from dap_jax.workdir import has_checkpoints, read_config
 
 
 class Start(NamedTuple):
@@ -77,20 +71,13 @@ def train(
       raise UserError(f"{name}={value}: expected 1 or more")
   suites = parse_suites(eval_suites)
   rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
-  data = dict(data)
-  bucket_tokens = check_buckets(data.pop("bucket_tokens", None), max_tokens=max_tokens)
+  bucket_tokens = check_buckets(data.get("bucket_tokens"), max_tokens=max_tokens)
   needed = build.needs(objectives)
   guide = None
   if "teacher" in needed:
     guide = bind(teachers.load, teacher, where="teacher", pivot=data["pivot"])()
-  corpus, tokens = prepare(
-    workdir,
-    config=config,
-    source=source,
-    data=data,
-    tokenizer=tokenizer,
-    max_tokens=max_tokens,
-    extras=make_extras(needed, data=data, teacher=guide),
+  corpus, tokens = run_data.prepare(
+    workdir, config=config, source=source, needed=needed, teacher=guide
   )
   parts = build.build(
     vocabulary=build.vocabulary_of(
@@ -106,7 +93,7 @@ def train(
     matryoshka_dimensions=matryoshka_dimensions,
     optimizer=optimizer,
     mesh=mesh,
-    languages=1 + len(corpus.rates),
+    languages=1 + len(corpus.languages),
     teacher=None if guide is None else guide.network,
   )
   policy = dict(checkpoint)
@@ -116,7 +103,9 @@ def train(
   keep = bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
   with jax.set_mesh(parts.mesh), keep() as checkpoints, Preemption() as preemption:
     start = begin(parts, checkpoints, source=source, corpus=corpus)
-    introduce(parts, corpus, start=start, batch_size=batch_size, bucket_tokens=bucket_tokens)
+    introduction.introduce(
+      parts, corpus, start=start.said, batch_size=batch_size, bucket_tokens=bucket_tokens
+    )
     batches = loader.batches(
       corpus.sources,
       rates=corpus.rates,
@@ -209,53 +198,6 @@ def begun_model(folder: epath.Path, init_from: str) -> dict[str, Any]:
   return {name: config["model"][name] for name in warm_start.DECIDED}
 
 
-def prepare(
-  folder: str,
-  *,
-  config: Mapping[str, Any],
-  source: Callable[[], warm_start.Source | None],
-  data: Mapping[str, Any],
-  tokenizer: Mapping[str, Any],
-  max_tokens: int,
-  extras: Sequence[store.Extra],
-) -> tuple[store.Corpus, Tokenizer]:
-  """Claims the workdir and prepares its data, once; process 0 does it, the others wait."""
-  path = epath.Path(folder)
-  if jax.process_index() == 0:
-    claim(path, config)
-    if not store.complete(path / "data"):
-      logger.info("preparing the data, once; it is kept in %s", path / "data")
-      if (path / "tokenizer").exists():  # of a start that failed, perhaps with another source
-        (path / "tokenizer").rmtree()
-      if first := source():  # weights are of use only with the vocabulary they were trained with
-        hub_tokenizer.write(first.tokenizer_files, path / "tokenizer")
-      bind(
-        store.prepare,
-        {**data, **tokenizer},
-        where="data",
-        directory=path / "data",
-        tokenizer_directory=path / "tokenizer",
-        max_tokens=max_tokens,
-        extras=extras,
-      )()
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices("the data is prepared")
-  tokens = Tokenizer.load(path / "tokenizer", max_tokens=max_tokens)
-  return store.load(path / "data", pad_id=tokens.pad_id), tokens
-
-
-def make_extras(
-  needed: set[str], *, data: dict[str, Any], teacher: teachers.Teacher | None
-) -> list[store.Extra]:
-  """What the objectives need of the texts beside ids; takes its section out of `data`."""
-  dictionaries = data.pop("dictionaries")
-  extras = [] if teacher is None else [teacher.extra]
-  if "synonyms" in needed:
-    given = {"where": "data.dictionaries", "pivot": data["pivot"]}
-    extras.append(bind(synonyms.Synonyms, dictionaries, **given)())
-  return extras
-
-
 def begin(
   parts: build.Parts,
   checkpoints: Checkpoints,
@@ -275,45 +217,3 @@ def begin(
   params, said = first.params(parts.abstract_state.params, english_ids=corpus.english_ids)
   said += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
   return Start(parts.init(params), 0, said)
-
-
-def introduce(
-  parts: build.Parts,
-  corpus: store.Corpus,
-  *,
-  start: Start,
-  batch_size: int,
-  bucket_tokens: Sequence[int],
-) -> None:
-  """The block at the start of every run."""
-  sizes = {
-    name: sum(leaf.size for leaf in jax.tree.leaves(tree))
-    for name, tree in parts.abstract_state.params.items()
-  }
-  each = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-  padding = loader.padding_share(corpus.sources, rates=corpus.rates, bucket_tokens=bucket_tokens)
-  rates = sorted(corpus.rates.items(), key=lambda item: -item[1])
-  shown = ", ".join(f"{language} {rate:.1%}" for language, rate in rates[:12])
-  weights = ", ".join(
-    f"{name} x {entry.weight:g}" if isinstance(entry.weight, int | float) else f"{name} (scheduled)"
-    for name, entry in parts.objectives.items()
-  )
-  devices = f"{jax.device_count()} {jax.devices()[0].platform}, {jax.process_count()} process(es)"
-  keywords = [getattr(entry.function, "keywords", {}) for entry in parts.objectives.values()]
-  settings = [own["temperature"] for own in keywords if "temperature" in own]
-  scale = "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in settings)
-  family = parts.model.encoder.family
-  lines = {
-    "encoder": f"{family.layers} layers x {family.width}, {family.vocabulary_size:,} ids,"
-    f" pooling {parts.model.pooling}",
-    "parameters": f"{sum(sizes.values()):,} ({each})",
-    "objectives": f"{weights}{scale}",
-    "batch": f"{batch_size} pairs of {' or '.join(map(str, bucket_tokens))} tokens,"
-    f" {batch_size - 1} negatives per anchor, {padding:.0%} padding",
-    "data": f"{sum(corpus.info['pairs'].values()):,} pairs,"
-    f" {len(corpus.heldout)} English sentences held out",
-    "languages": f"{len(rates)}: {shown}{', ...' if len(rates) > 12 else ''}",
-    "mesh": f"data {parts.mesh.shape['data']} x model {parts.mesh.shape['model']} on {devices}",
-    "start": start.said,
-  }
-  logger.info("\n%s", "\n".join(f"  {name:<11} {text}" for name, text in lines.items()))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import jax
 
-from dap_jax import build, checkpoint, training, workdir
+from dap_jax import build, checkpoint, workdir
 from dap_jax.data import store
+from dap_jax.data.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[1]
 CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
@@ -111,7 +112,7 @@ class Commands:
 def final_state(run):
   """The newest state of a workdir on the host, and its step."""
   config = workdir.read_config(run)
-  tokens = training.Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
+  tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
   vocabulary = build.vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
   keys = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
   parts = build.build(

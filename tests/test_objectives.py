@@ -34,8 +34,7 @@ def test_ranking_worked_by_hand():
       context_of(z), **settings | {"direction": direction}
     )
     np.testing.assert_allclose(loss.compute(), value, rtol=1e-6)
-  np.testing.assert_allclose(extras["positive_cosine"].compute(), 0.8, rtol=1e-6)
-  np.testing.assert_allclose(extras["negative_cosine"].compute(), 0.4, rtol=1e-6)
+    assert extras["masked_duplicates"].compute() == 0
 
 
 def test_duplicates_are_no_negatives():

@@ -1,11 +1,14 @@
-"""The training corpus of the comparison of systems: short Bible verses and everyday sentences.
+"""The texts of the comparison of systems: Bible verses, everyday sentences, and health texts.
 
-    python benchmarks/systems_corpus.py --data=../shared/data --output=runs/systems/corpus
+    python benchmarks/systems/corpus.py --data=../shared/data --output=runs/systems
 
-Reads DATA/bible/LANG.tsv.gz (`VERSE<TAB>text`) and DATA/tatoeba_challenge/eng-XXX.tsv.gz
-(`english<TAB>text<TAB>flag`); writes OUTPUT/LANG-en.tsv, which the `tsv` reader takes. A verse is
-there in every language that has it, so the rows are multi-way parallel. Which verses and sentences
-are taken is decided by a hash of their English text, so every run takes the same.
+Reads DATA/bible/LANG.tsv.gz and DATA/tico19/LANG.tsv.gz (`KEY<TAB>text`) and
+DATA/tatoeba_challenge/eng-XXX.tsv.gz (`english<TAB>text<TAB>flag`). Writes, to train on,
+OUTPUT/corpus/LANG-en.tsv, which the `tsv` reader takes: short verses, each in every language that
+has it, so that there are multi-way rows, and everyday sentences. Writes, for MEXA,
+OUTPUT/mexa/LANG.txt: one health text a line; and copies of the 36 languages of DATA/tatoeba_v1 to
+OUTPUT/tatoeba. Which verses and sentences are taken is decided by a hash of their English text, so
+every run takes the same.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pathlib
-from collections import defaultdict
+import shutil
 
 from absl import app, flags
 
-DATA = flags.DEFINE_string("data", None, "The folder with bible/ and tatoeba_challenge/.")
+from dap_jax.evals.tatoeba import SETS
+
+DATA = flags.DEFINE_string("data", None, "The folder of bible/, tico19/, tatoeba_*/.")
 OUTPUT = flags.DEFINE_string("output", None, "Where the files go.")
 VERSES = flags.DEFINE_integer("verses", 4000, "Verses, the same in every language.")
 WORDS = flags.DEFINE_integer("words", 18, "English words of a verse at most.")
+ROWS = flags.DEFINE_integer("rows", 300, "Health texts, the same in every language.")
 SENTENCES = flags.DEFINE_integer("sentences", 4000, "Everyday sentences of a language at most.")
 
 # DAP's 36 languages that one of the two sources has, and Romanian, which has gold word alignments:
@@ -33,6 +39,9 @@ LANGUAGES = dict(
     " ta:tam te:tel th:tha tl:tgl tr:tur ur:urd vi:vie zh:zho"
   ).split()
 )
+
+
+HEALTH = ("en", "ar", "bn", "es-LA", "fa", "fr", "hi", "id", "mr", "ru", "sw", "ta", "tl", "zh")
 
 
 def lines(path: pathlib.Path) -> list[list[str]]:
@@ -48,22 +57,39 @@ def order(text: str) -> bytes:
   return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def main(_) -> None:
-  data, output = pathlib.Path(DATA.value), pathlib.Path(OUTPUT.value)
+def training_pairs(data: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
+  """Language -> (text, English)."""
   english = dict(lines(data / "bible" / "en.tsv.gz"))
   short = [key for key, text in english.items() if len(text.split()) <= WORDS.value]
   verses = sorted(short, key=lambda key: order(english[key]))[: VERSES.value]
-  pairs = defaultdict(list)
+  pairs = {}
   for code, other in LANGUAGES.items():
     bible = dict(lines(data / "bible" / f"{code}.tsv.gz"))
-    pairs[code] += [(bible[key], english[key]) for key in verses if key in bible]
+    pairs[code] = [(bible[key], english[key]) for key in verses if key in bible]
     everyday = lines(data / "tatoeba_challenge" / f"eng-{other}.tsv.gz")
     everyday = sorted(everyday, key=lambda columns: order(columns[0]))[: SENTENCES.value]
     pairs[code] += [(columns[1], columns[0]) for columns in everyday]
-  output.mkdir(parents=True, exist_ok=True)
+  return pairs
+
+
+def write(path: pathlib.Path, rows: list[str]) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+
+
+def main(_) -> None:
+  data, output = pathlib.Path(DATA.value), pathlib.Path(OUTPUT.value)
+  pairs = training_pairs(data)
   for code, own in pairs.items():
-    text = "".join(f"{translation}\t{pivot}\n" for translation, pivot in own)
-    (output / f"{code}-en.tsv").write_text(text, encoding="utf-8")
+    write(output / "corpus" / f"{code}-en.tsv", ["\t".join(pair) for pair in own])
+  health = {code: dict(lines(data / "tico19" / f"{code}.tsv.gz")) for code in HEALTH}
+  rows = sorted(health["en"], key=lambda key: order(health["en"][key]))[: ROWS.value]
+  for code, texts in health.items():
+    write(output / "mexa" / f"{code}.txt", [texts[key] for key in rows])
+  (output / "tatoeba").mkdir(exist_ok=True)
+  for code in SETS["36"]:
+    for path in (data / "tatoeba_v1").glob(f"tatoeba.{code}-eng.*"):
+      shutil.copy(path, output / "tatoeba")
   print(f"{sum(map(len, pairs.values())):,} pairs in {len(pairs)} languages")
 
 

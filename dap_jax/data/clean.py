@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from dap_jax.data.split import is_negative, key_of
 from dap_jax.errors import UserError
 
 # Where words by white space would count far less than word pieces do: ideographs stand alone; of
@@ -160,8 +161,11 @@ def clean_rows(
 ) -> Iterator[dict[str, str]]:
   """Normalises texts, drops rejected and repeated pairs, then rows with no translation left.
 
+  No rule reads hard negatives; one that has no letter or digit left, or says what the pivot says,
+  is dropped alone.
+
   Args:
-    rows: language -> text, with the pivot.
+    rows: language -> text, with the pivot, and hard negatives.
     rules: names in `RULES`, applied in order.
     pivot: the pivot's language code.
     markup: whether the texts are interface strings: they go through `strip_interface_markup`, and
@@ -176,15 +180,15 @@ def clean_rows(
   seen, dropped = set(), str.maketrans("", "", drop_characters)
   for row in rows:
     texts = {code: normalise(text.translate(dropped)) for code, text in row.items()}
+    translations = [code for code in texts if code != pivot and not is_negative(code)]
     if markup:
       if mostly_placeholders(texts[pivot]):
-        rejected["placeholders"] += len(texts) - 1
+        rejected["placeholders"] += len(translations)
         continue
       texts = {code: strip_interface_markup(text) for code, text in texts.items()}
     kept = {}
-    for code, text in texts.items():
-      if code == pivot:
-        continue
+    for code in translations:
+      text = texts[code]
       reason = why_rejected(texts[pivot], text, rules=rules)
       pair = (code, texts[pivot], text)
       if reason is None and pair in seen:
@@ -195,4 +199,10 @@ def clean_rows(
         seen.add(pair)
         kept[code] = text
     if kept:
-      yield {pivot: texts[pivot], **kept}
+      refused = {"", key_of(texts[pivot])}
+      negatives = {
+        code: text
+        for code, text in texts.items()
+        if is_negative(code) and key_of(text) not in refused
+      }
+      yield {pivot: texts[pivot], **kept, **negatives}

@@ -2,6 +2,7 @@
 
 `read(FORMAT, pivot=..., **arguments)` is the entry; a format's arguments are those of its function
 here, and the config's `data.arguments`. Texts come as they stand in the files: `clean` mends them.
+A row's hard negatives stand beside its languages, under keys that begin with `split.NEGATIVE`.
 Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name the file and line.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 from etils import epath
 
 from dap_jax.data import gettext_catalogues
+from dap_jax.data.split import NEGATIVE, is_negative
 from dap_jax.errors import UserError
 from dap_jax.text_files import LANGUAGE, Row, aligned, lines, multiway
 
@@ -58,8 +60,14 @@ def expand(paths: Sequence[str]) -> list[epath.Path]:
   return found
 
 
-def tsv(*, pivot: str, paths: Sequence[str], languages: Sequence[str] = ()) -> Iterator[Row]:
+def tsv(
+  *, pivot: str, paths: Sequence[str], languages: Sequence[str] = (), negatives: int = 0
+) -> Iterator[Row]:
   """Tab-separated pairs: the first two columns; further ones (scores, flags) are ignored.
+
+  With `negatives`, the columns after these two are hard negatives of the pair, as in the triplets
+  of sentence-transformers (anchor, positive, negative, ...): texts in the pivot's language that are
+  no translation, and may be blank or absent.
 
   A file's languages, in the order of its columns, come from `languages`, else from its name
   (`de-en.tsv`, `corpus.en-de.tsv.gz`), else from a first line that names them (`en<TAB>de`). A
@@ -70,20 +78,24 @@ def tsv(*, pivot: str, paths: Sequence[str], languages: Sequence[str] = ()) -> I
     pivot: the pivot's language code.
     paths: files, folders or glob patterns.
     languages: of the two columns, where neither names nor first lines say it.
+    negatives: how many columns of hard negatives there are.
   """
+  if negatives < 0:
+    raise UserError(f"data.arguments.negatives={negatives}: expected 0 or more columns")
   paths = expand(names(paths, "paths"))
   languages = names(languages, "languages") if languages else None
   for path in paths:
     columns = languages or named_pair(path, pivot=pivot)
     first = next(lines(path), "")
     columns, header = columns_of(first, path=path, pivot=pivot, expected=columns)
+    columns = (*columns, *(f"{NEGATIVE}{i + 1}" for i in range(negatives)))
     for number, line in enumerate(lines(path), 1):
       if number == 1 and header:
         continue
-      texts = line.split("\t")[:2]
-      if len(texts) != 2:
+      texts = line.split("\t")
+      if len(texts) < 2:
         raise UserError(f"{path}:{number}: one column, expected two separated by a tab")
-      yield dict(zip(columns, texts, strict=True))
+      yield dict(zip(columns, texts, strict=False))
 
 
 def named_pair(path: epath.Path, *, pivot: str) -> tuple[str, str] | None:
@@ -220,7 +232,7 @@ def complete(rows: Iterable[Row], *, pivot: str, what: str) -> Iterator[Row]:
   empty = True
   for row in rows:
     row = {code: text for code, text in row.items() if text and not text.isspace()}
-    if pivot in row and len(row) > 1:
+    if pivot in row and any(key != pivot and not is_negative(key) for key in row):
       empty = False
       yield row
   if empty:

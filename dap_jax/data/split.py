@@ -10,13 +10,24 @@ from typing import NamedTuple
 
 from dap_jax.errors import UserError
 
+# A row's keys are languages, but for those that begin so: they hold its hard negatives.
+NEGATIVE = "negative "
+
 
 class Pair(NamedTuple):
-  """One translation pair. language: of the translation; pivot: the English text."""
+  """One translation pair.
+
+  Attributes:
+    language: of the translation.
+    pivot: the English text.
+    translation: the other text.
+    negatives: English texts that are no translation of it, but look like one: hard negatives.
+  """
 
   language: str
   pivot: str
   translation: str
+  negatives: tuple[str, ...] = ()
 
 
 class Split(NamedTuple):
@@ -31,14 +42,22 @@ def key_of(text: str) -> str:
   return " ".join(re.findall(r"\w+", text.casefold()))
 
 
+def is_negative(key: str) -> bool:
+  """Whether a row's key is that of a hard negative, not a language."""
+  return key.startswith(NEGATIVE)
+
+
 def to_pairs(rows: Iterable[dict[str, str]], *, pivot: str) -> list[Pair]:
-  """Rows (language -> text) -> one pair per rendering that is not the pivot."""
-  return [
-    Pair(language, row[pivot], text)
-    for row in rows
-    for language, text in row.items()
-    if language != pivot
-  ]
+  """Rows -> one pair per rendering that is not the pivot; each has the row's hard negatives."""
+  pairs = []
+  for row in rows:
+    negatives = tuple(text for key, text in row.items() if is_negative(key))
+    pairs += [
+      Pair(key, row[pivot], text, negatives)
+      for key, text in row.items()
+      if key != pivot and not is_negative(key)
+    ]
+  return pairs
 
 
 def split_pairs(
@@ -51,8 +70,9 @@ def split_pairs(
 ) -> Split:
   """Holds out `sentences` English sentences, those with the smallest hash.
 
-  Nothing of a held-out sentence stays in training: not its other spellings (case, punctuation), and
-  not a pair whose translation is one of its translations in that language.
+  Nothing of a held-out sentence stays in training: not its other spellings (case, punctuation), not
+  a pair whose translation is one of its translations in that language, and no hard negative that is
+  one of them; the pair of that negative stays.
 
   Args:
     pairs: all pairs of all languages.
@@ -85,7 +105,7 @@ def split_pairs(
     (pair.language, key_of(pair.translation)) for pair in pairs if key_of(pair.pivot) in chosen
   }
   train = [
-    pair
+    pair._replace(negatives=tuple(text for text in pair.negatives if key_of(text) not in chosen))
     for pair in pairs
     if key_of(pair.pivot) not in chosen and (pair.language, key_of(pair.translation)) not in seen
   ]

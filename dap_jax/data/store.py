@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from etils import epath
 
-from dap_jax.data import clean, formats, split, tokenizer
-from dap_jax.data.loader import Feature, Layout, Pairs, PairSource, Ragged
+from dap_jax.data import reading, rows, split, tokenizer, train_file
+from dap_jax.data.loader import Feature, Layout, PairSource, Ragged, Source
 from dap_jax.errors import UserError
 from dap_jax.settings import bind
 
@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 class Extra(Protocol):
   """Features that are made of the texts, when the data is prepared.
 
+  It may have `open()`, called first: it reads its files, so that a mistake in them is told before
+  the corpus is read. Where values repeat it may have `tables()`, asked last: the name of a feature
+  -> its distinct values [N, n], of which `compute` gave the rows.
+
   Attributes:
     features: what it makes.
   """
@@ -39,8 +43,11 @@ class Extra(Protocol):
 
   def compute(
     self, language: str, texts: Sequence[tuple[str, str]], tokens: tokenizer.Tokenizer
-  ) -> dict[tuple[str, str], list[np.ndarray]]:
-    """(side, name of a feature) -> one flat array a pair; texts: (pivot, translation)."""
+  ) -> dict[tuple[str, str], list[np.ndarray] | np.ndarray]:
+    """(side, name of a feature) -> one flat array a pair, or of one with a table int32 [pairs].
+
+    texts: (pivot, translation).
+    """
     ...
 
   def report(self) -> dict[str, Any]:
@@ -52,75 +59,23 @@ class Corpus(NamedTuple):
   """What `load` gives.
 
   Attributes:
-    sources: language -> its training pairs; languages are numbered in this order, from 1.
-    rates: language -> share of the mixture; they sum to 1.
+    sources: language -> its training pairs; with more than two renderings one source of rows.
+    rates: source -> share of the mixture; they sum to 1.
+    languages: language -> share of the translations in the batches; numbered in this order, from 1.
+    renderings, hard_negatives: K and n of the batches.
     heldout: the held-out rows, language -> text, pivot included.
     english_ids: int32 [V_en], the ids of the English side of the training set, sorted.
     info: the content of info.json.
   """
 
-  sources: dict[str, PairSource]
+  sources: dict[str, Source]
   rates: dict[str, float]
+  languages: dict[str, float]
+  renderings: int
+  hard_negatives: int
   heldout: list[dict[str, str]]
   english_ids: np.ndarray
   info: dict[str, Any]
-
-
-def read_pairs(
-  *,
-  format: str,
-  arguments: Mapping[str, Any],
-  pivot: str,
-  languages: Sequence[str],
-  rules: Sequence[str],
-  markup: bool,
-  drop_characters: str,
-  rejected: Counter,
-) -> list[split.Pair]:
-  """Reads and cleans a corpus.
-
-  Args:
-    format, arguments: the reader of `formats` and its own arguments.
-    pivot: the pivot's language code.
-    languages: which to keep; empty keeps all.
-    rules: names of the filters of `clean`.
-    markup: whether the texts are interface strings, with tags and placeholders to strip.
-    drop_characters: taken out of every text.
-    rejected: counts the rejected pairs per reason.
-
-  Raises:
-    UserError: a language that was asked for has no pairs, or there are none at all.
-  """
-  available = set()
-
-  def wanted(row: formats.Row) -> formats.Row:
-    available.update(row)
-    return {lang: text for lang, text in row.items() if lang in {pivot, *languages}}
-
-  rows = formats.read(format, pivot=pivot, **arguments)
-  if languages:
-    rows = (kept for row in rows if len(kept := wanted(row)) > 1)
-  pairs = split.to_pairs(
-    clean.clean_rows(
-      rows,
-      rules=rules,
-      pivot=pivot,
-      markup=markup,
-      drop_characters=drop_characters,
-      rejected=rejected,
-    ),
-    pivot=pivot,
-  )
-  found = Counter(pair.language for pair in pairs)
-  for language in languages:
-    if not found[language]:
-      known = ", ".join(sorted(available - {pivot})) or "none"
-      raise UserError(
-        f"language {language!r} in data.languages has no pairs: there are pairs for {known}"
-      )
-  if not pairs:
-    raise UserError(f"data.format={format!r} gave no pairs that pass data.rules: {dict(rejected)}")
-  return pairs
 
 
 @contextlib.contextmanager
@@ -166,14 +121,19 @@ def prepare(
     temperature: see `tasks.register`.
     min_pairs: languages with fewer training pairs are left out.
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
-    pivot, format, arguments, languages, rules, markup, drop_characters: see `read_pairs`.
+    pivot, format, arguments, languages, rules, markup, drop_characters: see `reading`.
     extras: what else to make of the texts.
   """
   with quiet_stderr():  # TensorFlow: seconds that a resumed run need not pay, and chatter
     from dap_jax.data import tasks
 
+  # First: where an extra lacks what it needs, nothing was done in vain.
+  for extra in extras:
+    if hasattr(extra, "open"):
+      extra.open()
+  features = [feature for extra in extras for feature in extra.features]
   rejected = Counter()
-  pairs = read_pairs(
+  pairs = reading.read_pairs(
     format=format,
     arguments=arguments,
     pivot=pivot,
@@ -189,7 +149,7 @@ def prepare(
   train = [pair for pair in train if counts[pair.language] >= min_pairs]
   if not train:
     raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
-  texts = {pair.pivot for pair in train} | {pair.translation for pair in train}
+  texts = {text for pair in train for text in (pair.pivot, pair.translation, *pair.negatives)}
   if not (epath.Path(tokenizer_directory) / "tokenizer.json").exists():  # else it came by init_from
     logger.info("training a vocabulary of %d ids on %d texts", vocabulary_size, len(texts))
     tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=tokenizer_directory)
@@ -204,8 +164,12 @@ def prepare(
       ragged = Ragged.of(sequences)
       arrays[f"{language}/{feature}/tokens"] = ragged.tokens
       arrays[f"{language}/{feature}/offsets"] = ragged.offsets
-    texts_of = [(pair.pivot, pair.translation) for pair in train if pair.language == language]
-    arrays |= computed(extras, language, texts_of, tokens)
+    own = [pair for pair in train if pair.language == language]
+    arrays |= train_file.negatives(own, tokens)
+    arrays |= computed(extras, language, [(pair.pivot, pair.translation) for pair in own], tokens)
+  for extra in extras:
+    tables = extra.tables() if hasattr(extra, "tables") else {}
+    arrays |= {f"{name}/values": values for name, values in tables.items()}
   total = sum(rates.values())
   english = np.unique(np.concatenate([arrays[f"{lang}/pivot/tokens"] for lang in rates]))
   trained = {pair.language for pair in train} | {pivot}
@@ -216,7 +180,7 @@ def prepare(
     "rejected": dict(rejected.most_common()),
     "max_tokens": max_tokens,
     "english_ids": english.tolist(),
-    "features": [feature._asdict() for extra in extras for feature in extra.features],
+    "features": [feature._asdict() for feature in features],
     "extras": {name: value for extra in extras for name, value in extra.report().items()},
   }
   held = [{lang: text for lang, text in row.items() if lang in trained} for row in held]
@@ -234,6 +198,9 @@ def computed(
   for extra in extras:
     for (side, name), values in extra.compute(language, texts, tokens).items():
       assert len(values) == len(texts), f"{name}: {len(values)} for {len(texts)} pairs"
+      if isinstance(values, np.ndarray):
+        arrays[f"{language}/{side}/{name}/rows"] = values
+        continue
       dtype = next(feature.dtype for feature in extra.features if feature.name == name)
       ragged = Ragged.of([np.asarray(value, dtype).reshape(-1) for value in values])
       arrays[f"{language}/{side}/{name}/tokens"] = ragged.tokens
@@ -281,25 +248,40 @@ def english_ids(directory: epath.PathLike) -> np.ndarray:
   return np.asarray(info["english_ids"], np.int32)
 
 
-def load(directory: epath.PathLike, *, pad_id: int) -> Corpus:
-  """Reads what `prepare` wrote."""
+def load(
+  directory: epath.PathLike, *, pad_id: int, renderings: int = 2, hard_negatives: int = 0
+) -> Corpus:
+  """Reads what `prepare` wrote.
+
+  Args:
+    directory: that it wrote to.
+    pad_id: fills up ids.
+    renderings: K of the elements: 2 for pairs, more for rows.
+    hard_negatives: n of the elements.
+
+  Raises:
+    UserError: no row has so many languages, or no pair so many hard negatives.
+  """
   directory = epath.Path(directory)
   info = json.loads((directory / "info.json").read_text())
-  arrays = np.load(io.BytesIO((directory / "train.npz").read_bytes()))
-
-  def ragged(*path: str) -> Ragged:
-    return Ragged(*(arrays["/".join((*path, part))] for part in ("tokens", "offsets")))
-
   features = tuple(Feature(**feature) for feature in info["features"])
-  layout = Layout(info["max_tokens"], pad_id, features)
-  sides = {"rendering": ("pivot", "translation"), "pair": ("pair",)}
-  sources = {}
-  for number, language in enumerate(info["rates"], 1):
-    extras = {
-      (side, feature.name): ragged(language, side, feature.name)
-      for feature in features
-      for side in sides[feature.of]
-    }
-    sides_of = (ragged(language, side) for side in ("pivot", "translation"))
-    sources[language] = PairSource(Pairs(number, *sides_of, extras), layout)
-  return Corpus(sources, info["rates"], heldout(directory), english_ids(directory), info)
+  pairs = train_file.read(directory / "train.npz", languages=info["rates"], features=features)
+  train_file.check_negatives(pairs, hard_negatives)
+  layout = Layout(info["max_tokens"], pad_id, features, hard_negatives)
+  rates = languages = info["rates"]
+  if renderings == 2:
+    sources = {language: PairSource(own, layout) for language, own in pairs.items()}
+  else:
+    source = rows.source_of(pairs, layout, rates=rates, renderings=renderings)
+    sources, rates = {"rows": source}, {"rows": 1.0}
+    languages = dict(zip(pairs, source.language_shares().tolist(), strict=True))
+  return Corpus(
+    sources=sources,
+    rates=rates,
+    languages=languages,
+    renderings=renderings,
+    hard_negatives=hard_negatives,
+    heldout=heldout(directory),
+    english_ids=english_ids(directory),
+    info=info,
+  )

@@ -59,17 +59,20 @@ class Context(NamedTuple):
       [B, K]; rendering 0 is the pivot (English), language 0. With "synonyms": `words` int32
       [B, K, L], the number of each token's word in its sentence, -1 outside words; `synonyms` int32
       [B, K - 1, P, 2], word numbers of (pivot, translation k + 1), -1 where there are no more.
+      With a teacher of several languages: `teacher_side` int32 [B, K - 1, 1], whose language it
+      trusts more, 0 the pivot's, 1 the translation's.
       In fine-tuning K = 1, and `label` int32 [B] takes the place of hash and language.
     h: [B, K, L, D], last-layer token states of the encoder, in the compute dtype.
     z: float32 [B, K, D], sentence vectors as trained (pooled, projected), not normalised.
     vocabulary: see `Vocabulary`.
     key: PRNG key of this objective at this step.
     negatives: float32 [B, n, D], sentence vectors of the hard negatives of each meaning, texts in
-      the pivot's language that are no translation; `has_negative` bool [B, n] in the batch.
+      the pivot's language that are no translation. Where there are some, the batch has
+      `has_negative` bool [B, n] and `negative_hash` int32 [B, n], their text hashes.
     encode: the encoder, `model.DualAlignment.encode` with parameters and dropout bound.
     decode, predict, unmask, classify: the heads of the same names, bound alike.
     teacher: int32 [B], one rendering of each meaning -> float32 [B, D_T], the frozen teacher's
-      vectors of these texts, as it gives them; no gradient.
+      vectors of these texts, as it gives them, zeros where it has none; no gradient.
     initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.
   """
 

@@ -3,7 +3,8 @@
 From the token states h(x) of one rendering alone, a small decoder predicts the tokens of the other:
 cross-entropy at positions 1.. of y ([SEP] included; not at [CLS], not at padding), the mean over
 those tokens. DAP (arXiv 2305.09148), section 3.2. Only the length of y is seen at mask ratio 1.
-Shapes: B pairs, L tokens, D width, V ids, V_en English ids.
+With several translations of a pivot, the mean is over the tokens of all pairs.
+Shapes: B meanings, K renderings, L tokens, D width, V ids, V_en English ids.
 """
 
 from __future__ import annotations
@@ -20,12 +21,8 @@ from dap_jax.errors import UserError
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context, Vocabulary
 
-PIVOT, OTHER = 0, 1
-ROUTES = {
-  "to_pivot": [(OTHER, PIVOT)],
-  "from_pivot": [(PIVOT, OTHER)],
-  "both": [(OTHER, PIVOT), (PIVOT, OTHER)],
-}
+# Whether the pivot is what is rebuilt, or what it is rebuilt from.
+ROUTES = {"to_pivot": (True,), "from_pivot": (False,), "both": (True, False)}
 
 
 def needs(settings: Mapping[str, Any]) -> set[str]:
@@ -43,27 +40,39 @@ def compact_labels(ids: jax.Array, vocabulary: Vocabulary) -> jax.Array:
 
 
 def draw_replaced(mask: jax.Array, *, mask_ratio: float, key: jax.Array) -> jax.Array:
-  """Which target slots hold [MASK] and are predicted: bool [B, L], keyed; the rest see h(y)."""
+  """Which target slots hold [MASK] and are predicted: as mask, keyed; the rest see h(y)."""
   if mask_ratio == 1.0:
     return jnp.ones_like(mask)
   return jax.random.bernoulli(key, mask_ratio, mask.shape)
 
 
+def sides(array: jax.Array, *, to_pivot: bool) -> tuple[jax.Array, jax.Array]:
+  """[B, K, ...] -> source and target of every pair of a route, each [B (K - 1), ...]."""
+  translations = array[:, 1:]
+  pivot = jnp.broadcast_to(array[:, :1], translations.shape)
+  pair = (translations, pivot) if to_pivot else (pivot, translations)
+  source, target = (side.reshape(-1, *array.shape[2:]) for side in pair)
+  return source, target
+
+
 def reconstruction(
-  context: Context, *, source: int, target: int, replaced: jax.Array, chunk_positions: int
+  context: Context, *, to_pivot: bool, replaced: jax.Array, chunk_positions: int
 ) -> Mean:
-  """The loss of one route: rendering `target` from the states of rendering `source`."""
-  ids, mask = context.batch["ids"], context.batch["mask"]
+  """The loss of one route; `replaced` bool [B (K - 1), L]."""
+  sources, targets = {}, {}
+  arrays = {name: context.batch[name] for name in ("ids", "mask", "language")} | {"h": context.h}
+  for name, array in arrays.items():
+    sources[name], targets[name] = sides(array, to_pivot=to_pivot)
   logits = context.decode(
-    context.h[:, source],
-    source_mask=mask[:, source],
-    target_h=context.h[:, target],
-    target_mask=mask[:, target],
+    sources["h"],
+    source_mask=sources["mask"],
+    target_h=targets["h"],
+    target_mask=targets["mask"],
     replaced=replaced,
-    language=context.batch["language"][:, target],
+    language=targets["language"],
   )
-  labels = compact_labels(ids[:, target], context.vocabulary)
-  predicted = mask[:, target] & replaced & (labels >= 0)
+  labels = compact_labels(targets["ids"], context.vocabulary)
+  predicted = targets["mask"] & replaced & (labels >= 0)
   predicted = predicted.at[:, 0].set(False)  # [CLS] is not predicted
   total = summed_cross_entropy(logits, jnp.maximum(labels, 0), predicted, chunk=chunk_positions)
   return Mean(total, predicted.sum(dtype=jnp.float32))
@@ -72,7 +81,7 @@ def reconstruction(
 def objective(
   context: Context, *, mask_ratio: float, direction: str, chunk_positions: int
 ) -> tuple[Mean, dict[str, Mean]]:
-  """RTL over the pairs of the global batch (K = 2).
+  """RTL over the global batch: of every translation with its pivot (K >= 2).
 
   Args:
     context: see `Context`; reads h, ids and masks, and calls the decoder.
@@ -80,7 +89,7 @@ def objective(
       others show the encoder's own states of y: they leak the answer, and results are worse.
     direction: "to_pivot" (other language -> English, the paper's best), "from_pivot", or "both"
       (one mean over the tokens of the two).
-    chunk_positions: target positions whose logits are held at a time.
+    chunk_positions: target positions whose logits, x B (K - 1), are held at a time.
 
   Returns:
     The mean over the predicted tokens, and no extra metrics.
@@ -93,13 +102,14 @@ def objective(
     raise UserError(
       f"direction {direction!r} predicts other languages: it needs decoder.english_head=False"
     )
-  assert context.h.shape[1] == 2, "RTL reads pairs: K = 2"
+  assert context.h.shape[1] >= 2, "RTL reads a pivot and translations: K >= 2"
   loss = Mean(jnp.float32(0), jnp.float32(0))
-  for number, (source, target) in enumerate(ROUTES[direction]):
+  for number, to_pivot in enumerate(ROUTES[direction]):
     key = jax.random.fold_in(context.key, number)
-    replaced = draw_replaced(context.batch["mask"][:, target], mask_ratio=mask_ratio, key=key)
+    _, mask = sides(context.batch["mask"], to_pivot=to_pivot)
+    replaced = draw_replaced(mask, mask_ratio=mask_ratio, key=key)
     mean = reconstruction(
-      context, source=source, target=target, replaced=replaced, chunk_positions=chunk_positions
+      context, to_pivot=to_pivot, replaced=replaced, chunk_positions=chunk_positions
     )
     loss = loss.merge(mean)
   return loss, {}

@@ -2,8 +2,18 @@
 
     s_ij = cos(z_i, z_j') / t  -  m [i = j]        L = -mean_i log softmax_j(s)_ii
 
-DAP (arXiv 2305.09148) equation 1, the additive margin m of LaBSE (arXiv 2007.01852).
-Shapes: B pairs of the GLOBAL batch, D width. No gather is written: the arrays are global.
+DAP (arXiv 2305.09148) equation 1, the additive margin m of LaBSE (arXiv 2007.01852). With several
+translations k = 1..K-1 of a pivot, L is the mean over k of the loss of the pairs (k, pivot).
+
+Hard negatives v_jl, texts in the pivot's language that are no translation of meaning j, join the
+candidates of every anchor on the way to the pivot, where h_ijl says that v_jl is not i's own pivot:
+
+    L = -mean_i [ s_ii - log( sum_j exp(s_ij) + sum_jl h_ijl exp(cos(z_i, v_jl) / t) ) ]
+
+Not on the way from it: there candidates are translations, and a text in the anchor's own language
+would be no competitor of theirs, but another task.
+Shapes: B meanings of the GLOBAL batch, K renderings, n hard negatives, D width. No gather is
+written: the arrays are global.
 """
 
 from __future__ import annotations
@@ -21,7 +31,7 @@ DIRECTIONS = ("to_pivot", "from_pivot", "both")
 
 
 def cosines(z_source: jax.Array, z_target: jax.Array) -> jax.Array:
-  """cos(z_source_i, z_target_j): [B, D], [B, D] -> float32 [B, B]. A zero vector has cosine 0."""
+  """cos(z_source_i, z_target_j): [B, D], [C, D] -> float32 [B, C]. A zero vector has cosine 0."""
   return jnp.einsum("id,jd->ij", unit(z_source), unit(z_target))
 
 
@@ -36,9 +46,9 @@ def false_negatives(source_hash: jax.Array, target_hash: jax.Array) -> jax.Array
   return (same_source | same_target) & ~jnp.eye(source_hash.shape[0], dtype=bool)
 
 
-def ranking_loss(logits: jax.Array) -> jax.Array:
-  """-log softmax of the diagonal over each row: [B, B] -> [B]."""
-  return jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)
+def diagonal(matrix: jax.Array) -> jax.Array:
+  """[B, B] -> [B]. A gather, as of jnp.diagonal, would move rows between devices."""
+  return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), matrix, 0).sum(1)
 
 
 def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
@@ -46,13 +56,61 @@ def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
   return factor * x + (1 - factor) * jax.lax.stop_gradient(x)
 
 
+def hard_logits(context: Context, *, temperature: float) -> jax.Array:
+  """Of every translation with every hard negative: [K - 1, B, B*n], n = 0 where there are none.
+
+  What is no negative of an anchor has the smallest number: one that its meaning lacks, and one that
+  is the anchor's own pivot.
+  """
+  meanings, renderings, width = context.z.shape
+  if context.negatives is None or not context.negatives.shape[1]:
+    return jnp.zeros((renderings - 1, meanings, 0), context.z.dtype)
+  negatives = context.negatives.reshape(-1, width)
+  texts = context.batch["negative_hash"].reshape(1, -1)
+  usable = context.batch["has_negative"].reshape(1, -1)
+  usable = usable & (texts != context.batch["text_hash"][:, :1])
+  cosine = jnp.stack([cosines(context.z[:, k], negatives) for k in range(1, renderings)])
+  return jnp.where(usable[None], cosine / temperature, jnp.finfo(cosine.dtype).min)
+
+
+def pair_loss(
+  z: jax.Array,
+  text_hash: jax.Array,
+  hard: jax.Array,
+  *,
+  temperature: float,
+  margin: float,
+  direction: str,
+) -> tuple[jax.Array, jax.Array]:
+  """TR of pairs (pivot, translation).
+
+  Args:
+    z: [B, 2, D].
+    text_hash: int32 [B, 2].
+    hard: [B, C], logits of further candidates of the translation.
+    temperature, margin, direction: see `objective`.
+
+  Returns:
+    The loss of each pair, and how many duplicates were no negatives of it, both [B].
+  """
+  cosine = cosines(z[:, 1], z[:, 0])
+  identity = jnp.eye(cosine.shape[0], dtype=cosine.dtype)
+  duplicate = false_negatives(text_hash[:, 1], text_hash[:, 0])  # symmetric
+  logits = cosine / temperature - margin * identity
+  logits = jnp.where(duplicate, jnp.finfo(logits.dtype).min, logits)
+  own, candidates = diagonal(logits), jnp.concatenate([logits, hard], axis=1)
+  forward = jax.nn.logsumexp(candidates, axis=1) - own if direction != "from_pivot" else 0.0
+  backward = jax.nn.logsumexp(logits, axis=0) - own if direction != "to_pivot" else 0.0
+  return (forward + backward) / (2 if direction == "both" else 1), duplicate.sum(1)
+
+
 def objective(
   context: Context, *, temperature: float, margin: float, direction: str, legacy_world_size: int
 ) -> tuple[Mean, dict[str, Mean]]:
-  """TR over the global batch of pairs (K = 2).
+  """TR over the global batch: of every translation with its pivot (K >= 2).
 
   Args:
-    context: see `Context`; reads z and the text hashes.
+    context: see `Context`; reads z, the text hashes and the hard negatives, if there are any.
     temperature: t, the divisor of the cosines (1 / scale).
     margin: m, subtracted from the diagonal after the division, in units of the logits.
     direction: "to_pivot" (other language -> English candidates, the released runs), "from_pivot",
@@ -62,23 +120,20 @@ def objective(
       so the gradient of TR (not its value) is 1/N of the true one.
 
   Returns:
-    The loss over the B anchors; and per anchor `masked_duplicates` (how many false negatives were
-    masked out), per pair `positive_cosine` and `negative_cosine` (both near 1 = collapse).
+    The loss over the B (K - 1) pairs; and `masked_duplicates`, how many false negatives of an
+    anchor were masked out.
   """
   if direction not in DIRECTIONS:
     raise UserError(f"direction {direction!r} is none of {', '.join(DIRECTIONS)}")
-  assert context.z.shape[1] == 2, "translation ranking reads pairs: K = 2"
-  text_hash = context.batch["text_hash"]
-  cosine = cosines(context.z[:, 1], context.z[:, 0])
-  identity = jnp.eye(cosine.shape[0], dtype=cosine.dtype)
-  duplicate = false_negatives(text_hash[:, 1], text_hash[:, 0])  # symmetric
-  logits = cosine / temperature - margin * identity
-  logits = jnp.where(duplicate, jnp.finfo(logits.dtype).min, logits)
-  forward = ranking_loss(logits) if direction != "from_pivot" else 0.0
-  backward = ranking_loss(logits.T) if direction != "to_pivot" else 0.0
-  loss = (forward + backward) / (2 if direction == "both" else 1)
-  return Mean.of(scale_gradient(loss, 1 / legacy_world_size)), {
-    "masked_duplicates": Mean.of(duplicate.sum(1)),
-    "positive_cosine": Mean.of(jnp.diagonal(cosine)),
-    "negative_cosine": Mean.of(cosine, ~duplicate & (identity == 0)),
-  }
+  assert context.z.shape[1] >= 2, "translation ranking reads a pivot and translations: K >= 2"
+  settings = {"temperature": temperature, "margin": margin, "direction": direction}
+  losses, duplicates = [], []
+  for k, hard in enumerate(hard_logits(context, temperature=temperature), 1):
+    pair = slice(0, k + 1, k)  # renderings 0 and k
+    loss, masked = pair_loss(
+      context.z[:, pair], context.batch["text_hash"][:, pair], hard, **settings
+    )
+    losses.append(loss)
+    duplicates.append(masked)
+  loss = Mean.of(scale_gradient(jnp.stack(losses), 1 / legacy_world_size))
+  return loss, {"masked_duplicates": Mean.of(jnp.stack(duplicates))}

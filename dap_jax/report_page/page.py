@@ -55,9 +55,14 @@ CURVES = (
     share=True,
   ),
   Curve(
-    "Cosine in the batch",
-    {"positive_cosine": "true pairs", "negative_cosine": "negatives"},
-    "Means over the batch's pairs and over its negatives. Both near 1 would be collapse.",
+    "Alignment and uniformity",
+    {"alignment": "alignment", "uniformity": "uniformity"},
+    "Squared distance of translations, and how evenly vectors spread; lower is better in both.",
+  ),
+  Curve(
+    "Off-diagonal cosine",
+    {"off_diagonal_cosine": "mean"},
+    "Between texts of the batch that are no translations of each other. Near 1 would be collapse.",
   ),
   Curve(
     "Masked duplicates",

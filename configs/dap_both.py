@@ -1,0 +1,18 @@
+"""DAP with RTL in both directions, at the demo's size: English too is rebuilt into the others.
+
+    python -m dap_jax.train --config=configs/dap_both.py --workdir=runs/dap_both
+
+The decoder learns a vector of each target language, and its head has all ids, tied to its own
+embeddings. In the paper this direction is worth less than the one to English (arXiv 2305.09148).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import demo
+
+
+def get_config() -> ConfigDict:
+  config = demo.get_config()
+  config.decoder.english_head = False
+  config.objectives.representation_translation.direction = "both"
+  return config

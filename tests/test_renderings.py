@@ -1,0 +1,190 @@
+"""RTL over rows of several renderings, in both directions: one pair after the other is the measure.
+
+Expected values: numpy cross-entropy over single, unpadded pairs; and the same loss over K = 2.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import dap_both
+from dap_jax import build, sharding, train_step
+from dap_jax.errors import UserError
+from dap_jax.metrics import Mean
+from dap_jax.objectives import Vocabulary
+from dap_jax.train_step import Frozen
+from tests.models import encoder_section, model_section
+from tests.test_build import BUILT
+from tests.test_masked_lm import LENGTHS, batch_of
+
+VOCABULARY = Vocabulary(50, 0, 2, 3, 4, None)
+SIZES = {"layers": 2, "width": 16, "heads": 2, "mlp_width": 32, "positions": 40, "token_types": 1}
+DIRECTIONS = ["to_pivot", "from_pivot", "both"]
+
+
+def network():
+  """A model with an RTL decoder for five languages, and its parameters, biases random too."""
+  given = build.ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "languages": 5}
+  given["decoder"] = {"layers": 1, "english_head": False}
+  model = build.make_model(**given, **model_section(encoder=encoder_section(**SIZES)))
+  ids = jnp.zeros((1, 2, 2), jnp.int32)
+  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  rng = np.random.default_rng(1)
+  return model, jax.tree.map(lambda p: np.float32(p + rng.normal(0, 0.2, p.shape)), params)
+
+
+def reconstruction(model, params, batch, direction, *, mask_ratio=1.0):
+  """The mean of RTL alone, and its gradient."""
+  settings = {"mask_ratio": mask_ratio, "direction": direction, "chunk_positions": 5}
+  objectives = build.make_objectives({"representation_translation": {"weight": 1.0, **settings}})
+
+  def loss(params, batch):
+    return train_step.loss_fn(
+      params, batch, model=model, objectives=objectives, vocabulary=VOCABULARY, key=None
+    )
+
+  (_, means), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, batch)
+  return means["representation_translation"], grads
+
+
+def routes(direction, renderings):
+  """(source, target) renderings of every pair."""
+  to_pivot = [(k, 0) for k in range(1, renderings)]
+  from_pivot = [(0, k) for k in range(1, renderings)]
+  return {"to_pivot": to_pivot, "from_pivot": from_pivot, "both": to_pivot + from_pivot}[direction]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_it_equals_single_unpadded_pairs(direction):
+  model, params = network()
+  batch = batch_of() | {"language": np.tile(np.array([0, 3, 1], np.int32), (4, 1))}
+
+  def states(tokens):
+    ids = jnp.asarray(tokens)[None, None]
+    variables = {"params": params}
+    return model.apply(variables, ids, ids > 0, deterministic=True, method="encode").h[:, 0]
+
+  losses = []
+  for b in range(4):
+    texts = [row[mask] for row, mask in zip(batch["ids"][b], batch["mask"][b], strict=True)]
+    for source, target in routes(direction, 3):
+      # The decoder takes one length: the shorter text is padded to the other's.
+      length = max(len(texts[source]), len(texts[target]))
+      h, target_h = (
+        jnp.pad(states(texts[k]), ((0, 0), (0, length - len(texts[k])), (0, 0)))
+        for k in (source, target)
+      )
+      real = [jnp.arange(length)[None] < len(texts[k]) for k in (source, target)]
+      logits = model.apply(
+        {"params": params},
+        h,
+        source_mask=real[0],
+        target_h=target_h,
+        target_mask=real[1],
+        replaced=jnp.ones((1, length), bool),
+        language=jnp.asarray(batch["language"][b, target])[None],
+        deterministic=True,
+        method="decode",
+      )
+      logits = np.asarray(logits.multiply()[0], np.float64)
+      for position in range(1, len(texts[target])):
+        row = logits[position]
+        losses.append(np.log(np.exp(row).sum()) - row[texts[target][position]])
+  found, _ = reconstruction(model, params, batch, direction)
+  assert found.count == len(losses)
+  np.testing.assert_allclose(found.compute(), np.mean(losses), rtol=2e-6)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_several_translations_are_as_many_pairs(direction):
+  """Tokens and gradients of K = 3 are those of the two K = 2 together."""
+  model, params = network()
+  batch = batch_of()
+  whole, grads = reconstruction(model, params, batch, direction)
+  parts = []
+  for k in (1, 2):
+    pair = {name: array[:, [0, k]] for name, array in batch.items()}
+    parts.append(reconstruction(model, params, pair, direction))
+  merged = parts[0][0].merge(parts[1][0])
+  np.testing.assert_allclose(whole, merged, rtol=2e-6)
+  weighted = jax.tree.map(
+    lambda a, b: (a * parts[0][0].count + b * parts[1][0].count) / merged.count,
+    parts[0][1],
+    parts[1][1],
+  )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), grads, weighted)
+
+
+def test_who_gets_gradient():
+  """Languages: those that are written. The encoder: through the source alone."""
+  model, params = network()
+  batch = batch_of() | {"language": np.tile(np.array([0, 3, 1], np.int32), (4, 1))}
+  for direction, written in (("from_pivot", [1, 3]), ("both", [0, 1, 3])):
+    _, grads = reconstruction(model, params, batch, direction)
+    vectors = np.abs(grads["decoder"]["language"]["embedding"]).sum(1)
+    assert np.flatnonzero(vectors).tolist() == written
+  for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+    name = sharding.path_name(path)
+    if "projection" in name:  # of the sentence vector, which RTL does not read
+      assert not np.any(grad), name
+    else:
+      assert np.any(grad), name
+
+
+def test_part_of_the_slots():
+  """With a ratio below 1 each pair draws its own slots: fewer tokens are predicted."""
+  model, params = network()
+  whole, _ = reconstruction(model, params, batch_of(), "both")
+  half, _ = reconstruction(model, params, batch_of(), "both", mask_ratio=0.5)
+  assert isinstance(half, Mean) and 0.3 * whole.count < half.count < 0.7 * whole.count
+
+
+def test_mistakes():
+  model, params = network()
+  with pytest.raises(UserError, match="direction 'sideways'"):
+    reconstruction(model, params, batch_of(), "sideways")
+  vocabulary = VOCABULARY._replace(english_ids=np.arange(5, 30, dtype=np.int32))
+  objectives = build.make_objectives(
+    {
+      "representation_translation": {
+        "weight": 1.0,
+        "mask_ratio": 1.0,
+        "direction": "both",
+        "chunk_positions": 0,
+      }
+    }
+  )
+  for chunk, message in ((0, "chunk_positions=0"), (4, r"needs decoder\.english_head=False")):
+    own = objectives["representation_translation"]
+    settled = own._replace(function=lambda c, f=own.function, n=chunk: f(c, chunk_positions=n))
+    with pytest.raises(UserError, match=message):
+      train_step.loss_fn(
+        params,
+        batch_of(),
+        model=model,
+        objectives={"rtl": settled},
+        vocabulary=vocabulary,
+        key=None,
+      )
+
+
+def test_the_config_of_both_directions_trains():
+  config = dap_both.get_config()
+  encoder = config.model.encoder
+  encoder.layers, encoder.width, encoder.heads, encoder.mlp_width = 1, 16, 2, 32
+  config.max_tokens, config.optimizer.warmup_steps = 12, 0
+  found = []
+  for data in (8, 4):
+    config.mesh = {"data": data, "model": 8 // data}
+    settings = config.to_dict()
+    parts = build.build(
+      vocabulary=VOCABULARY, languages=5, **{key: settings[key] for key in (*BUILT, "mesh")}
+    )
+    state, batch = parts.init({}), batch_of(LENGTHS * 2)
+    for _ in range(4):
+      placed = sharding.put_batch(batch, parts.mesh, batch_size=8)
+      state, means = parts.step(state, placed, Frozen())
+      found.append(float(means["representation_translation"].compute()))
+  assert found[3] < found[2] < found[1] < found[0]
+  np.testing.assert_allclose(found[:4], found[4:], rtol=1e-5)
