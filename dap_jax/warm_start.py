@@ -150,16 +150,16 @@ class FromWorkdir:
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
   ) -> tuple[dict[str, Any], str]:
     """See `FromFolder.params`."""
-    theirs = None
+    theirs, abstract = None, without_languages(abstract)
     if "decoder" in abstract and not names.is_tied(abstract["decoder"]):
       theirs = store.english_ids(self._folder / "data")
       abstract = with_head_of(abstract, len(theirs))
+    stored = without_languages(self._stored)
     anew = [
       name
       for name in ("projection", "decoder", "masked_lm", "unmasking")
       if name in abstract
-      and checkpoint.leaf_shapes(self._stored.get(name, {}))
-      != checkpoint.leaf_shapes(abstract[name])
+      and checkpoint.leaf_shapes(stored.get(name, {})) != checkpoint.leaf_shapes(abstract[name])
     ]
     wanted = {name: tree for name, tree in abstract.items() if name not in anew}
     found = checkpoint.restore_params(self._folder, wanted, step="newest")
@@ -167,6 +167,14 @@ class FromWorkdir:
     if anew:
       said += f"; {' and '.join(anew)} start anew"
     return match_rows(found.state, theirs=theirs, wanted=english_ids), said
+
+
+def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:
+  """Parameters less the decoder's vectors of languages, whose numbers are those of one run."""
+  if "decoder" not in params:
+    return dict(params)
+  decoder = {name: tree for name, tree in params["decoder"].items() if name != "language"}
+  return {**params, "decoder": decoder}
 
 
 Source = FromFolder | FromWorkdir

@@ -26,6 +26,8 @@ from dap_jax.trees import flatten
 FREE = ("log_steps", "eval_steps", "eval_suites", "mesh", "checkpoint", "data.cache")
 # Keys that shaped what lies in data/ and tokenizer/.
 PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
+# Of these, what shapes batches only.
+UNPREPARED = ("data.renderings", "data.hard_negatives", "data.bucket_tokens")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -79,7 +81,7 @@ def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
   for key in sorted(set(theirs) | set(ours)):
     section = key.split(".")[0]
     free = section in FREE or key in FREE
-    binds = begun or prepared and section in PREPARED
+    binds = begun or prepared and section in PREPARED and key not in UNPREPARED
     if binds and not free and theirs.get(key) != ours.get(key):
       raise UserError(
         f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"

@@ -193,3 +193,15 @@ def test_a_resumed_run_may_have_another_cache(tmp_path):
   workdir.claim(tmp_path, {"steps": 3, "data": {"pivot": "en", "cache": ""}})
   with pytest.raises(UserError, match=r"data\.pivot='en', this config has 'de'"):
     workdir.claim(tmp_path, {"steps": 3, "data": {"pivot": "de", "cache": ""}})
+
+
+def test_what_shapes_batches_alone_may_be_mended_until_the_first_step(tmp_path):
+  """`data.renderings` can only be found wrong once the data is there."""
+  config = {"data": {"pivot": "en", "renderings": 9}}
+  workdir.claim(tmp_path, config)
+  (tmp_path / "data").mkdir()
+  (tmp_path / "data" / "info.json").write_text("{}")
+  workdir.claim(tmp_path, {"data": {"pivot": "en", "renderings": 3}})
+  (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+  with pytest.raises(UserError, match=r"data.renderings=3, this config has 2"):
+    workdir.claim(tmp_path, {"data": {"pivot": "en", "renderings": 2}})

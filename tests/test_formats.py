@@ -245,7 +245,7 @@ def test_tfds_mistakes(tfds_folder, name, split, message):
 def test_unknown_format_and_arguments(tmp_path):
   with pytest.raises(UserError, match="data.format='csv' is none of tsv, moses"):
     formats.read("csv", pivot="en")
-  with pytest.raises(UserError, match=r"has path, but data.format='tsv' takes paths, languages:"):
+  with pytest.raises(UserError, match=r"has path, but data.format='tsv' takes paths, languages, "):
     formats.read("tsv", pivot="en", path="x")
   with pytest.raises(UserError, match=r"data.format='moses' takes .*missing .* 'languages'"):
     formats.read("moses", pivot="en", prefixes="x")

@@ -15,6 +15,7 @@ import pytest
 
 from dap_jax import build, optim, train_step, trees
 from dap_jax.hub import names
+from dap_jax.metrics import Mean
 from dap_jax.objectives import Vocabulary, representation_translation, translation_ranking
 from dap_jax.settings import bind
 from tests.models import encoder_section, model_section
@@ -39,7 +40,10 @@ CASES = {
   "rtl_target_en": {"english": True},
   "rtl_target_en_p5": {"english": True},
   "rtl_target_clsbp": {"english": False, "pooling": "cls"},
+  "rtl_source": {"english": False, "direction": "from_pivot"},
+  "rtl_both": {"english": False, "direction": "both"},
 }
+LANGUAGES = 400  # rows of the released decoder_lang_embedding
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def tree_of(tensors, entries):
   )
 
 
-def weights(golden, *, english, projection, decoder):
+def weights(golden, *, english, projection, decoder, languages=False):
   """The released weights as our parameter tree."""
   tensors = {name[2:]: golden[name] for name in golden.files if name.startswith("w/")}
   plain = {name.removeprefix("bert."): array for name, array in tensors.items()}
@@ -78,6 +82,8 @@ def weights(golden, *, english, projection, decoder):
         head[name] = tensors[f"decoder.{name}@en"]
     entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=not english)
     params["decoder"] = tree_of(head, entries)
+  if languages:
+    params["decoder"]["language"] = {"embedding": tensors["decoder_lang_embedding.weight"]}
   return params
 
 
@@ -88,6 +94,8 @@ class Case:
     self.meta = json.loads(str(golden["meta"]))
     settings = dict(CASES[name])
     english = settings.pop("english", None)
+    directed = name in ("rtl_source", "rtl_both")
+    direction = settings.pop("direction") if directed else "to_pivot"
     pooling = settings.pop("pooling", None)
     ids = np.array(self.meta["en_ids"], np.int32) if english else None
     self.vocabulary = Vocabulary(400, 0, 2, 3, 4, ids)
@@ -97,13 +105,18 @@ class Case:
         "vocabulary": self.vocabulary,
         "max_tokens": 16,
         "decoder": None if english is None else {"layers": 2, "english_head": english},
+        "languages": LANGUAGES if directed else 0,
       },
       **model_section(
         encoder=encoder_section(**SIZES), pooling=pooling or "cls", projection=pooling is None
       ),
     )
     self.params = weights(
-      golden, english=english, projection=pooling is None, decoder=english is not None
+      golden,
+      english=english,
+      projection=pooling is None,
+      decoder=english is not None,
+      languages=directed,
     )
     # The released order is (x, y); ours has the pivot y first.
     flip = np.array([1, 0])
@@ -111,23 +124,35 @@ class Case:
       "ids": jnp.asarray(golden["in/input_ids"][:, flip], jnp.int32),
       "mask": jnp.asarray(golden["in/attention_mask"][:, flip], bool),
       "text_hash": jnp.arange(16, dtype=jnp.int32).reshape(8, 2),  # all different: none masked
-      "language": jnp.tile(jnp.arange(2, dtype=jnp.int32), (8, 1)),
+      # The released numbers of languages, but 0 for the pivot's.
+      "language": jnp.asarray(golden["in/langs"][:, flip, 0], jnp.int32).at[:, 0].set(0),
     }
     ranking = bind(translation_ranking.objective, TR | settings, where="test")
     self.objectives = {"translation_ranking": train_step.Objective(1.0, ranking)}
     if english is not None:
-      replaced = golden[f"{name}/in/rtl_mask_tgt"]
+      sides = {"to_pivot": ["tgt"], "from_pivot": ["src"], "both": ["tgt", "src"]}[direction]
+      replaced = {side: golden[f"{name}/in/rtl_mask_{side}"] for side in sides}
       self.objectives["representation_translation"] = train_step.Objective(
         self.meta["rtl_weight"], lambda context: self.reconstruct(context, replaced)
       )
 
   @staticmethod
   def reconstruct(context, replaced):
-    """RTL with the released program's own draw of masked positions."""
-    loss = representation_translation.reconstruction(
-      context, to_pivot=True, replaced=jnp.asarray(replaced), chunk_positions=5
-    )
-    return loss, {}
+    """RTL with the released program's own draw of masked positions.
+
+    With both directions it rebuilds the first half of the batch from the pivots and the pivots of
+    the second half, and takes the mean of the two means.
+    """
+    losses = []
+    for side, slots in replaced.items():
+      slots = jnp.asarray(slots)
+      if len(replaced) == 2:
+        slots &= (jnp.arange(8) >= 4)[:, None] == (side == "tgt")
+      loss = representation_translation.reconstruction(
+        context, to_pivot=side == "tgt", replaced=slots, chunk_positions=5
+      )
+      losses.append(loss.compute())
+    return Mean.of(jnp.stack(losses)), {}
 
   def value_and_grad(self, params):
     loss = functools.partial(
@@ -162,7 +187,10 @@ def torch_names(params):
   if "decoder" in params:
     tied = "kernel" not in params["decoder"]["head"]["vocabulary"]
     entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=tied)
-    for name, array in names.to_torch(params["decoder"], entries).items():
+    decoder = dict(params["decoder"])
+    if language := decoder.pop("language", None):
+      flat["decoder_lang_embedding.weight"] = language["embedding"]
+    for name, array in names.to_torch(decoder, entries).items():
       flat[f"decoder.{'' if name.startswith('cls.') else 'bert.'}{name}"] = array
   return flat
 

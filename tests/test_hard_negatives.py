@@ -118,6 +118,15 @@ def test_a_pair_goes_by_its_longest_negative_too():
   assert len(short) == 2 and short[1]["ids"].shape == (4, 4)
 
 
+def test_a_negative_that_stands_twice_is_taken_once():
+  """The third, longer one is none of the first two, so the lengths do not count it either."""
+  pairs = pairs_with([[(31,), (31,), (32, 32, 32, 32)]])
+  source = loader.PairSource(pairs, loader.Layout(8, 0, (), 2)).between(0, 4)
+  assert len(source) == 1
+  assert source[0]["has_negative"].tolist() == [True, False]
+  assert source[0]["ids"][2:].tolist() == [[2, 31, 3, 0], [2, 3, 0, 0]]
+
+
 def test_rows_take_the_different_negatives_of_their_pairs():
   again = PAIRS._replace(language=2)
   other = pairs_with([[(41,)], [], []])._replace(language=3)

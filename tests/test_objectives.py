@@ -145,6 +145,7 @@ def test_rtl_sees_neither_the_sentence_vector_nor_the_words_of_y():
       target_mask=batch["mask"][:, 0],
       replaced=jnp.ones((2, 12), bool),
       language=batch["language"][:, 0],
+      to_pivot=True,
       deterministic=True,
       method="decode",
     ).multiply()[:, 1:]

@@ -140,20 +140,20 @@ def element(meaning: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, n
     `ids` int32 [K, L], `mask` bool [K, L], `text_hash` int32 [K], `language` int32 [K] and the
     features, [K, ...] of renderings and [K - 1, ...] of pairs. The hash is of the ids: equal texts
     have equal ids, and texts that are cut to equal ids are one text for the model too.
-    With hard negatives: the first n different ones of these pairs are n further rows of ids, mask
-    and text_hash, and `has_negative` bool [n] says which of them there are. A missing one is
-    [CLS] [SEP], since a sequence without a token has no mean.
+    With hard negatives: the first n of each pair, then the first n different ones of all, are n
+    further rows of ids, mask and text_hash, and `has_negative` bool [n] says which of them there
+    are. A missing one is [CLS] [SEP], since a sequence without a token has no mean.
   """
   first, index = meaning[0]
   renderings = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in meaning]
   sequences = [getattr(pairs, side)[i] for pairs, side, i in renderings]
   made = {"language": np.array([0] + [pairs.language for pairs, _ in meaning], np.int32)}
   if layout.negatives:
-    listed = [tokens for pairs, i in meaning for tokens in pairs.negatives_of(i)]
-    found = list({tokens.tobytes(): tokens for tokens in listed}.values())[: layout.negatives]
-    missing = layout.negatives - len(found)
-    sequences += found + [sequences[0][[0, -1]]] * missing
-    made["has_negative"] = np.arange(layout.negatives) < len(found)
+    n = layout.negatives
+    listed = [tokens for pairs, i in meaning for tokens in pairs.negatives_of(i)[:n]]
+    found = list({tokens.tobytes(): tokens for tokens in listed}.values())[:n]
+    sequences += found + [sequences[0][[0, -1]]] * (n - len(found))
+    made["has_negative"] = np.arange(n) < len(found)
   made |= padded(sequences, layout)
   for feature in layout.features:
     places = renderings

@@ -34,8 +34,12 @@ def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> d
 def decoder_tensors(
   params: Mapping[str, Any], section: Mapping[str, Any], english_ids: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-  """What only training needs: the RTL decoder, its English ids, and the projection."""
-  table, depth, decoder = names.TABLES[section["model_type"]], section["layers"], params["decoder"]
+  """What only training needs: the RTL decoder, its English ids, and the projection.
+
+  Not its vectors of target languages: their numbers are those of one run's languages.
+  """
+  table, depth = names.TABLES[section["model_type"]], section["layers"]
+  decoder = {name: tree for name, tree in params["decoder"].items() if name != "language"}
   layers, tied = names.decoder_layers(decoder), names.is_tied(decoder)
   if layers > depth:
     raise UserError(f"a decoder of {layers} layers beside an encoder of {depth} cannot be exported")

@@ -92,9 +92,10 @@ class Decoder(nn.Module):
   """The RTL decoder: a small masked LM that reads token states of x and fills the slots of y.
 
   DAP (arXiv 2305.09148) section 3.2 and its released program: the target slots pass through the
-  embedding layer twice, so they carry two position embeddings. They start at position `max_tokens`,
-  the padded source length, whatever the length of this batch. Where targets are of several
-  languages a vector of the language is added to each slot: nothing else says in which to write.
+  embedding layer twice, so they carry two position embeddings. The pivot's half, be it source or
+  target, starts at position `max_tokens`, the padded length of the other half, whatever the length
+  of this batch. Where targets are of several languages a vector of the language is added to each
+  slot after its first pass, none for the pivot's: nothing else says in which to write.
   """
 
   family: Family  # the encoder's sizes; the parameters are the decoder's own
@@ -126,6 +127,7 @@ class Decoder(nn.Module):
     target_mask: jax.Array,
     replaced: jax.Array,
     language: jax.Array,
+    to_pivot: bool,
     deterministic: bool,
   ) -> FactoredLogits:
     """Logits at the target positions only.
@@ -135,6 +137,7 @@ class Decoder(nn.Module):
       source_mask, target_mask: bool [B, L], True = real token.
       replaced: bool [B, L], slots that hold [MASK]; the others hold `target_h`, the answer.
       language: int32 [B], of the target; not read where there is one language.
+      to_pivot: whether the target is the pivot, else the source is.
       deterministic: no dropout.
 
     Returns:
@@ -143,12 +146,13 @@ class Decoder(nn.Module):
     offset, positions = self.family.position_offset, jnp.arange(target_h.shape[1])
     masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
     slots = self.embeddings.word(masks)
-    if self.languages:
-      slots += self.language(language)[:, None]
     slots = self.embeddings.place(slots, offset + positions, deterministic=deterministic)
+    if self.languages:
+      slots += jnp.where(language[:, None] > 0, self.language(language), 0)[:, None]
     slots = jnp.where(replaced[..., None], slots, target_h)
     x = jnp.concatenate([h, slots], axis=1)
-    positions = jnp.concatenate([jnp.arange(h.shape[1]), self.max_tokens + positions])
+    first, second = (0, self.max_tokens) if to_pivot else (self.max_tokens, 0)
+    positions = jnp.concatenate([first + jnp.arange(h.shape[1]), second + positions])
     positions = offset + positions
     x = self.embeddings.place(x, positions, deterministic=deterministic)
     # Neither the [CLS] of x nor the [CLS] slot of y may be read: RTL must work from the tokens.

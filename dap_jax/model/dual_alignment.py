@@ -165,5 +165,6 @@ class DualAlignment(nn.Module):
         target_mask=mask[:, 0],
         replaced=mask[:, 0],
         language=jnp.zeros(len(h), jnp.int32),
+        to_pivot=True,
         deterministic=True,
       )

@@ -70,6 +70,7 @@ def reconstruction(
     target_mask=targets["mask"],
     replaced=replaced,
     language=targets["language"],
+    to_pivot=to_pivot,
   )
   labels = compact_labels(targets["ids"], context.vocabulary)
   predicted = targets["mask"] & replaced & (labels >= 0)
