@@ -55,11 +55,10 @@ def prepare(
   tokens = Tokenizer.load(path / "tokenizer", max_tokens=config["max_tokens"])
   load = bind(store.load, elements, where="data", pad_id=tokens.pad_id)
   corpus = load(path / "data")
-  wanted = {feature.name for extra in extras for feature in extra.features}
-  if absent := wanted - {feature["name"] for feature in corpus.info["features"]}:
+  if absent := needed & {"teacher", "synonyms"} - set(corpus.info["extras"]):
     raise UserError(
-      f"{path / 'data'} was prepared for other objectives, it has no {', '.join(sorted(absent))}:"
-      " use another --workdir"
+      f"{path / 'data'} was prepared for other objectives, it has nothing of"
+      f" {', '.join(sorted(absent))}: use another --workdir"
     )
   if teacher is not None:
     teachers.refuse_other(teacher, corpus.info)

@@ -246,6 +246,14 @@ def test_a_run(commands, tmp_path):
   )
 
 
+def test_data_of_other_objectives_is_refused(commands):
+  """Prepared before token_alignment was on."""
+  run = commands.prepared("without_synonyms")
+  weight = "--config.objectives.token_alignment.weight=1.0"
+  said = commands.fail(*commands.train_flags(run, weight))
+  assert "was prepared for other objectives, it has nothing of synonyms" in said
+
+
 def test_the_config_has_both_granularities():
   objectives = veco2.get_config().objectives
   chosen = {name for name, settings in objectives.items() if settings.weight}
