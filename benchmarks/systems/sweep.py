@@ -5,7 +5,7 @@
     python launch/sweep.py --sweep=benchmarks/systems/sweep.py --output=runs/systems/nine
 
 `sweep.py:rtl` repeats Table 5 and Figures 3 and 4 of DAP: RTL's direction, mask ratio and K.
-`config.py` says what is the same for all, README.md what came out.
+`config.py` says what is the same for all.
 """
 
 from dap_jax.sweeps import hyper
