@@ -160,8 +160,8 @@ def make_model(
       " are needed"
       f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
     )
-  given = {"family": family, "vocabulary": vocabulary, "max_tokens": max_tokens}
-  given["languages"] = languages
+  given = {"family": family, "vocabulary": vocabulary}
+  given |= {"max_tokens": max_tokens, "languages": languages}
   return DualAlignment(
     encoder=Encoder(family),
     decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,

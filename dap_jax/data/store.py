@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -156,6 +156,9 @@ def prepare(
   tokens = tokenizer.Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
   mixture = tasks.register(train, name="bitext", tokenizer=tokens, temperature=temperature)
 
+  by_language = defaultdict(list)
+  for pair in train:
+    by_language[pair.language].append(pair)
   arrays, rates = {}, {}
   for task in mixture.tasks:
     language = task.name.removeprefix("bitext_")
@@ -164,7 +167,7 @@ def prepare(
       ragged = Ragged.of(sequences)
       arrays[f"{language}/{feature}/tokens"] = ragged.tokens
       arrays[f"{language}/{feature}/offsets"] = ragged.offsets
-    own = [pair for pair in train if pair.language == language]
+    own = by_language[language]
     arrays |= train_file.negatives(own, tokens)
     arrays |= computed(extras, language, [(pair.pivot, pair.translation) for pair in own], tokens)
   for extra in extras:
