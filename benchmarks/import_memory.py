@@ -40,17 +40,18 @@ def write(folder: str) -> None:
 
 def read(folder: str) -> None:
   """Imports it, and prints seconds and peak bytes."""
-  from dap_jax import build, embedder, sharding
+  from dap_jax import embedder, sharding
   from dap_jax.hub import from_hf
+  from dap_jax.make_model import ENCODER_ALONE, make_model
   from dap_jax.objectives import Vocabulary
 
   before = peak()
   clock = time.perf_counter()
   found = from_hf.read(folder)
-  network = build.make_model(
+  network = make_model(
     vocabulary=Vocabulary(250_002, 1, 0, 2, 250_001, None),
     max_tokens=LENGTH,
-    **build.ENCODER_ALONE,
+    **ENCODER_ALONE,
     **{**embedder.PLAIN, **found.model},
   )
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))

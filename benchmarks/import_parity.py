@@ -20,8 +20,9 @@ import numpy as np
 import torch
 import transformers
 
-from dap_jax import build, embedder, sharding
+from dap_jax import embedder, sharding
 from dap_jax.hub import from_hf
+from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.model.dual_alignment import pool
 from dap_jax.objectives import Vocabulary
 
@@ -56,10 +57,10 @@ def our_model(folder: str, length: int):
   """The imported network and its parameters."""
   found = from_hf.read(folder)
   rows = found.model["encoder"]["vocabulary_size"]
-  network = build.make_model(
+  network = make_model(
     vocabulary=Vocabulary(rows, 0, 2, 3, 4, None),
     max_tokens=length,
-    **build.ENCODER_ALONE,
+    **ENCODER_ALONE,
     **{**embedder.PLAIN, **found.model},
   )
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))

@@ -18,23 +18,12 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from dap_jax import optim, sharding, train_step
-from dap_jax.errors import UserError
-from dap_jax.model.bert import Bert
-from dap_jax.model.decoder import Decoder, TokenHead
-from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
-from dap_jax.model.encoder import Encoder, Family
-from dap_jax.model.modernbert import ModernBert
+from dap_jax.make_model import check_dimensions, make_model
+from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.objectives import Vocabulary
 from dap_jax.select_objectives import make_objectives, needs
 from dap_jax.settings import bind
 from dap_jax.trees import overlay
-
-# transformers' name of an architecture -> the family that computes it.
-FAMILIES = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), Bert)
-FAMILIES |= {"modernbert": ModernBert}
-DEFAULT_POOLING = "cls"
-# Arguments of `make_model` for the encoder without what only training needs.
-ENCODER_ALONE = {"decoder": None, "masked_lm": False, "unmasking": None, "languages": 0}
 
 
 class Parts(NamedTuple):
@@ -59,163 +48,6 @@ class Parts(NamedTuple):
   init: Callable[[dict], train_step.TrainState]
   step: Callable
   learning_rate: optax.Schedule
-
-
-def vocabulary_of(tokenizer: Any, *, rows: int, english_ids: Any) -> Vocabulary:
-  """What the core needs to know of a tokenizer.
-
-  Args:
-    tokenizer: has size, pad_id, cls_id, sep_id, mask_id.
-    rows: of the word embedding, `model.encoder.vocabulary_size`; 0 = the tokenizer's size.
-    english_ids: int32 [V_en], or None.
-
-  Raises:
-    UserError: the tokenizer is larger than the embedding.
-  """
-  if rows and tokenizer.size > rows:
-    raise UserError(
-      f"the tokenizer has ids up to {tokenizer.size - 1}, the word embedding only {rows} rows:"
-      " give the tokenizer that the weights were trained with"
-    )
-  return Vocabulary(
-    rows or tokenizer.size,
-    tokenizer.pad_id,
-    tokenizer.cls_id,
-    tokenizer.sep_id,
-    tokenizer.mask_id,
-    english_ids,
-  )
-
-
-def make_family(
-  encoder: Mapping[str, Any], *, vocabulary: Vocabulary, dropout: float, compute_dtype: str
-) -> Family:
-  """The encoder's family and sizes from the config's `model.encoder` section."""
-  sizes = dict(encoder)
-  model_type, rows = sizes.pop("model_type", ""), sizes.pop("vocabulary_size", 0)
-  if model_type not in FAMILIES:
-    raise UserError(
-      f"model.encoder.model_type={model_type!r} is none of {', '.join(sorted(FAMILIES))}"
-    )
-  if compute_dtype not in ("float32", "bfloat16"):
-    raise UserError(f"model.compute_dtype={compute_dtype!r} is neither float32 nor bfloat16")
-  if rows not in (0, vocabulary.size):
-    raise UserError(
-      f"model.encoder.vocabulary_size={rows}, but the vocabulary has {vocabulary.size} ids"
-    )
-  if model_type != "modernbert" and (model_type == "distilbert") == bool(sizes.get("token_types")):
-    raise UserError(
-      f"model.encoder.token_types={sizes.get('token_types')} does not fit"
-      f" model.encoder.model_type={model_type!r}: DistilBERT has none, the others at least 1"
-    )
-  family = bind(
-    FAMILIES[model_type],
-    sizes,
-    where="model.encoder",
-    vocabulary_size=vocabulary.size,
-    dropout=dropout,
-    dtype=jnp.dtype(compute_dtype) if compute_dtype == "bfloat16" else None,
-  )()
-  if family.width % family.heads:
-    raise UserError(
-      f"model.encoder.width={family.width} is not divisible by model.encoder.heads={family.heads}"
-    )
-  return family
-
-
-def make_model(
-  *,
-  vocabulary: Vocabulary,
-  max_tokens: int,
-  decoder: Mapping[str, Any] | None,
-  masked_lm: bool,
-  unmasking: Mapping[str, Any] | None,
-  languages: int,
-  encoder: Mapping[str, Any],
-  dropout: float,
-  pooling: str,
-  dense: Mapping[str, Any],
-  normalize: bool,
-  projection: bool,
-  compute_dtype: str,
-) -> DualAlignment:
-  """The network from the config's `model`, `decoder` and `unmasking` sections.
-
-  `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `languages` of RTL's
-  targets, 0 where there is one. Raises UserError for sizes that do not fit together.
-  """
-  pooling = pooling or DEFAULT_POOLING
-  if pooling not in POOLINGS:
-    raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
-  if dense.get("activation") not in ACTIVATIONS:
-    raise UserError(
-      f"model.dense.activation={dense.get('activation')!r} is none of {', '.join(ACTIVATIONS)}"
-    )
-  given = {"vocabulary": vocabulary, "dropout": dropout, "compute_dtype": compute_dtype}
-  family = make_family(encoder, **given)
-  needed = family.position_offset + max_tokens * (2 if decoder else 1)
-  if family.positions < needed:
-    raise UserError(
-      f"model.encoder.positions={family.positions} is too few for max_tokens={max_tokens}: {needed}"
-      " are needed"
-      f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
-    )
-  given = {"family": family, "vocabulary": vocabulary}
-  given |= {"max_tokens": max_tokens, "languages": languages}
-  return DualAlignment(
-    encoder=Encoder(family),
-    decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
-    masked_lm=TokenHead(family, layers=0) if masked_lm else None,
-    unmasking=bind(make_unmasking, unmasking, where="unmasking", family=family)()
-    if unmasking
-    else None,
-    pooling=pooling,
-    dense_width=dense["width"],
-    dense_activation=dense["activation"],
-    normalize=normalize,
-    projection=projection,
-  )
-
-
-def make_unmasking(*, family: Family, layers: int) -> TokenHead:
-  """MEXMA's unmasking head: `layers` transformer layers and a masked-LM head."""
-  if not 1 <= layers <= family.layers:
-    raise UserError(f"unmasking.layers={layers}: expected 1 to {family.layers}, the encoder's")
-  return TokenHead(family, layers)
-
-
-def make_decoder(
-  *,
-  family: Family,
-  max_tokens: int,
-  vocabulary: Vocabulary,
-  languages: int,
-  layers: int,
-  english_head: bool,
-) -> Decoder:
-  """The RTL decoder: `layers` transformer layers; `english_head` predicts the English ids only."""
-  tied = not english_head
-  return Decoder(
-    family=family,
-    layers=layers,
-    max_tokens=max_tokens,
-    head_size=vocabulary.size if tied else len(vocabulary.english_ids),
-    tied=tied,
-    mask_id=vocabulary.mask_id,
-    languages=languages,
-  )
-
-
-def check_dimensions(dimensions: Sequence[int], network: DualAlignment) -> None:
-  """Refuses Matryoshka dimensions that are no part of the vectors which training contrasts."""
-  width = network.encoder.family.width
-  if network.dense_width and not network.projection:
-    width = network.dense_width
-  if not all(1 <= size < width for size in dimensions):
-    raise UserError(
-      f"matryoshka_dimensions={tuple(dimensions)}: expected 1 or more, and less than the width,"
-      f" {width}"
-    )
 
 
 def build(

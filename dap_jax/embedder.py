@@ -15,12 +15,13 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dap_jax import build, checkpoint, sharding, text_batches, workdir
+from dap_jax import checkpoint, sharding, text_batches, workdir
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf
 from dap_jax.hub import tokenizer as tokenizer_files
+from dap_jax.make_model import DEFAULT_POOLING, ENCODER_ALONE, make_model, vocabulary_of
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.settings import bind
 from dap_jax.train_step import embed_step, layer_means_step, layer_states_step
@@ -29,7 +30,7 @@ BATCH_SIZE = 128  # texts
 STATES_BATCH_SIZE = 32  # texts whose states in every layer are on the device at once
 # The config's `model` section for what a checkpoint's folder does not say.
 PLAIN = {
-  "pooling": build.DEFAULT_POOLING,
+  "pooling": DEFAULT_POOLING,
   "dense": {"width": 0, "activation": "identity"},
   "normalize": True,
   "dropout": 0.0,
@@ -97,7 +98,7 @@ class Embedder:
     """What its vectors depend on, beside its name and the texts."""
     return {
       "step": self.step,
-      "pooling": self.model["pooling"] or build.DEFAULT_POOLING,
+      "pooling": self.model["pooling"] or DEFAULT_POOLING,
       "max_tokens": self.max_tokens,
       "compute_dtype": self.model["compute_dtype"],
     }
@@ -156,14 +157,14 @@ def program(step: Callable, network: DualAlignment, mesh: Mesh) -> Callable:
 def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int) -> DualAlignment:
   """The network without what only training needs."""
   rows = model["encoder"]["vocabulary_size"]
-  vocabulary = build.vocabulary_of(tokenizer, rows=rows, english_ids=None)
+  vocabulary = vocabulary_of(tokenizer, rows=rows, english_ids=None)
   return bind(
-    build.make_model,
+    make_model,
     {**model, "projection": False},
     where="model",
     vocabulary=vocabulary,
     max_tokens=max_tokens,
-    **build.ENCODER_ALONE,
+    **ENCODER_ALONE,
   )()
 
 

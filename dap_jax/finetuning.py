@@ -27,6 +27,7 @@ from dap_jax.json_files import read_json, write_json
 from dap_jax.labelled_batches import Batches
 from dap_jax.labelled_texts import LabelledTexts
 from dap_jax.loop import Window
+from dap_jax.make_model import vocabulary_of
 from dap_jax.preemption import Preemption
 from dap_jax.train_step import Frozen, TrainState
 from dap_jax.workdir import is_workdir
@@ -125,7 +126,7 @@ def make_parts(
 ) -> build.Parts:
   """The loaded network with a head, its optimizer and its step; all devices share the batch."""
   section = {**loaded.model, "dropout": dropout, "projection": False}
-  vocabulary = build.vocabulary_of(
+  vocabulary = vocabulary_of(
     loaded.tokenizer, rows=section["encoder"]["vocabulary_size"], english_ids=None
   )
   return build.build(

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dap_jax import text_files
 from dap_jax.data import clean
-from dap_jax.data.loader import Feature
+from dap_jax.data.elements import Feature
 from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
 from dap_jax.progress import Progress

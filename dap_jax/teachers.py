@@ -24,7 +24,7 @@ import numpy as np
 
 from dap_jax import embedder
 from dap_jax.data import clean, tokenizer
-from dap_jax.data.loader import Feature
+from dap_jax.data.elements import Feature
 from dap_jax.data.store import Extra
 from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError

@@ -16,6 +16,7 @@ from dap_jax.data import loader, store
 from dap_jax.errors import UserError
 from dap_jax.journal import Journal, was_evaluated
 from dap_jax.loop import Run
+from dap_jax.make_model import vocabulary_of
 from dap_jax.preemption import Preemption
 from dap_jax.settings import bind
 from dap_jax.train_step import TrainState
@@ -80,7 +81,7 @@ def train(
     workdir, config=config, source=source, needed=needed, teacher=guide
   )
   parts = build.build(
-    vocabulary=build.vocabulary_of(
+    vocabulary=vocabulary_of(
       tokens, rows=model["encoder"]["vocabulary_size"], english_ids=corpus.english_ids
     ),
     seed=seed,

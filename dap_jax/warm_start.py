@@ -22,12 +22,13 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dap_jax import build, checkpoint, sharding, workdir
+from dap_jax import checkpoint, sharding, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.hub import download, from_hf, names
 from dap_jax.hub import tokenizer as hub_tokenizer
+from dap_jax.make_model import DEFAULT_POOLING, vocabulary_of
 from dap_jax.trees import overlay
 
 DECIDED = ("encoder", "dense", "normalize", "pooling")
@@ -189,7 +190,7 @@ def open_source(name: str) -> Source:
   source = FromWorkdir(name) if workdir.is_workdir(name) else FromFolder(name)
   tokens = Tokenizer.from_files(source.tokenizer_files, where=name, max_tokens=2)
   rows = source.model["encoder"]["vocabulary_size"]
-  build.vocabulary_of(tokens, rows=rows, english_ids=None)  # the tokenizer fits the embedding
+  vocabulary_of(tokens, rows=rows, english_ids=None)  # the tokenizer fits the embedding
   return source
 
 
@@ -206,5 +207,5 @@ def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, An
   ours, theirs = model["dense"], decided.get("dense", model["dense"])
   if ours["width"] and ours != theirs:
     raise UserError(f"model.dense={dict(ours)}, but init_from has {dict(theirs)}: leave ours out")
-  pooling = model["pooling"] or decided.get("pooling") or build.DEFAULT_POOLING
+  pooling = model["pooling"] or decided.get("pooling") or DEFAULT_POOLING
   return {**model, **decided, "pooling": pooling}

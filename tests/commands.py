@@ -17,6 +17,7 @@ import jax
 from dap_jax import build, checkpoint, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.make_model import vocabulary_of
 
 ROOT = Path(__file__).parents[1]
 CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
@@ -113,7 +114,7 @@ def final_state(run):
   """The newest state of a workdir on the host, and its step."""
   config = workdir.read_config(run)
   tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
-  vocabulary = build.vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
+  vocabulary = vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
   keys = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
   parts = build.build(
     vocabulary=vocabulary, mesh={"data": -1, "model": 1}, **{key: config[key] for key in keys}

@@ -10,6 +10,7 @@ from configs import base
 from dap_jax import build, frozen, sharding, teachers, train_step
 from dap_jax.data import tokenizer
 from dap_jax.hub import to_hf
+from dap_jax.make_model import ENCODER_ALONE, make_model, vocabulary_of
 from dap_jax.objectives import Context
 from tests.models import encoder_section, model_section
 from tests.test_objectives import VOCABULARY, batch_of
@@ -26,8 +27,8 @@ def section_of(*, width=24, **changes):
 
 def network_of(vocabulary, *, width, seed=0):
   """A teacher: its network, and random parameters, larger than training begins with."""
-  given = build.ENCODER_ALONE | {"vocabulary": vocabulary, "max_tokens": L_T}
-  network = build.make_model(**given, **section_of(width=width))
+  given = ENCODER_ALONE | {"vocabulary": vocabulary, "max_tokens": L_T}
+  network = make_model(**given, **section_of(width=width))
   ids = jnp.zeros((1, 2, 2), jnp.int32)
   init = functools.partial(network.init, method="initialise")
   params = init(jax.random.key(seed), ids, ids == 0)["params"]
@@ -38,7 +39,7 @@ def write_teacher(folder, texts, *, width, seed=0):
   """A teacher as a folder, with a vocabulary of the texts."""
   tokenizer.train(texts, vocabulary_size=32, directory=folder / "tokenizer")
   tokens = tokenizer.Tokenizer.load(folder / "tokenizer", max_tokens=L_T)
-  vocabulary = build.vocabulary_of(tokens, rows=0, english_ids=None)
+  vocabulary = vocabulary_of(tokens, rows=0, english_ids=None)
   section = section_of(width=width)
   section["encoder"]["vocabulary_size"] = tokens.size
   to_hf.write(

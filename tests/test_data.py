@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dap_jax.data import loader, split, store, tokenizer
+from dap_jax.data import elements, loader, split, store, tokenizer
 from dap_jax.data.split import Pair
 from dap_jax.errors import UserError
 
@@ -44,9 +44,9 @@ def test_nothing_of_a_held_out_sentence_stays_in_training():
 
 def test_padding_share_by_hand():
   """Pairs of 3 + 5 and 2 + 2 ids: in one bucket of 8, 12 of 32 ids are real; in 4 and 8, of 24."""
-  pivot = loader.Ragged.of([np.ones(3, np.int32), np.ones(2, np.int32)])
-  other = loader.Ragged.of([np.ones(5, np.int32), np.ones(2, np.int32)])
-  sources = {"aa": loader.PairSource(loader.Pairs(1, pivot, other), loader.Layout(8, 0))}
+  pivot = elements.Ragged.of([np.ones(3, np.int32), np.ones(2, np.int32)])
+  other = elements.Ragged.of([np.ones(5, np.int32), np.ones(2, np.int32)])
+  sources = {"aa": loader.PairSource(elements.Pairs(1, pivot, other), elements.Layout(8, 0))}
   for buckets, share in (((8,), 1 - 12 / 32), ((4, 8), 1 - 12 / 24)):
     found = loader.padding_share(sources, rates={"aa": 0.3}, bucket_tokens=buckets)
     assert found == pytest.approx(share)
@@ -71,9 +71,9 @@ def test_too_few_sentences_say_how_many():
 def source_of(count, seed):
   rng = np.random.default_rng(seed)
   sequences = [rng.integers(5, 99, rng.integers(3, 8)).astype(np.int32) for _ in range(count)]
-  ragged = loader.Ragged.of(sequences)
-  pairs = loader.Pairs(1, ragged, ragged)
-  return loader.PairSource(pairs, loader.Layout(8, 0)), sequences
+  ragged = elements.Ragged.of(sequences)
+  pairs = elements.Pairs(1, ragged, ragged)
+  return loader.PairSource(pairs, elements.Layout(8, 0)), sequences
 
 
 def stream(*, rows=slice(0, 12), first_step=0, rates=None, steps=5, batch_size=12, buckets=(8,)):

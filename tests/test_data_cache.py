@@ -11,7 +11,7 @@ from etils import epath
 
 from dap_jax import workdir
 from dap_jax.data import cache, store
-from dap_jax.data.loader import Feature
+from dap_jax.data.elements import Feature
 from dap_jax.errors import UserError
 from tests.commands import ROOT, write_corpus
 

@@ -14,6 +14,7 @@ from dap_jax import build, checkpoint, embedder, finetuning, train_step
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.labelled_batches import Batches
+from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.objectives import Context, Vocabulary, classification
 from dap_jax.train_step import Frozen
 from tests.models import encoder_section, model_section
@@ -92,7 +93,7 @@ def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
 
 def test_no_head_unless_asked():
   section = model_section(encoder=encoder_section(**SIZES))
-  model = build.make_model(vocabulary=VOCABULARY, max_tokens=8, **build.ENCODER_ALONE, **section)
+  model = make_model(vocabulary=VOCABULARY, max_tokens=8, **ENCODER_ALONE, **section)
   ids = jnp.zeros((1, 2, 2), jnp.int32)
   params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   assert set(params) == {"encoder", "projection"}

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax import build, optim, train_step, trees
+from dap_jax import optim, train_step, trees
 from dap_jax.hub import names
+from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Vocabulary, representation_translation, translation_ranking
 from dap_jax.settings import bind
@@ -99,8 +100,8 @@ class Case:
     pooling = settings.pop("pooling", None)
     ids = np.array(self.meta["en_ids"], np.int32) if english else None
     self.vocabulary = Vocabulary(400, 0, 2, 3, 4, ids)
-    self.model = build.make_model(
-      **build.ENCODER_ALONE
+    self.model = make_model(
+      **ENCODER_ALONE
       | {
         "vocabulary": self.vocabulary,
         "max_tokens": 16,

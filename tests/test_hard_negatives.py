@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dap_jax import train_step
-from dap_jax.data import clean, formats, loader, rows, split, store, tokenizer
+from dap_jax.data import clean, elements, formats, loader, rows, split, store, tokenizer
 from dap_jax.data.split import Pair
 from dap_jax.errors import UserError
 from dap_jax.objectives import Context, translation_ranking
@@ -78,12 +78,12 @@ def ids(*numbers):
 def pairs_with(negatives):
   """One language; pair i says 10 + i, has the given negatives, tuples of ids."""
   count = len(negatives)
-  return loader.Pairs(
+  return elements.Pairs(
     1,
-    loader.Ragged.of([ids(10 + i) for i in range(count)]),
-    loader.Ragged.of([ids(20 + i, 20) for i in range(count)]),
+    elements.Ragged.of([ids(10 + i) for i in range(count)]),
+    elements.Ragged.of([ids(20 + i, 20) for i in range(count)]),
     {},
-    loader.Ragged.of([ids(*text) for own in negatives for text in own]),
+    elements.Ragged.of([ids(*text) for own in negatives for text in own]),
     np.cumsum([0, *map(len, negatives)]),
   )
 
@@ -92,7 +92,7 @@ PAIRS = pairs_with([[(31,), (32, 32, 32, 32)], [], [(33,)]])
 
 
 def test_elements_with_negatives():
-  source = loader.PairSource(PAIRS, loader.Layout(8, 0, (), 2))
+  source = loader.PairSource(PAIRS, elements.Layout(8, 0, (), 2))
   first, second, third = (source[i] for i in range(3))
   assert first["ids"].shape == (4, 8) and first["text_hash"].shape == (4,)
   assert first["language"].tolist() == [0, 1]
@@ -111,17 +111,17 @@ def test_elements_with_negatives():
 def test_a_pair_goes_by_its_longest_negative_too():
   """Ids: 3, 4, 3, 6; 3, 4, 2, 2; 3, 4, 3, 2. With one negative the first pair is short too."""
   for negatives, longest, total in ((2, [6, 4, 4], [16, 11, 12]), (1, [4, 4, 4], [10, 9, 10])):
-    source = loader.PairSource(PAIRS, loader.Layout(8, 0, (), negatives))
+    source = loader.PairSource(PAIRS, elements.Layout(8, 0, (), negatives))
     assert source.longest().tolist() == longest
     assert source.real_tokens().tolist() == total
-  short = loader.PairSource(PAIRS, loader.Layout(8, 0, (), 2)).between(0, 4)
+  short = loader.PairSource(PAIRS, elements.Layout(8, 0, (), 2)).between(0, 4)
   assert len(short) == 2 and short[1]["ids"].shape == (4, 4)
 
 
 def test_a_negative_that_stands_twice_is_taken_once():
   """The third, longer one is none of the first two, so the lengths do not count it either."""
   pairs = pairs_with([[(31,), (31,), (32, 32, 32, 32)]])
-  source = loader.PairSource(pairs, loader.Layout(8, 0, (), 2)).between(0, 4)
+  source = loader.PairSource(pairs, elements.Layout(8, 0, (), 2)).between(0, 4)
   assert len(source) == 1
   assert source[0]["has_negative"].tolist() == [True, False]
   assert source[0]["ids"][2:].tolist() == [[2, 31, 3, 0], [2, 3, 0, 0]]
@@ -132,7 +132,7 @@ def test_rows_take_the_different_negatives_of_their_pairs():
   other = pairs_with([[(41,)], [], []])._replace(language=3)
   source = rows.source_of(
     {"aa": PAIRS, "bb": again, "cc": other},
-    loader.Layout(8, 0, (), 3),
+    elements.Layout(8, 0, (), 3),
     rates=dict.fromkeys(("aa", "bb", "cc"), 1.0),
     renderings=4,
   )
@@ -311,9 +311,9 @@ def batch_with(count, *, missing=()):
   listed = [[tuple(rng.integers(5, 30, 4)) for _ in range(count)] for _ in range(4)]
   for i in missing:
     listed[i] = []
-  source = loader.PairSource(pairs_with(listed), loader.Layout(12, 0, (), count))
-  elements = [source[i] for i in range(4)]
-  return {name: jnp.asarray(np.stack([e[name] for e in elements])) for name in elements[0]}
+  source = loader.PairSource(pairs_with(listed), elements.Layout(12, 0, (), count))
+  made = [source[i] for i in range(4)]
+  return {name: jnp.asarray(np.stack([e[name] for e in made])) for name in made[0]}
 
 
 def loss_and_means(model, params, batch):

@@ -16,10 +16,11 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
-from dap_jax import build, sharding, train_step, trees
+from dap_jax import sharding, train_step, trees
 from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.errors import UserError
 from dap_jax.hub import names
+from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.objectives import Vocabulary, masked_lm, translation_ranking
 from dap_jax.settings import bind
 from tests.models import encoder_section, model_section
@@ -44,9 +45,9 @@ def batch_of(lengths=LENGTHS, *, padded=12, seed=0):
 
 def network_of(**settings):
   """A model with both token heads, and its parameters, biases and norms random too."""
-  given = build.ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12}
+  given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12}
   given |= {"masked_lm": True, "unmasking": {"layers": 1}}
-  model = build.make_model(**given, **model_section(encoder=encoder_section(**SMALL), **settings))
+  model = make_model(**given, **model_section(encoder=encoder_section(**SMALL), **settings))
   ids = jnp.zeros((1, 2, 2), jnp.int32)
   params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   rng = np.random.default_rng(1)
@@ -256,7 +257,7 @@ def released(golden):
   """The released program's TLM: model, parameters, the projection [V, D] that its head has."""
   given = {"vocabulary": Vocabulary(400, 0, 2, 3, 4, None), "max_tokens": 16, "masked_lm": True}
   section = model_section(encoder=encoder_section(**SIZES), pooling="cls")
-  model = build.make_model(**build.ENCODER_ALONE | given, **section)
+  model = make_model(**ENCODER_ALONE | given, **section)
   params = weights(golden, english=False, projection=True, decoder=False)
   prefix = "w/lm_head."
   head = {

@@ -7,6 +7,7 @@ import pytest
 
 from dap_jax import build, train_step
 from dap_jax.errors import UserError
+from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context, Vocabulary, representation_translation, translation_ranking
 from tests.models import encoder_section, model_section
@@ -82,8 +83,8 @@ def tiny(**settings):
   sizes = {"layers": 2, "width": 16, "heads": 2, "mlp_width": 32, "positions": 40}
   model = model_section(encoder=encoder_section(**sizes, token_types=1), **settings)
   decoder = {"layers": 1, "english_head": True}
-  given = build.ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "decoder": decoder}
-  return build.make_model(**given, **model)
+  given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "decoder": decoder}
+  return make_model(**given, **model)
 
 
 def batch_of(lengths, *, padded=12, seed=0):

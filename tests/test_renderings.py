@@ -11,6 +11,7 @@ import pytest
 from configs import dap_both
 from dap_jax import build, sharding, train_step
 from dap_jax.errors import UserError
+from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Vocabulary
 from dap_jax.train_step import Frozen
@@ -25,9 +26,9 @@ DIRECTIONS = ["to_pivot", "from_pivot", "both"]
 
 def network():
   """A model with an RTL decoder for five languages, and its parameters, biases random too."""
-  given = build.ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "languages": 5}
+  given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "languages": 5}
   given["decoder"] = {"layers": 1, "english_head": False}
-  model = build.make_model(**given, **model_section(encoder=encoder_section(**SIZES)))
+  model = make_model(**given, **model_section(encoder=encoder_section(**SIZES)))
   ids = jnp.zeros((1, 2, 2), jnp.int32)
   params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   rng = np.random.default_rng(1)

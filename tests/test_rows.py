@@ -12,7 +12,7 @@ import logging
 import numpy as np
 import pytest
 
-from dap_jax.data import loader, reading, rows
+from dap_jax.data import elements, loader, reading, rows
 from dap_jax.errors import UserError
 
 
@@ -24,10 +24,10 @@ def ids(*numbers):
 def pairs_of(texts):
   """Language -> list of (pivot, translation), tuples of ids -> language -> `Pairs`."""
   return {
-    language: loader.Pairs(
+    language: elements.Pairs(
       number,
-      loader.Ragged.of([ids(*pivot) for pivot, _ in own]),
-      loader.Ragged.of([ids(*translation) for _, translation in own]),
+      elements.Ragged.of([ids(*pivot) for pivot, _ in own]),
+      elements.Ragged.of([ids(*translation) for _, translation in own]),
     )
     for number, (language, own) in enumerate(texts.items(), 1)
   }
@@ -40,7 +40,7 @@ TEXTS = {
   "cc": [((10,), (14, 14, 14)), ((30,), (34,))],
 }
 PAIRS = pairs_of(TEXTS)
-LAYOUT = loader.Layout(8, 0)
+LAYOUT = elements.Layout(8, 0)
 
 
 def source_of(pairs=PAIRS, *, renderings=3, rates=None):
@@ -187,19 +187,19 @@ def test_a_row_goes_by_its_longest_rendering():
 def test_features_of_every_rendering_and_every_pair():
   """A number of each text and two of each pair, told by its ids, stand beside their texts."""
   features = (
-    loader.Feature("first", "rendering", 1, 0, -1, "int32"),
-    loader.Feature("ends", "pair", 1, 2, -1, "int32"),
+    elements.Feature("first", "rendering", 1, 0, -1, "int32"),
+    elements.Feature("ends", "pair", 1, 2, -1, "int32"),
   )
 
   def first_of(side):
-    return loader.Ragged.of([np.array([side[i][1]]) for i in range(len(side))])
+    return elements.Ragged.of([np.array([side[i][1]]) for i in range(len(side))])
 
   pairs = {}
   for language, own in PAIRS.items():
     sides = first_of(own.pivot), first_of(own.translation)
     both = [np.array([sides[0][i][0], sides[1][i][0]]) for i in range(len(own.pivot))]
     extras = {("pivot", "first"): sides[0], ("translation", "first"): sides[1]}
-    pairs[language] = own._replace(extras=extras | {("pair", "ends"): loader.Ragged.of(both)})
+    pairs[language] = own._replace(extras=extras | {("pair", "ends"): elements.Ragged.of(both)})
   rates = dict.fromkeys(pairs, 1.0)
   layout = LAYOUT._replace(features=features)
   drawn = rows.source_of(pairs, layout, rates=rates, renderings=3).draw(0, np.random.default_rng(0))

@@ -17,6 +17,7 @@ from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.hub import from_hf, to_hf
 from dap_jax.hub import tokenizer as hub_tokenizer
+from dap_jax.make_model import vocabulary_of
 from dap_jax.model.decoder import Head
 from tests.commands import lines_of
 from tests.models import model_section, transformers_model
@@ -28,7 +29,7 @@ def parts_of(source, tokens, english_ids, *, projection=False, layers=2, english
   """The parts of a run that starts from a source."""
   config = base.get_config().to_dict()
   model = {**config["model"], **source.model, "projection": projection, "dropout": 0.0}
-  vocabulary = build.vocabulary_of(
+  vocabulary = vocabulary_of(
     tokens, rows=model["encoder"]["vocabulary_size"], english_ids=english_ids
   )
   return build.build(

@@ -7,6 +7,7 @@ import pytest
 
 from dap_jax import build, train_step
 from dap_jax.errors import UserError
+from dap_jax.make_model import check_dimensions
 from dap_jax.objectives import translation_ranking
 from tests.test_objectives import RANKING, VOCABULARY, batch_of, context_of, tiny
 
@@ -81,7 +82,7 @@ def test_matryoshka_is_the_sum_over_its_dimensions():
 @pytest.mark.parametrize("dimensions", [(0,), (4, 16), (-3,)])
 def test_matryoshka_dimensions_that_are_no_part_of_the_width(dimensions):
   with pytest.raises(UserError, match="expected 1 or more, and less than the width, 16"):
-    build.check_dimensions(dimensions, tiny())
+    check_dimensions(dimensions, tiny())
 
 
 def test_matryoshka_without_sentence_vectors():

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from dap_jax.data.loader import Layout, Pairs, element
+from dap_jax.data.elements import Layout, Pairs, element
 from dap_jax.errors import UserError
 
 logger = logging.getLogger(__name__)

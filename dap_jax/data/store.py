@@ -21,7 +21,8 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data import reading, rows, split, tokenizer, train_file
-from dap_jax.data.loader import Feature, Layout, PairSource, Ragged, Source
+from dap_jax.data.elements import Feature, Layout, Ragged
+from dap_jax.data.loader import PairSource, Source
 from dap_jax.errors import UserError
 from dap_jax.settings import bind
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dap_jax.data import dictionaries
-from dap_jax.data.loader import Feature
+from dap_jax.data.elements import Feature
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.words import Word, glue, words
 from dap_jax.errors import UserError

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data import split, tokenizer
-from dap_jax.data.loader import Feature, Pairs, Ragged, Table
+from dap_jax.data.elements import Feature, Pairs, Ragged, Table
 from dap_jax.errors import UserError
 
 logger = logging.getLogger(__name__)

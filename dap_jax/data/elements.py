@@ -1,0 +1,175 @@
+"""One element of a batch: a meaning as padded arrays, and the stored pairs it is made of.
+
+B meanings, K renderings (0 the pivot), n hard negatives, L tokens.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Ragged:
+  """Many int32 sequences in two flat arrays: `tokens` and the `offsets` [n + 1] into them."""
+
+  def __init__(self, tokens: np.ndarray, offsets: np.ndarray):
+    self.tokens, self.offsets = tokens, offsets
+
+  @classmethod
+  def of(cls, sequences: list[np.ndarray]) -> Ragged:
+    offsets = np.cumsum([0, *map(len, sequences)])
+    values = np.concatenate(sequences) if sequences else np.zeros(0, np.int32)
+    return cls(values, offsets)
+
+  def __len__(self) -> int:
+    return len(self.offsets) - 1
+
+  def __getitem__(self, index: int) -> np.ndarray:
+    return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+
+class Table:
+  """Values that occur again and again, each kept once: `values` [N, n], `rows` int32, of them."""
+
+  def __init__(self, values: np.ndarray, rows: np.ndarray):
+    self.values, self.rows = values, rows
+
+  def __getitem__(self, index: int) -> np.ndarray:
+    return self.values[self.rows[index]]
+
+
+class Feature(NamedTuple):
+  """One more array of a batch, beside ids: of each rendering, or of each pair (pivot, translation).
+
+  Attributes:
+    name: its key in the batch.
+    of: "rendering" or "pair".
+    length: of the padded array; None = L, as long as the ids are.
+    columns: what an entry holds: 0 for a number, n for n numbers.
+    fill: what fills up an array.
+    dtype: int32, float32 or bool.
+  """
+
+  name: str
+  of: str
+  length: int | None
+  columns: int
+  fill: int
+  dtype: str
+
+  def pad(self, values: np.ndarray, *, max_tokens: int) -> np.ndarray:
+    """The stored values, flat -> [length] or [length, columns]; what is too long is cut."""
+    length = max_tokens if self.length is None else self.length
+    shape = (length, self.columns) if self.columns else (length,)
+    padded = np.full(shape, self.fill, self.dtype)
+    values = values.reshape(-1, *shape[1:])[: len(padded)]
+    padded[: len(values)] = values
+    return padded
+
+
+class Layout(NamedTuple):
+  """How elements look.
+
+  Attributes:
+    max_tokens: L.
+    pad_id: fills up ids.
+    features: what else they hold.
+    negatives: n.
+  """
+
+  max_tokens: int
+  pad_id: int
+  features: tuple[Feature, ...] = ()
+  negatives: int = 0
+
+
+class Pairs(NamedTuple):
+  """The pairs of one language.
+
+  Attributes:
+    language: its number; the pivot's is 0.
+    pivot, translation: ids of the two sides.
+    extras: (side, name of a `Feature`) -> its values; the side is "pivot" or "translation" for one
+      of renderings, "pair" for one of pairs.
+    negatives: ids of the hard negatives of all pairs, texts in the pivot's language.
+    negative_offsets: int [pairs + 1]; those of pair i stand from i's to the next one.
+  """
+
+  language: int
+  pivot: Ragged
+  translation: Ragged
+  extras: Mapping[tuple[str, str], Ragged | Table] = {}
+  negatives: Ragged = Ragged.of([])
+  negative_offsets: np.ndarray | None = None
+
+  def negatives_of(self, index: int) -> list[np.ndarray]:
+    """The ids of each hard negative of a pair."""
+    if self.negative_offsets is None:
+      return []
+    return [self.negatives[i] for i in range(*self.negative_offsets[index : index + 2])]
+
+  def lengths(self, negatives: int = 0) -> np.ndarray:
+    """int [pairs, 2 + negatives], ids of a pair's pivot, translation and first hard negatives.
+
+    A missing negative counts 2: see `element`.
+    """
+    lengths = np.full((len(self.pivot), 2 + negatives), 2)
+    lengths[:, 0], lengths[:, 1] = np.diff(self.pivot.offsets), np.diff(self.translation.offsets)
+    if self.negative_offsets is not None:
+      of_negatives = np.diff(self.negatives.offsets)
+      for k in range(negatives):
+        place = self.negative_offsets[:-1] + k
+        there = place < self.negative_offsets[1:]
+        lengths[there, 2 + k] = of_negatives[place[there]]
+    return lengths
+
+
+def element(meaning: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, np.ndarray]:
+  """One meaning as padded arrays: the pivot, then a translation from each of some pairs.
+
+  Args:
+    meaning: (pairs of a language, index); all with the same pivot text, which the first gives.
+    layout: see `Layout`.
+
+  Returns:
+    `ids` int32 [K, L], `mask` bool [K, L], `text_hash` int32 [K], `language` int32 [K] and the
+    features, [K, ...] of renderings and [K - 1, ...] of pairs. The hash is of the ids: equal texts
+    have equal ids, and texts that are cut to equal ids are one text for the model too.
+    With hard negatives: the first n of each pair, then the first n different ones of all, are n
+    further rows of ids, mask and text_hash, and `has_negative` bool [n] says which of them there
+    are. A missing one is [CLS] [SEP], since a sequence without a token has no mean.
+  """
+  first, index = meaning[0]
+  renderings = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in meaning]
+  sequences = [getattr(pairs, side)[i] for pairs, side, i in renderings]
+  made = {"language": np.array([0] + [pairs.language for pairs, _ in meaning], np.int32)}
+  if layout.negatives:
+    n = layout.negatives
+    listed = [tokens for pairs, i in meaning for tokens in pairs.negatives_of(i)[:n]]
+    found = list({tokens.tobytes(): tokens for tokens in listed}.values())[:n]
+    sequences += found + [sequences[0][[0, -1]]] * (n - len(found))
+    made["has_negative"] = np.arange(n) < len(found)
+  made |= padded(sequences, layout)
+  for feature in layout.features:
+    places = renderings
+    if feature.of == "pair":
+      places = [(pairs, "pair", i) for pairs, i in meaning]
+    values = [pairs.extras[side, feature.name][i] for pairs, side, i in places]
+    arrays = [feature.pad(value, max_tokens=layout.max_tokens) for value in values]
+    made[feature.name] = np.stack(arrays)
+  return made
+
+
+def padded(sequences: Sequence[np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
+  """Sequences of ids -> `ids` int32 [S, L], `mask` bool [S, L], `text_hash` int32 [S]."""
+  ids = np.full((len(sequences), layout.max_tokens), layout.pad_id, np.int32)
+  mask = np.zeros(ids.shape, bool)
+  text_hash = np.zeros(len(ids), np.int32)
+  for k, tokens in enumerate(sequences):
+    ids[k, : len(tokens)] = tokens
+    mask[k, : len(tokens)] = True
+    text_hash[k] = np.uint32(zlib.crc32(tokens.tobytes())).view(np.int32)
+  return {"ids": ids, "mask": mask, "text_hash": text_hash}
