@@ -15,6 +15,8 @@ def get_config() -> ConfigDict:
   config.batch_size = 1024  # pairs of the GLOBAL batch: each anchor has batch_size - 1 negatives
   config.max_tokens = 32  # ids of a sentence, [CLS] and [SEP] included; longer ones are cut
   config.gradient_accumulation_steps = 1  # only 1: more would be another loss, train says why
+  # Steps whose loss or gradient is not finite that a start may pass over; one more and it ends.
+  config.skip_not_finite = 0
   config.log_steps = 100  # a line of metrics.jsonl every so many steps
   config.eval_steps = 5_000  # held-out retrieval every so many steps (and at the end)
   # Benchmarks to run with it, "tatoeba=FOLDER,sts=FOLDER", suites of dap_jax/evals with their
@@ -179,8 +181,19 @@ def get_config() -> ConfigDict:
   config.optimizer.weight_decay = 0.0  # not on biases and LayerNorms
   config.optimizer.clip_norm = 1.0  # global norm; 0 = no clipping
 
+  config.program = ConfigDict()  # how a step is computed: for memory and time to compile
+  # Chunks of the batch that are encoded one after the other. All are negatives of each other, and
+  # the gradient is the whole batch's; each is computed twice.
+  config.program.microbatches = 1
+  # What a layer keeps for its backward pass: none = no recomputing; layers = only its input;
+  # matmuls = what its matrices give.
+  config.program.remat = "none"
+  config.program.scan_layers = False  # one layer in a loop: compiles faster; the BERT family
+
   config.mesh = ConfigDict()
-  config.mesh.data = -1  # devices along the batch; -1 = all that mesh.model leaves
+  config.mesh.data = -1  # devices along the batch; -1 = all that the others leave
+  # Devices that share the batch, and the parameters and optimizer too: memory for traffic.
+  config.mesh.fsdp = 1
   config.mesh.model = 1  # devices along wide matrices and the embedding
 
   config.checkpoint = ConfigDict()

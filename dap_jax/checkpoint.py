@@ -118,18 +118,21 @@ class Checkpoints:
     """Until the save under way is complete."""
     self._orbax.wait()
 
-  def restore(self, abstract_state: Any) -> Restored | None:
+  def restore(self, abstract_state: Any, *, at_most: int | None = None) -> Restored | None:
     """The newest checkpoint that can be read; None where there is none at all.
 
     An unreadable newer one is moved to `corrupt/`, with a warning.
 
     Args:
       abstract_state: ShapeDtypeStructs with the current mesh's shardings.
+      at_most: the newest that is not after this step, or the oldest where all are.
 
     Raises:
       UserError: the checkpoint is of another model, or none can be read.
     """
     steps = self.steps()
+    if at_most is not None:
+      steps = [step for step in steps if step <= at_most] or steps[:1]
     for step in reversed(steps):
       try:
         state = self._orbax.load(step, abstract_state, checkpointable_name=ITEM)

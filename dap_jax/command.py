@@ -5,6 +5,8 @@ Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags.
 
 from __future__ import annotations
 
+import glob
+import importlib.util
 import logging
 import os
 import sys
@@ -51,12 +53,27 @@ def log_to_stderr() -> None:
   ours.addHandler(handler)
 
 
+def leave_absent_tpus() -> None:
+  """Keeps JAX from looking for a TPU that is not there: libtpu may be installed for `plan` alone.
+
+  Its search takes seconds and prints a page. Nothing changes where JAX_PLATFORMS is set, where
+  there is a TPU, or where JAX has an accelerator of another kind.
+  """
+  others = any(
+    importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")
+  )
+  there = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+  if importlib.util.find_spec("libtpu") and not others and not there:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
 def run(main: Callable[[], None]) -> None:
   """Parses the flags, then runs `main`."""
 
   def guarded(argv: list[str]) -> None:
     del argv
     log_to_stderr()
+    leave_absent_tpus()
     try:
       main()
     except UserError as error:

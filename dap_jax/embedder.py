@@ -132,7 +132,7 @@ class Embedder:
       "max_tokens": self.max_tokens,
       "batch_size": batch_size,
       "full_tokens": text_batches.full_tokens_of_here(),
-      "multiple": self.mesh.shape["data"],
+      "multiple": sharding.row_shards(self.mesh),
     }
 
   def _network(self, step: Callable) -> text_batches.Network:
@@ -193,7 +193,7 @@ def load(
     UserError: it is none of these, or something in it is missing or damaged.
   """
   other = {"compute_dtype": compute_dtype} if compute_dtype else {}
-  mesh = sharding.make_mesh(data=-1, model=1)
+  mesh = sharding.make_mesh()
   if workdir.is_workdir(model):
     given = {"step": step, "max_tokens": max_tokens, "other": other, "mesh": mesh}
     return load_workdir(epath.Path(model), **given)

@@ -138,7 +138,7 @@ def make_parts(
     decoder={},
     objectives={"classification": {"weight": 1.0}},
     optimizer={**OPTIMIZER, "learning_rate": learning_rate},
-    mesh={"data": -1, "model": 1},
+    mesh={"data": -1, "fsdp": 1, "model": 1},
     classes=classes,
   )
 
@@ -220,11 +220,11 @@ def train(
 def log(step: int, window: Window, journal: Journal, *, steps: int) -> None:
   """A line of metrics.jsonl. Raises UserError: the loss is no number any more."""
   metrics = window.compute()
-  speed = metrics.pop("pairs_per_second")
-  if not np.isfinite(metrics["loss"]):
+  if metrics.pop("not_finite", 0):
     raise UserError(
-      f"the loss is {metrics['loss']} at step {step}: lower --learning_rate, in another --workdir"
+      f"the loss is not finite at step {step}: lower --learning_rate, in another --workdir"
     )
+  speed = metrics.pop("pairs_per_second")
   journal.write(step, {**metrics, "examples_per_second": speed})
   text = f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}"
   journal.say(step, text, seconds_left=(steps - step) * window.batch_size / max(speed, 1e-9))

@@ -48,6 +48,7 @@ def introduce(
   settings = [own["temperature"] for own in keywords if "temperature" in own]
   scale = "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in settings)
   family = parts.model.encoder.family
+  axes = " x ".join(f"{axis} {size}" for axis, size in parts.mesh.shape.items())
   lines = {
     "encoder": f"{family.layers} layers x {family.width}, {family.vocabulary_size:,} ids,"
     f" pooling {parts.model.pooling}",
@@ -58,7 +59,7 @@ def introduce(
     "data": f"{sum(corpus.info['pairs'].values()):,} pairs,"
     f" {len(corpus.heldout)} English sentences held out",
     "languages": f"{len(rates)}: {shown}{', ...' if len(rates) > 12 else ''}",
-    "mesh": f"data {parts.mesh.shape['data']} x model {parts.mesh.shape['model']} on {devices}",
+    "mesh": f"{axes} on {devices}",
     "start": start,
   }
   logger.info("\n%s", "\n".join(f"  {name:<11} {text}" for name, text in lines.items()))

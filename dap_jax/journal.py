@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -46,7 +46,7 @@ class Journal:
   """
 
   def __init__(self, workdir: epath.PathLike, *, steps: int, first_step: int, writes: bool):
-    self._writes, self._steps = writes, steps
+    self._writes, self._steps, self._folder = writes, steps, epath.Path(workdir)
     if not writes:
       return
     # The package's own switch: without this module's name it would load TensorFlow, 5 s a start.
@@ -87,6 +87,17 @@ class Journal:
     if path and not path.exists():
       path.parent.mkdir(exist_ok=True)
       write_json(path, {key: value for key, value in protocol.items() if key != "step"})
+
+  def keep_batch(
+    self, number: int, batch_at: Callable[[int], Mapping[str, np.ndarray]]
+  ) -> epath.Path:
+    """Writes a batch that did harm to WORKDIR/not_finite/NUMBER.npz, for a look at it."""
+    path = self._folder / "not_finite" / f"{number}.npz"
+    if self._writes:
+      path.parent.mkdir(exist_ok=True)
+      with path.open("wb") as file:
+        np.savez(file, **batch_at(number))
+    return path
 
   def advance(self) -> None:
     """One more step on the bar."""

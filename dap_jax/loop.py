@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from dap_jax.evals.retrieval import retrieval
 from dap_jax.journal import Journal
 from dap_jax.metrics import Mean
 from dap_jax.preemption import Preemption
+from dap_jax.processes import Watchdog
 from dap_jax.train_step import Frozen, TrainState
 
 
@@ -26,11 +28,12 @@ class Window:
   """The means and the clock since the last line of metrics.jsonl."""
 
   def __init__(self, batch_size: int):
-    self.batch_size = batch_size
+    self.batch_size, self.skipped = batch_size, 0
     self.restart()
 
   def restart(self) -> None:
     self._means: list[dict[str, Mean]] = []
+    self._checked = 0
     self.restart_clock()
 
   def restart_clock(self) -> None:
@@ -47,15 +50,29 @@ class Window:
     self._means.append(means)
     self._steps += 1
 
+  def broken(self) -> list[tuple[int, float, float]]:
+    """The steps that were not finite since this was last asked: how many ago, loss, gradient."""
+    fetched = jax.device_get(self._means[self._checked :])
+    self._checked = len(self._means)
+    values = [[float(m[name].compute()) for name in ("loss", "grad_norm")] for m in fetched]
+    return [
+      (len(fetched) - i, *values[i]) for i, m in enumerate(fetched) if m["not_finite"].total > 0
+    ]
+
   def compute(self) -> dict[str, float]:
-    """Numbers of one line: means over the window's steps, and the speed."""
+    """Numbers of one line: means over the window's steps that were finite, and the speed."""
     fetched = jax.device_get(self._means)
     elapsed = time.monotonic() - self._clock
-    total = fetched[0]
-    for means in fetched[1:]:
+    broken = sum(float(means["not_finite"].total) for means in fetched)
+    kept = [means for means in fetched if not means.pop("not_finite").total] or fetched
+    total = kept[0]
+    for means in kept[1:]:
       total = {name: mean.merge(means[name]) for name, mean in total.items()}
     numbers = {name: float(mean.total / max(mean.count, 1)) for name, mean in total.items()}
     tokens = numbers.pop("tokens")
+    if broken:  # where no step was finite, there are no means
+      numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
+      numbers["not_finite"] = broken
     numbers["pairs_per_second"] = self._steps * self.batch_size / elapsed
     numbers["tokens_per_second"] = self._steps * tokens / elapsed
     numbers["data_wait"] = self.waited / elapsed
@@ -74,6 +91,9 @@ class Run:
     suites: benchmarks beside held-out retrieval, name -> folder.
     evaluated: whether the step it starts from has its scores.
     frozen: parameters that no step changes: a teacher's, those that the run began with.
+    watchdog: which is told that the run goes on.
+    batch_at: number -> the whole global batch, for what is to be looked at again.
+    skip_not_finite: steps that may be passed over.
   """
 
   parts: build.Parts
@@ -87,6 +107,9 @@ class Run:
   suites: Mapping[str, str]
   evaluated: bool
   frozen: Frozen
+  watchdog: Watchdog
+  batch_at: Callable[[int], dict[str, np.ndarray]]
+  skip_not_finite: int
 
   def loop(
     self,
@@ -105,6 +128,7 @@ class Run:
     step = first_step
     window = Window(batch_size * (self.corpus.renderings - 1))
     while True:
+      self.watchdog.alive()
       last, fresh = step == steps, step > first_step
       stop = self.preemption.requested(step)
       scores: dict[str, float] = {}
@@ -112,9 +136,12 @@ class Run:
       waiting = fresh or (step > 0 and not self.evaluated)
       if waiting and (last or step % eval_steps == 0) and not stop:
         clock = time.monotonic()
-        scores = self._evaluate_or_save(state, step, pivot=pivot)
+        self._refuse_broken(window, step)
+        with self.watchdog.paused():
+          scores = self._evaluate_or_save(state, step, pivot=pivot)
         window.exclude(time.monotonic() - clock)
       if scores and not fresh or fresh and (last or stop or step % save_steps == 0):
+        self._refuse_broken(window, step)
         self.checkpoints.save(step, state, metrics=scores)
       if last or stop:
         break
@@ -125,10 +152,12 @@ class Run:
       window.add(means)
       self.journal.advance()
       if not fresh:  # the first step of this start: it compiles, so it is no measure of speed
-        jax.block_until_ready(means)
+        with self.watchdog.paused():
+          jax.block_until_ready(means)
         self.journal.announce(f"first step done {time.monotonic() - started:.1f} s after the start")
         window.restart_clock()
       elif step % log_steps == 0 or step == steps:
+        self._refuse_broken(window, step)
         self._log(step, window, steps=steps)
     self.checkpoints.wait()
     self.journal.announce(
@@ -136,6 +165,21 @@ class Run:
       if stop and not last
       else f"finished at step {step}; best checkpoint: step {self.checkpoints.best_step()}"
     )
+
+  def _refuse_broken(self, window: Window, step: int) -> None:
+    """Tells of steps that were not finite; raises NotFiniteError where they are too many."""
+    for ago, loss, norm in window.broken():
+      window.skipped += 1
+      number = step - ago
+      said = f"step {number} is not finite: loss {loss:.3g}, gradient {norm:.3g}; nothing changed"
+      if window.skipped <= self.skip_not_finite:
+        self.journal.announce(f"{said}; skip_not_finite={self.skip_not_finite}, so it goes on")
+        continue
+      kept = self.journal.keep_batch(number, self.batch_at)
+      raise NotFiniteError(
+        f"{said}. Its batch is in {kept}; --replay_step={number} looks at it again. A lower"
+        " optimizer.learning_rate may cure it, or skip_not_finite pass over such steps"
+      )
 
   def _evaluate_or_save(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
     """`evaluate`; where a benchmark's files are wrong, the steps so far are not lost."""
@@ -159,7 +203,7 @@ class Run:
     metrics["learning_rate"] = float(self.parts.learning_rate(step - 1))
     self.journal.write(step, metrics)
     speed = metrics["pairs_per_second"]
-    text = f"loss {metrics['loss']:.3f}  {speed:.0f} pairs/s"
+    text = f"loss {metrics.get('loss', math.nan):.3f}  {speed:.0f} pairs/s"
     left = (steps - step) * window.batch_size / speed
     self.journal.say(step, text, seconds_left=left)
     window.restart()

@@ -11,7 +11,7 @@ from dap_jax.errors import UserError
 from dap_jax.model.bert import Bert
 from dap_jax.model.decoder import Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
-from dap_jax.model.encoder import Encoder, Family
+from dap_jax.model.encoder import REMATS, Encoder, Family
 from dap_jax.model.modernbert import ModernBert
 from dap_jax.objectives import Vocabulary
 from dap_jax.settings import bind
@@ -21,7 +21,14 @@ FAMILIES = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), Bert)
 FAMILIES |= {"modernbert": ModernBert}
 DEFAULT_POOLING = "cls"
 # Arguments of `make_model` for the encoder without what only training needs.
-ENCODER_ALONE = {"decoder": None, "masked_lm": False, "unmasking": None, "languages": 0}
+ENCODER_ALONE = {
+  "decoder": None,
+  "masked_lm": False,
+  "unmasking": None,
+  "languages": 0,
+  "remat": "none",
+  "scan_layers": False,
+}
 
 
 def vocabulary_of(tokenizer: Any, *, rows: int, english_ids: Any) -> Vocabulary:
@@ -94,6 +101,8 @@ def make_model(
   masked_lm: bool,
   unmasking: Mapping[str, Any] | None,
   languages: int,
+  remat: str,
+  scan_layers: bool,
   encoder: Mapping[str, Any],
   dropout: float,
   pooling: str,
@@ -105,7 +114,8 @@ def make_model(
   """The network from the config's `model`, `decoder` and `unmasking` sections.
 
   `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `languages` of RTL's
-  targets, 0 where there is one. Raises UserError for sizes that do not fit together.
+  targets, 0 where there is one; `remat`, `scan_layers`: see `Encoder`. Raises UserError for sizes
+  that do not fit together.
   """
   pooling = pooling or DEFAULT_POOLING
   if pooling not in POOLINGS:
@@ -126,7 +136,7 @@ def make_model(
   given = {"family": family, "vocabulary": vocabulary}
   given |= {"max_tokens": max_tokens, "languages": languages}
   return DualAlignment(
-    encoder=Encoder(family),
+    encoder=make_encoder(family, remat=remat, scan=scan_layers),
     decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
     masked_lm=TokenHead(family, layers=0) if masked_lm else None,
     unmasking=bind(make_unmasking, unmasking, where="unmasking", family=family)()
@@ -138,6 +148,18 @@ def make_model(
     normalize=normalize,
     projection=projection,
   )
+
+
+def make_encoder(family: Family, *, remat: str, scan: bool) -> Encoder:
+  """Raises UserError for a way to compute the layers that there is not."""
+  if remat not in REMATS:
+    raise UserError(f"program.remat={remat!r} is none of {', '.join(REMATS)}")
+  if scan and not family.layers_alike:
+    raise UserError(
+      "program.scan_layers=True: the layers of model.encoder.model_type='modernbert' are not all"
+      " alike, so no loop can go over them"
+    )
+  return Encoder(family, remat, scan)
 
 
 def make_unmasking(*, family: Family, layers: int) -> TokenHead:

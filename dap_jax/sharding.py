@@ -1,16 +1,20 @@
 """Where arrays lie: the mesh, one table from parameter path to PartitionSpec, batches onto devices.
 
-The mesh has two axes: `data` (rows of the batch) and `model` (columns of wide matrices, rows of
-the embedding). Every loss is written for global arrays; XLA inserts the collectives.
+The mesh has three axes. `data` and `fsdp` share the rows of the batch; `fsdp` shares the parameters
+and the optimizer's moments too, which a device then gathers where it needs them; `model` shares the
+columns of wide matrices and the rows of embeddings, which no device ever gathers. Every loss is
+written for global arrays; XLA inserts the collectives.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from dap_jax.errors import UserError
@@ -18,33 +22,50 @@ from dap_jax.errors import UserError
 # First match wins; a parameter that matches none is an error. Optimizer moments follow their
 # parameter, since their paths end alike.
 RULES = (
-  (r"word/embedding$", P("model", None)),
-  (r"(position|token_type|language)/embedding$", P()),
-  (r"(query|key|value|mlp_in)/kernel$", P(None, "model")),
-  (r"(qkv|gated_in)/kernel$", P(None, None, "model")),
+  (r"word/embedding$", P("model", "fsdp")),
+  (r"(position|token_type|language)/embedding$", P(None, "fsdp")),
+  (r"(query|key|value|mlp_in)/kernel$", P("fsdp", "model")),
+  (r"(qkv|gated_in)/kernel$", P("fsdp", None, "model")),
   (r"(query|key|value|mlp_in)/bias$", P("model")),
-  (r"(output|mlp_out)/kernel$", P("model", None)),
+  (r"(output|mlp_out)/kernel$", P("model", "fsdp")),
   (r"(output|mlp_out)/bias$", P()),
-  (r"head/vocabulary/kernel$", P(None, "model")),
-  (r"(dense|projection|logits)/(kernel|bias)$", P()),
+  (r"head/vocabulary/kernel$", P("fsdp", "model")),
+  (r"(dense|projection|logits)/kernel$", P("fsdp")),
+  (r"(dense|projection|logits)/bias$", P()),
   (r"head/vocabulary/bias$", P("model")),
   (r"norm/(scale|bias)$", P()),
   (r"(^|/)(step|count|[0-9]+)$", P()),
 )
+# The axes that share the rows of a batch.
+ROWS = ("data", "fsdp")
 
 
-def make_mesh(*, data: int, model: int) -> Mesh:
-  """A `data` x `model` mesh over all devices; `data` -1 means as many as there are."""
-  devices = jax.device_count()
-  if model < 1 or devices % model or (data != -1 and data * model != devices):
+def make_mesh(
+  *, data: int = -1, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """A `data` x `fsdp` x `model` mesh over all devices; `data` -1 means as many as are left.
+
+  Raises UserError where the factors do not cover the devices, `jax.devices()` unless given.
+  """
+  count = jax.device_count() if devices is None else len(devices)
+  others = fsdp * model
+  if min(fsdp, model) < 1 or count % others or (data != -1 and data * others != count):
     raise UserError(
-      f"mesh.data={data} x mesh.model={model} does not cover the {devices} devices:"
-      " choose factors whose product is their number (mesh.data=-1 takes the rest)"
+      f"mesh.data={data} x mesh.fsdp={fsdp} x mesh.model={model} does not cover the {count}"
+      " devices: choose factors whose product is their number (mesh.data=-1 takes the rest)"
     )
   # Auto axes: with the default Explicit ones nn.Embed and the contrastive einsum fail.
   return jax.make_mesh(
-    (devices // model, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2
+    (count // others, fsdp, model),
+    (*ROWS, "model"),
+    axis_types=(AxisType.Auto,) * 3,
+    devices=devices,
   )
+
+
+def row_shards(mesh: Mesh | AbstractMesh) -> int:
+  """Into how many parts a mesh cuts the rows of a batch."""
+  return math.prod(mesh.shape.get(axis, 1) for axis in ROWS)
 
 
 def path_name(path: tuple) -> str:
@@ -56,9 +77,8 @@ def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
   """The PartitionSpec of one leaf by `RULES`; an axis that does not divide is not sharded."""
   for pattern, spec in RULES:
     if re.search(pattern, path):
-      sizes = [mesh.shape[axis] if axis else 1 for axis in spec]
-      fits = all(dim % size == 0 for dim, size in zip(shape, sizes, strict=False))
-      return spec if fits else P()
+      pairs = zip(shape, spec, strict=False)
+      return P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
   raise ValueError(f"no sharding rule matches parameter {path!r}: add one to sharding.RULES")
 
 
@@ -100,30 +120,47 @@ def place(tree, abstract):
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows over `data`, everything else whole."""
-  return NamedSharding(mesh, P("data"))
+  """Rows over `data` and `fsdp`, everything else whole."""
+  return NamedSharding(mesh, P(ROWS))
 
 
 def batch_shards(rows: int) -> int:
   """How many devices share `rows` of the batch, while a program for a mesh is traced; else 1."""
-  shards = jax.sharding.get_abstract_mesh().shape.get("data", 1)
+  shards = row_shards(jax.sharding.get_abstract_mesh())
   return shards if rows % shards == 0 else 1
+
+
+def check_batch(mesh: Mesh, batch_size: int) -> None:
+  """Raises UserError where the devices cannot share the rows."""
+  if batch_size % row_shards(mesh):
+    raise UserError(
+      f"batch_size={batch_size} is not divisible by the {row_shards(mesh)} parts into which the"
+      " mesh cuts a batch: change batch_size, mesh.data or mesh.fsdp"
+    )
 
 
 def local_rows(mesh: Mesh, batch_size: int) -> slice:
   """The contiguous rows of the global batch that this process's devices hold."""
-  if batch_size % mesh.shape["data"]:
-    raise UserError(
-      f"batch_size={batch_size} is not divisible by the {mesh.shape['data']} rows of the mesh's"
-      " data axis: change batch_size or mesh.data"
-    )
+  check_batch(mesh, batch_size)
   slices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
   starts_stops = [piece[0].indices(batch_size)[:2] for piece in slices]
   return slice(min(start for start, _ in starts_stops), max(stop for _, stop in starts_stops))
 
 
+def abstract_batch(
+  element: Mapping[str, np.ndarray], mesh: Mesh, *, batch_size: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """What `put_batch` gives of a batch of such elements [...]: [batch_size, ...], without arrays."""
+  return {
+    name: jax.ShapeDtypeStruct(
+      (batch_size, *array.shape), array.dtype, sharding=batch_sharding(mesh)
+    )
+    for name, array in element.items()
+  }
+
+
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, batch_size: int) -> dict[str, jax.Array]:
-  """This process's rows [b, ...] -> global arrays [batch_size, ...] sharded over `data`."""
+  """This process's rows [b, ...] -> global arrays [batch_size, ...] sharded by rows."""
   sharding = batch_sharding(mesh)
   return {
     name: jax.make_array_from_process_local_data(sharding, rows, (batch_size, *rows.shape[1:]))

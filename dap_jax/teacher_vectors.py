@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from dap_jax import text_files
+from dap_jax import sharding, text_files
 from dap_jax.data import clean
 from dap_jax.data.elements import Feature
 from dap_jax.embedder import Embedder
@@ -84,7 +84,7 @@ class Computed:
 
   def __init__(self, model: Embedder):
     if jax.process_count() > 1:  # the others do not prepare data: they would not take part
-      mesh = Mesh(np.array(jax.local_devices())[:, None], ("data", "model"))
+      mesh = sharding.make_mesh(devices=jax.local_devices())
       whole = NamedSharding(mesh, PartitionSpec())
       params = jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), whole), model.params)
       model = dataclasses.replace(model, mesh=mesh, params=params)

@@ -9,35 +9,22 @@ random weights. Several hosts: run the same command on each; on TPU pods add --d
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dap_jax import command
+from dap_jax import command, hosts
 from dap_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; may be gs://.")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several hosts, found by JAX (TPU, Slurm).")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if not found.")
-PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them, with --coordinator.")
-
-
-def set_up_jax() -> None:
-  """Several processes, if asked for; and the persistent compilation cache."""
-  import jax
-
-  if COORDINATOR.value:
-    jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS_ID.value)
-  elif DISTRIBUTED.value:
-    jax.distributed.initialize()
-  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    jax.config.update("jax_compilation_cache_dir", os.path.join(home, "dap_jax", "compilation"))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+REPLAY_STEP = flags.DEFINE_integer(
+  "replay_step", None, "Takes this one step again and tells all about it; trains nothing."
+)
+HANG_SECONDS = flags.DEFINE_float(
+  "hang_seconds", 1800, "Ends after so long without a step, since a host hangs; 0 waits for ever."
+)
 
 
 def main() -> None:
@@ -50,11 +37,13 @@ def main() -> None:
       f" ml_collections.ConfigDict, it returned {type(config).__name__}"
     )
   settings: dict[str, Any] = config.to_dict()
-  set_up_jax()
+  hosts.set_up_jax()
   from dap_jax import training  # after jax knows of its processes
   from dap_jax.settings import bind
 
-  bind(training.train, settings, where="config", workdir=WORKDIR.value)()
+  given = {"workdir": WORKDIR.value, "replay_step": REPLAY_STEP.value}
+  given |= {"hang_seconds": HANG_SECONDS.value}
+  bind(training.train, settings, where="config", **given)()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.geometry import geometry
 from dap_jax.metrics import Mean
+from dap_jax.microbatches import in_chunks
 from dap_jax.model.dual_alignment import DualAlignment, Encodings, pool
 from dap_jax.objectives import Context, Vocabulary
 
@@ -73,6 +75,7 @@ def loss_fn(
   step: jax.Array | int = 0,
   frozen: Frozen = NOTHING_FROZEN,
   teacher: DualAlignment | None = None,
+  microbatches: int = 1,
 ) -> tuple[jax.Array, dict[str, Mean]]:
   """The weighted sum of the objectives over the global batch.
 
@@ -87,6 +90,7 @@ def loss_fn(
     step: its number, for weights that change.
     frozen: see `Frozen`.
     teacher: the teacher's network.
+    microbatches: chunks of rows that encoder and heads run over, see `microbatches.py`.
 
   Returns:
     The loss, a scalar, and the means of each objective and what else they report.
@@ -97,17 +101,24 @@ def loss_fn(
   )
 
   def bound(method, params, *, dropout=None):  # flax mixes a module's name into the key
-    return functools.partial(
-      model.apply,
-      {"params": params},
-      deterministic=dropout is None or deterministic,
-      rngs=None if dropout is None else {"dropout": dropout},
-      method=method,
-    )
+    def apply(key, *arrays, **arguments):
+      rngs = None if key is None else {"dropout": key}
+      arguments |= {"deterministic": key is None, "rngs": rngs, "method": method}
+      return model.apply({"params": params}, *arrays, **arguments)
+
+    return functools.partial(in_chunks(apply, microbatches), None if deterministic else dropout)
+
+  def head(method):
+    states = bound(method, params, dropout=head_key)
+
+    def logits(*arrays, **arguments):
+      factors = model.apply({"params": params}, method, method="projection_of")
+      return FactoredLogits(states(*arrays, **arguments), *factors)
+
+    return logits
 
   encodings = bound("encode", params, dropout=encode_key)(batch["ids"], batch["mask"])
   batch, encodings, negatives = without_negatives(batch, encodings)
-  heads = ("decode", "predict", "unmask", "classify")
   context = Context(
     batch=batch,
     h=encodings.h,
@@ -115,7 +126,8 @@ def loss_fn(
     vocabulary=vocabulary,
     key=objective_key,
     negatives=negatives,
-    **{method: bound(method, params, dropout=head_key) for method in heads},
+    **{method: head(method) for method in ("decode", "predict", "unmask")},
+    classify=bound("classify", params, dropout=head_key),
     teacher=functools.partial(teacher_vectors, frozen.teacher, batch, model=teacher),
     initial=lambda: jax.lax.stop_gradient(
       bound("encode", frozen.initial)(batch["ids"], batch["mask"]).z
@@ -181,43 +193,62 @@ def teacher_vectors(
   return jax.lax.stop_gradient(jnp.where(mask.any(1, keepdims=True), vectors, 0))
 
 
+def gradients(
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  frozen: Frozen,
+  seed: jax.Array | int,
+  **settings,
+) -> tuple[dict[str, Mean], optax.Params]:
+  """The means of a step and the gradient of its loss.
+
+  Args:
+    state, batch, frozen: see there.
+    seed: the run's, uint32; with the step number it makes this step's key.
+    **settings: see `loss_fn`: model, objectives, vocabulary, teacher, microbatches.
+
+  Returns:
+    The loss, its parts, `grad_norm` and `tokens` (real tokens of the batch); and the gradient.
+  """
+  key = jax.random.fold_in(jax.random.key(seed), state.step)
+  own = {"key": key, "step": state.step, "frozen": frozen}
+  (loss, means), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+    state.params, batch, **own, **settings
+  )
+  means |= {
+    "loss": Mean.of(loss),
+    "grad_norm": Mean.of(optax.tree.norm(grads)),
+    "tokens": Mean.of(batch["mask"].sum()),
+  }
+  return means, grads
+
+
 def train_step(
   state: TrainState,
   batch: dict[str, jax.Array],
   frozen: Frozen,
   seed: jax.Array | int,
   *,
-  model: DualAlignment,
-  objectives: Mapping[str, Objective],
-  vocabulary: Vocabulary,
   optimizer: optax.GradientTransformation,
-  teacher: DualAlignment | None,
+  **settings,
 ) -> tuple[TrainState, dict[str, Mean]]:
-  """One update. `seed` is the run's, uint32; the step number makes this step's key.
+  """One update; the arguments are those of `gradients`.
+
+  Where the loss or the gradient is not finite, the step counts and nothing else changes.
 
   Returns:
-    The next state, and the means: the loss, its parts, `grad_norm` (before clipping) and `tokens`
-    (real tokens of the batch).
+    The next state, and the means, `not_finite` among them: 1 where nothing changed, else 0.
   """
-  key = jax.random.fold_in(jax.random.key(seed), state.step)
-  (loss, means), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-    state.params,
-    batch,
-    model=model,
-    objectives=objectives,
-    vocabulary=vocabulary,
-    key=key,
-    step=state.step,
-    frozen=frozen,
-    teacher=teacher,
-  )
+  means, grads = gradients(state, batch, frozen, seed, **settings)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
-  means |= {
-    "loss": Mean.of(loss),
-    "grad_norm": Mean.of(optax.tree.norm(grads)),
-    "tokens": Mean.of(batch["mask"].sum()),
-  }
+  finite = jnp.isfinite(means["loss"].total) & jnp.isfinite(means["grad_norm"].total)
+  params, opt_state = jax.tree.map(
+    lambda new, old: jnp.where(finite, new, old),
+    (params, opt_state),
+    (state.params, state.opt_state),
+  )
+  means["not_finite"] = Mean.of(1 - finite.astype(jnp.float32))
   return TrainState(state.step + 1, params, opt_state), means
 
 

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 
-from dap_jax import build, evals, frozen, introduction, run_data, sharding, teachers, warm_start
+from dap_jax import (
+  build,
+  evals,
+  frozen,
+  introduction,
+  microbatches,
+  processes,
+  replay,
+  run_data,
+  sharding,
+  teachers,
+  warm_start,
+)
 from dap_jax.checkpoint import Checkpoints
 from dap_jax.data import loader, store
+from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.journal import Journal, was_evaluated
 from dap_jax.loop import Run
@@ -31,14 +45,45 @@ class Start(NamedTuple):
   said: str
 
 
+class Prepared(NamedTuple):
+  """What a run is made of, before it has a state.
+
+  Attributes:
+    parts, corpus, tokens: the model, what it trains on, its tokenizer.
+    teacher: of the objectives that need one, or None.
+    suites: benchmarks, name -> folder.
+    bucket_tokens: the lengths of batches.
+    batches: (first step, rows) -> the endless stream of batches.
+    rows: those of the global batch that this process reads.
+    model: the config's section, with what a checkpoint decided.
+  """
+
+  parts: build.Parts
+  corpus: store.Corpus
+  tokens: Tokenizer
+  teacher: teachers.Teacher | None
+  suites: dict[str, str]
+  bucket_tokens: list[int]
+  batches: Callable[..., Iterator[dict[str, np.ndarray]]]
+  rows: slice
+  model: dict[str, Any]
+
+
+# Arguments of `train` that are no keys of the config.
+FLAGS = ("workdir", "replay_step", "hang_seconds")
+
+
 def train(
   *,
   workdir: str,
+  replay_step: int | None,
+  hang_seconds: float,
   seed: int,
   steps: int,
   batch_size: int,
   max_tokens: int,
   gradient_accumulation_steps: int,
+  skip_not_finite: int,
   log_steps: int,
   eval_steps: int,
   eval_suites: str,
@@ -52,85 +97,68 @@ def train(
   objectives: Mapping[str, Any],
   matryoshka_dimensions: Sequence[int],
   optimizer: Mapping[str, Any],
+  program: Mapping[str, Any],
   mesh: Mapping[str, Any],
   checkpoint: Mapping[str, Any],
 ) -> None:
-  """Trains; every argument but `workdir` is a key of the config (`configs/base.py` explains each).
+  """Trains; the other arguments are the keys of the config (`configs/base.py` explains each).
+
+  Args:
+    workdir: where the run lives.
+    replay_step: looks at this one step again, and trains nothing; None trains.
+    hang_seconds: without a step for so long it ends; 0 waits for ever.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir.
   """
-  config = {key: value for key, value in locals().items() if key != "workdir"}
+  config = {key: value for key, value in locals().items() if key not in FLAGS}
   started = time.monotonic()
-  # Opened once, and not at all by a run that has begun: it resumes without its source.
-  source = functools.cache(lambda: warm_start.open_source(init_from) if init_from else None)
-  decided = begun_model(epath.Path(workdir), init_from) or (source().model if init_from else {})
-  model = config["model"] = warm_start.decide(model, decided)
+  processes.agree(config, workdir=workdir)
   refuse_accumulation(gradient_accumulation_steps)
   for name, value in {"steps": steps, "log_steps": log_steps, "eval_steps": eval_steps}.items():
     if value < 1:
       raise UserError(f"{name}={value}: expected 1 or more")
-  suites = parse_suites(eval_suites)
-  rows = sharding.local_rows(bind(sharding.make_mesh, mesh, where="mesh")(), batch_size)
-  bucket_tokens = check_buckets(data.get("bucket_tokens"), max_tokens=max_tokens)
-  needed = build.needs(objectives)
-  guide = None
-  if "teacher" in needed:
-    guide = bind(teachers.load, teacher, where="teacher", pivot=data["pivot"])()
-  corpus, tokens = run_data.prepare(
-    workdir, config=config, source=source, needed=needed, teacher=guide
-  )
-  parts = build.build(
-    vocabulary=vocabulary_of(
-      tokens, rows=model["encoder"]["vocabulary_size"], english_ids=corpus.english_ids
-    ),
-    seed=seed,
-    steps=steps,
-    max_tokens=max_tokens,
-    model=model,
-    decoder=decoder,
-    unmasking=unmasking,
-    objectives=objectives,
-    matryoshka_dimensions=matryoshka_dimensions,
-    optimizer=optimizer,
-    mesh=mesh,
-    languages=1 + len(corpus.languages),
-    teacher=None if guide is None else guide.network,
-  )
   policy = dict(checkpoint)
   save_steps = policy.pop("save_steps", 0)
   if save_steps < 1:
     raise UserError(f"checkpoint.save_steps={save_steps}: expected 1 or more")
+  # Opened once, and not at all by a run that has begun: it resumes without its source.
+  source = functools.cache(lambda: warm_start.open_source(init_from) if init_from else None)
+  own = prepare(config, workdir=workdir, source=source)
   keep = bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
-  with jax.set_mesh(parts.mesh), keep() as checkpoints, Preemption() as preemption:
-    start = begin(parts, checkpoints, source=source, corpus=corpus)
-    introduction.introduce(
-      parts, corpus, start=start.said, batch_size=batch_size, bucket_tokens=bucket_tokens
+  watchdog = processes.Watchdog(hang_seconds)
+  with jax.set_mesh(own.parts.mesh), keep() as checkpoints, Preemption() as preemption, watchdog:
+    start = begin(own.parts, checkpoints, source=source, corpus=own.corpus, at_most=replay_step)
+    kept = frozen.place(
+      own.parts, start.state, step=start.step, workdir=workdir, teacher=own.teacher
     )
-    batches = loader.batches(
-      corpus.sources,
-      rates=corpus.rates,
-      bucket_tokens=bucket_tokens,
-      seed=seed,
-      batch_size=batch_size,
-      rows=rows,
-      first_step=start.step,
-    )
-    with Journal(
-      workdir, steps=steps, first_step=start.step, writes=jax.process_index() == 0
-    ) as journal:
+
+    def batch_at(step: int) -> dict[str, np.ndarray]:
+      return next(own.batches(first_step=step, rows=slice(0, batch_size)))
+
+    if replay_step is not None:
+      given = {"first_step": start.step, "batch_at": batch_at, "frozen": kept}
+      replay.replay(own.parts, start.state, step=replay_step, **given)
+      return
+    given = {"batch_size": batch_size, "bucket_tokens": own.bucket_tokens}
+    introduction.introduce(own.parts, own.corpus, start=start.said, **given)
+    writes = jax.process_index() == 0
+    with Journal(workdir, steps=steps, first_step=start.step, writes=writes) as journal:
       run = Run(
-        parts=parts,
-        corpus=corpus,
-        tokens=tokens,
-        batches=batches,
+        parts=own.parts,
+        corpus=own.corpus,
+        tokens=own.tokens,
+        batches=own.batches(first_step=start.step, rows=own.rows),
         checkpoints=checkpoints,
         preemption=preemption,
         journal=journal,
-        model=dict(model),
-        suites=suites,
+        model=own.model,
+        suites=own.suites,
         evaluated=was_evaluated(workdir, start.step),
-        frozen=frozen.place(parts, start.state, step=start.step, workdir=workdir, teacher=guide),
+        frozen=kept,
+        watchdog=watchdog,
+        batch_at=batch_at,
+        skip_not_finite=skip_not_finite,
       )
       run.loop(
         start.state,
@@ -145,14 +173,61 @@ def train(
       )
 
 
+def prepare(
+  config: dict[str, Any], *, workdir: str, source: Callable[[], warm_start.Source | None]
+) -> Prepared:
+  """Checks the config, prepares the data where that is to be done, and builds.
+
+  Args:
+    config: the whole of it; `model` becomes what `init_from` decides.
+    workdir: where the run lives.
+    source: what `init_from` names.
+  """
+  objectives, data, batch_size = (config[key] for key in ("objectives", "data", "batch_size"))
+  decided = begun_model(epath.Path(workdir), config["init_from"])
+  if not decided and config["init_from"]:
+    decided = source().model
+  model = config["model"] = warm_start.decide(config["model"], decided)
+  suites = parse_suites(config["eval_suites"])
+  mesh = bind(sharding.make_mesh, config["mesh"], where="mesh", devices=None)()
+  rows = sharding.local_rows(mesh, batch_size)
+  chunks = bind(build.Program, config["program"], where="program")().microbatches
+  microbatches.check(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))
+  bucket_tokens = check_buckets(data.get("bucket_tokens"), max_tokens=config["max_tokens"])
+  needed = build.needs(objectives)
+  teacher = None
+  if "teacher" in needed:
+    teacher = bind(teachers.load, config["teacher"], where="teacher", pivot=data["pivot"])()
+  corpus, tokens = run_data.prepare(
+    workdir, config=config, source=source, needed=needed, teacher=teacher
+  )
+  parts = build.build(
+    vocabulary=vocabulary_of(
+      tokens, rows=model["encoder"]["vocabulary_size"], english_ids=corpus.english_ids
+    ),
+    languages=1 + len(corpus.languages),
+    teacher=None if teacher is None else teacher.network,
+    **{key: config[key] for key in build.KEYS},
+  )
+  batches = functools.partial(
+    loader.batches,
+    corpus.sources,
+    rates=corpus.rates,
+    bucket_tokens=bucket_tokens,
+    seed=config["seed"],
+    batch_size=batch_size,
+  )
+  return Prepared(parts, corpus, tokens, teacher, suites, bucket_tokens, batches, rows, dict(model))
+
+
 def refuse_accumulation(micro_batches: int) -> None:
   """Plain gradient accumulation is another loss where negatives come from the batch."""
   if micro_batches != 1:
     raise UserError(
       f"gradient_accumulation_steps={micro_batches}: only 1 is right here. Accumulating over small"
       " batches takes each anchor's negatives from its own small batch, which is another, easier"
-      " loss (1024 pairs: 3.864; the mean over 8 x 128: 2.086). To save memory use more devices"
-      " (mesh.data, mesh.model), compute_dtype=bfloat16, or a smaller batch_size"
+      " loss (1024 pairs: 3.864; the mean over 8 x 128: 2.086). To save memory use"
+      f" program.microbatches={micro_batches}, which has the exact gradient of the whole batch"
     )
 
 
@@ -205,10 +280,11 @@ def begin(
   *,
   source: Callable[[], warm_start.Source | None],
   corpus: store.Corpus,
+  at_most: int | None,
 ) -> Start:
-  """1. resume, 2. init_from, 3. random."""
+  """1. resume, from a step that is not after `at_most`; 2. init_from; 3. random."""
   clock = time.monotonic()
-  restored = checkpoints.restore(parts.abstract_state)
+  restored = checkpoints.restore(parts.abstract_state, at_most=at_most)
   if restored is not None:
     said = f"resumed at step {restored.step} in {time.monotonic() - clock:.1f} s"
     return Start(restored.state, restored.step, said)

@@ -23,7 +23,16 @@ from dap_jax.json_files import read_json, write_json
 from dap_jax.trees import flatten
 
 # Sections and keys that change where or how often, never what is computed: free on resuming.
-FREE = ("log_steps", "eval_steps", "eval_suites", "mesh", "checkpoint", "data.cache")
+FREE = (
+  "skip_not_finite",
+  "log_steps",
+  "eval_steps",
+  "eval_suites",
+  "program",
+  "mesh",
+  "checkpoint",
+  "data.cache",
+)
 # Keys that shaped what lies in data/ and tokenizer/.
 PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
 # Of these, what shapes batches only.

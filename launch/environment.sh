@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes .venv once, installs what changed, and goes to the root.
 #   . launch/environment.sh requirements.txt [more requirements files]
 # PYTHON names the interpreter (default python3, 3.11 or newer).

@@ -77,14 +77,17 @@ class Commands:
     assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
     return out + err
 
-  def run_processes(self, *train_flags):
-    """One run on two processes of four devices each."""
+  def free_address(self):
     with socket.socket() as probe:
       probe.bind(("127.0.0.1", 0))
-      address = f"127.0.0.1:{probe.getsockname()[1]}"
-    flags = (*train_flags, f"--coordinator={address}", "--processes=2")
-    both = [self.start(*flags, f"--process_id={i}", devices=4) for i in range(2)]
-    for process in both:
+      return f"127.0.0.1:{probe.getsockname()[1]}"
+
+  def run_processes(self, *train_flags, processes=2):
+    """One run on several processes, eight devices in all."""
+    flags = (*train_flags, f"--coordinator={self.free_address()}", f"--processes={processes}")
+    each = 8 // processes
+    started = [self.start(*flags, f"--process_id={i}", devices=each) for i in range(processes)]
+    for process in started:
       _, err = process.communicate(timeout=300)
       assert process.returncode == 0, err
 
@@ -117,7 +120,9 @@ def final_state(run):
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
   keys = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
   parts = build.build(
-    vocabulary=vocabulary, mesh={"data": -1, "model": 1}, **{key: config[key] for key in keys}
+    vocabulary=vocabulary,
+    mesh={"data": -1, "fsdp": 1, "model": 1},
+    **{key: config[key] for key in keys},
   )
   with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
     restored = checkpoints.restore(parts.abstract_state)

@@ -3,6 +3,8 @@
 import torch
 import transformers
 
+from dap_jax.cross_entropy import FactoredLogits
+
 SIZES = {"layers": 3, "width": 48, "heads": 4, "mlp_width": 96, "positions": 64}
 OF_BERT = {"token_types": 2, "position_offset": 0, "norm_eps": 1e-12}
 ENCODERS = {
@@ -39,6 +41,14 @@ def model_section(**changes):
     "compute_dtype": "float32",
   }
   return section | changes
+
+
+def logits_of(model, params, method, *arrays, **arguments):
+  """The logits of a head: of the states that `method` gives, by its projection."""
+  apply = model.apply
+  states = apply({"params": params}, *arrays, deterministic=True, method=method, **arguments)
+  projection = apply({"params": params}, method, method="projection_of")
+  return FactoredLogits(states, *projection).multiply()
 
 
 def transformers_model(model_type, *, vocabulary_size, **changes):

@@ -130,7 +130,7 @@ def trained(objectives, *, network, mesh, workdir, steps=3, **model):
 
 def losses_of_paddings(objectives, *, network, lengths):
   """The loss of the same texts padded to the longest, ours and the teacher's, and further."""
-  parts = parts_of(objectives, network=network, mesh={"data": 8, "model": 1})
+  parts = parts_of(objectives, network=network, mesh={"data": 8, "fsdp": 1, "model": 1})
   params = parts.init({}).params
   return [
     loss_of(parts, network, taught_batch(lengths, **padding))(params, network[1])

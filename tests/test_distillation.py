@@ -64,7 +64,7 @@ def test_a_mesh_changes_nothing_and_the_teacher_stays(network, tmp_path):
   given = {"network": network, "steps": 2, "workdir": tmp_path}
   runs = [
     taught.trained(OBJECTIVES, mesh=mesh, **given)
-    for mesh in ({"data": 8, "model": 1}, {"data": 4, "model": 2})
+    for mesh in ({"data": 8, "fsdp": 1, "model": 1}, {"data": 4, "fsdp": 1, "model": 2})
   ]
   (state, means, teacher), (other, other_means, other_teacher) = runs
   for name in means:
@@ -77,7 +77,7 @@ def test_a_mesh_changes_nothing_and_the_teacher_stays(network, tmp_path):
 def test_every_parameter_learns(network):
   dense = {"width": WIDTH, "activation": "tanh"}
   parts = taught.parts_of(
-    OBJECTIVES, network=network, mesh={"data": 8, "model": 1}, width=20, dense=dense
+    OBJECTIVES, network=network, mesh={"data": 8, "fsdp": 1, "model": 1}, width=20, dense=dense
   )
   loss = taught.loss_of(parts, network, taught.taught_batch(LENGTHS))
   student, teacher = jax.jit(jax.grad(loss, (0, 1)))(parts.init({}).params, network[1])

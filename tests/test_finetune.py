@@ -37,7 +37,7 @@ def parts_of(mesh=None):
     decoder={},
     objectives={"classification": {"weight": 1.0}},
     optimizer=OPTIMIZER,
-    mesh=mesh or {"data": -1, "model": 1},
+    mesh=mesh or {"data": -1, "fsdp": 1, "model": 1},
     classes=3,
   )
 
@@ -150,7 +150,7 @@ def test_a_pair_is_one_sequence(processor, between):
 def test_meshes_give_the_same_parameters():
   """Four steps, dropout and the smaller last batch among them, on 8 x 1 and 2 x 4 devices."""
   batches, found = batches_of(), []
-  for shape in ({"data": 8, "model": 1}, {"data": 2, "model": 4}):
+  for shape in ({"data": 8, "fsdp": 1, "model": 1}, {"data": 2, "fsdp": 1, "model": 4}):
     parts = parts_of(shape)
     with jax.set_mesh(parts.mesh):
       state = parts.init({})

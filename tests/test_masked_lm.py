@@ -176,7 +176,7 @@ def reference(model, params, batch, drawn, *, sequence):
   mask = np.asarray(masked_lm.sequences(jnp.asarray(batch["mask"]), sequence))
   mask = mask.reshape(drawn.ids.shape)
   words = params["encoder"]["embeddings"]["word"]["embedding"]
-  positions = jnp.array([*range(12)] * (mask.shape[-1] // 12))
+  positions = jnp.array([[*range(12)] * (mask.shape[-1] // 12)])
   encode = functools.partial(model.apply, positions=positions, deterministic=True, method="encode")
   encode = jax.jit(encode)
   for b, g in np.ndindex(mask.shape[:2]):
@@ -295,12 +295,10 @@ def test_the_released_tlm(shared, precision):
     own, projection = params
 
     def predict(h, mask, positions):
-      return model.apply(
-        {"params": own},
-        method=lambda network: network.masked_lm(
-          h, mask, positions, projection, deterministic=True
-        ),
-      )
+      apply = functools.partial(model.apply, {"params": own})
+      states = apply(h, mask, positions, deterministic=True, method="predict")
+      _, bias = apply("predict", method="projection_of")
+      return FactoredLogits(states, projection.T, bias)
 
     def tlm(context):
       context = context._replace(predict=predict)
@@ -322,7 +320,11 @@ def test_the_released_tlm(shared, precision):
   for name, value in found.items():
     np.testing.assert_allclose(value, golden[f"tlm/{folder}/eval/{name}"], rtol=tolerance)
 
-  given = {"positions": jnp.tile(jnp.arange(16), 2), "deterministic": True, "method": "encode"}
+  given = {
+    "positions": jnp.tile(jnp.arange(16), 2)[None],
+    "deterministic": True,
+    "method": "encode",
+  }
   encode = jax.jit(functools.partial(model.apply, **given))
   h = encode({"params": params[0]}, drawn.ids, mask).h[:, 0]
   np.testing.assert_allclose(h, golden["tlm/f64/tlm_last_hidden"], rtol=0, atol=5 * tolerance)

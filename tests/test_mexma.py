@@ -23,7 +23,7 @@ from dap_jax.errors import UserError
 from dap_jax.hub import from_hf
 from dap_jax.objectives import mexma
 from tests.commands import final_state, lines_of
-from tests.models import transformers_model
+from tests.models import logits_of, transformers_model
 from tests.test_build import BUILT
 from tests.test_hub import saved
 from tests.test_masked_lm import (
@@ -78,10 +78,8 @@ def test_equal_vectors_of_other_texts_have_a_finite_gradient():
 def reference(model, params, batch, drawn):
   """The three parts, by loops: each sentence is encoded and unmasked alone."""
 
-  def call(method):
-    return jax.jit(functools.partial(model.apply, deterministic=True, method=method))
-
-  encode, unmask = call("encode"), call("unmask")
+  encode = jax.jit(functools.partial(model.apply, deterministic=True, method="encode"))
+  unmask = jax.jit(functools.partial(logits_of, model, params, "unmask"))
   meanings, renderings = batch["mask"].shape[:2]
   z = np.zeros((meanings, renderings, 16))
   losses = [[], []]
@@ -93,7 +91,7 @@ def reference(model, params, batch, drawn):
     h = encode({"params": params}, drawn.ids[one], batch["mask"][one]).h[0]
     for other in range(1, renderings) if k == 0 else [0]:
       given = (h.at[0, 0].set(z[b, other]), batch["mask"][one][0], drawn.positions[one][0])
-      logits = np.asarray(unmask({"params": params}, *given).multiply()[0])
+      logits = np.asarray(unmask(*given)[0])
       labelled = zip(logits, drawn.labels[b, k], drawn.counted[b, k], strict=True)
       losses[min(k, 1)] += [np.log(np.exp(x).sum()) - x[label] for x, label, yes in labelled if yes]
   mse = np.mean([(z[b, 0] - z[b, k]) ** 2 for b in range(meanings) for k in range(1, renderings)])
@@ -175,7 +173,7 @@ def test_a_vector_that_is_no_token_state_is_named():
 def test_configs_build(config, names):
   settings = config.get_config().to_dict()
   vocabulary = VOCABULARY._replace(size=settings["tokenizer"]["vocabulary_size"])
-  mesh = {"data": 8, "model": 1}
+  mesh = {"data": 8, "fsdp": 1, "model": 1}
   parts = build.build(vocabulary=vocabulary, mesh=mesh, **{key: settings[key] for key in BUILT})
   assert sorted(parts.objectives) == names
   assert "decoder" not in parts.abstract_state.params
@@ -190,7 +188,7 @@ def parts_of(source):
   model = {**config["model"], **source.model, "compute_dtype": "float32"}
   given = {key: config[key] for key in BUILT} | {"model": model, "max_tokens": 12}
   vocabulary = VOCABULARY._replace(size=model["encoder"]["vocabulary_size"])
-  return build.build(vocabulary=vocabulary, mesh={"data": 4, "model": 2}, **given)
+  return build.build(vocabulary=vocabulary, mesh={"data": 4, "fsdp": 1, "model": 2}, **given)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "distilbert", "xlm-roberta", "modernbert"])
@@ -212,7 +210,7 @@ def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   h = call(jnp.array(ids)[None], mask[None], method="encode").h[0]
   with torch.no_grad():
     expected = module(torch.from_numpy(ids)).logits.numpy()[:, [3, 0, 11]]
-  logits = call(h, mask, places, method="predict").multiply()
+  logits = logits_of(parts.model, params, "predict", h, mask, places)
   np.testing.assert_allclose(logits, expected, atol=1e-5)
 
   bare = saved(tmp_path / "bare", module.base_model, tmp_path / "tokens")

@@ -193,7 +193,7 @@ def parts_of(*, config=multiway_config, matryoshka_dimensions=(), anchor=0.1, **
   config = config.get_config()
   encoder = config.model.encoder
   encoder.layers, encoder.width, encoder.heads, encoder.mlp_width = 1, 16, 2, 32
-  config.max_tokens, config.mesh = 12, mesh or {"data": 1, "model": 8}
+  config.max_tokens, config.mesh = 12, {"data": -1, "fsdp": 1, "model": 1} | mesh
   config.objectives.multiway.anchor, config.optimizer.warmup_steps = anchor, 0
   config = config.to_dict()
   given = {key: config[key] for key in (*BUILT, "mesh")}

@@ -10,7 +10,7 @@ from dap_jax.errors import UserError
 from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context, Vocabulary, representation_translation, translation_ranking
-from tests.models import encoder_section, model_section
+from tests.models import encoder_section, logits_of, model_section
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))
 RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
@@ -138,8 +138,10 @@ def test_rtl_sees_neither_the_sentence_vector_nor_the_words_of_y():
   h = jax.random.normal(jax.random.key(3), (2, 2, 12, 16))
 
   def logits(h):
-    return model.apply(
-      {"params": params},
+    return logits_of(
+      model,
+      params,
+      "decode",
       h[:, 1],
       source_mask=batch["mask"][:, 1],
       target_h=h[:, 0],
@@ -147,9 +149,7 @@ def test_rtl_sees_neither_the_sentence_vector_nor_the_words_of_y():
       replaced=jnp.ones((2, 12), bool),
       language=batch["language"][:, 0],
       to_pivot=True,
-      deterministic=True,
-      method="decode",
-    ).multiply()[:, 1:]
+    )[:, 1:]
 
   expected = logits(h)
   np.testing.assert_array_equal(logits(h.at[:, 0].multiply(-3)), expected)  # y's states

@@ -15,7 +15,7 @@ from dap_jax.make_model import ENCODER_ALONE, make_model
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Vocabulary
 from dap_jax.train_step import Frozen
-from tests.models import encoder_section, model_section
+from tests.models import encoder_section, logits_of, model_section
 from tests.test_build import BUILT
 from tests.test_masked_lm import LENGTHS, batch_of
 
@@ -77,8 +77,10 @@ def test_it_equals_single_unpadded_pairs(direction):
         for k in (source, target)
       )
       real = [jnp.arange(length)[None] < len(texts[k]) for k in (source, target)]
-      logits = model.apply(
-        {"params": params},
+      logits = logits_of(
+        model,
+        params,
+        "decode",
         h,
         source_mask=real[0],
         target_h=target_h,
@@ -86,10 +88,8 @@ def test_it_equals_single_unpadded_pairs(direction):
         replaced=jnp.ones((1, length), bool),
         language=jnp.asarray(batch["language"][b, target])[None],
         to_pivot=target == 0,
-        deterministic=True,
-        method="decode",
       )
-      logits = np.asarray(logits.multiply()[0], np.float64)
+      logits = np.asarray(logits[0], np.float64)
       for position in range(1, len(texts[target])):
         row = logits[position]
         losses.append(np.log(np.exp(row).sum()) - row[texts[target][position]])
@@ -178,7 +178,7 @@ def test_the_config_of_both_directions_trains():
   config.max_tokens, config.optimizer.warmup_steps = 12, 0
   found = []
   for data in (8, 4):
-    config.mesh = {"data": data, "model": 8 // data}
+    config.mesh = {"data": data, "fsdp": 1, "model": 8 // data}
     settings = config.to_dict()
     parts = build.build(
       vocabulary=VOCABULARY, languages=5, **{key: settings[key] for key in (*BUILT, "mesh")}

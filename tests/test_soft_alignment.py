@@ -200,7 +200,7 @@ def test_a_mesh_changes_nothing_and_the_teacher_stays(network, tmp_path):
   given = {"network": network, "steps": 2}
   runs = [
     taught.trained(objectives_of(), mesh=mesh, workdir=tmp_path, **given)
-    for mesh in ({"data": 8, "model": 1}, {"data": 4, "model": 2})
+    for mesh in ({"data": 8, "fsdp": 1, "model": 1}, {"data": 4, "fsdp": 1, "model": 2})
   ]
   (state, means, teacher), (other, other_means, other_teacher) = runs
   for name in means:
@@ -215,7 +215,7 @@ def test_every_parameter_learns(network):
   parts = taught.parts_of(
     objectives_of(),
     network=network,
-    mesh={"data": 8, "model": 1},
+    mesh={"data": 8, "fsdp": 1, "model": 1},
     projection=True,
     dense={"width": 20, "activation": "tanh"},
   )

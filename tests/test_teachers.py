@@ -200,7 +200,7 @@ def train(workdir, corpus, *, objective, teacher, **changes):
   config.objectives[objective].weight = 1.0
   config.teacher.update(SETTINGS | teacher)
   config.update(changes)
-  training.train(workdir=str(workdir), **config.to_dict())
+  training.train(workdir=str(workdir), replay_step=None, hang_seconds=0, **config.to_dict())
 
 
 @pytest.fixture(scope="module")

@@ -182,7 +182,7 @@ def test_a_mesh_changes_nothing():
   batch = jax.tree.map(np.asarray, with_words(LENGTHS * 2))
   found = []
   for data, model in ((8, 1), (4, 2), (2, 4)):
-    mesh = {"data": data, "model": model}
+    mesh = {"data": data, "fsdp": 1, "model": model}
     parts = build.build(vocabulary=VOCABULARY, **settings | {"mesh": mesh})
     placed = sharding.put_batch(batch, parts.mesh, batch_size=8)
     state, means = parts.step(parts.init({}), placed, train_step.Frozen())

@@ -12,6 +12,7 @@ import torch
 
 from configs import base
 from dap_jax import build, warm_start
+from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
@@ -41,7 +42,7 @@ def parts_of(source, tokens, english_ids, *, projection=False, layers=2, english
     decoder={"layers": layers, "english_head": english_head},
     objectives=config["objectives"],
     optimizer=config["optimizer"],
-    mesh={"data": 4, "model": 2},
+    mesh={"data": 4, "fsdp": 1, "model": 2},
   )
 
 
@@ -86,7 +87,9 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
     -1
   ]
   head = Head(parts.model.encoder.family, size=len(ENGLISH), tied=False)
-  logits = head.apply({"params": decoder["head"]}, states, None).multiply()
+  states = head.apply({"params": decoder["head"]}, states)
+  projection = head.apply({"params": decoder["head"]}, None, method="projection")
+  logits = FactoredLogits(states, *projection).multiply()
   with torch.no_grad():
     expected = module(torch.from_numpy(ids)).logits.numpy()[..., ENGLISH]
   np.testing.assert_allclose(logits, expected, atol=1e-5)

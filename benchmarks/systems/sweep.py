@@ -5,7 +5,8 @@
     python launch/sweep.py --sweep=benchmarks/systems/sweep.py --output=runs/systems/nine
 
 `sweep.py:rtl` repeats Table 5 and Figures 3 and 4 of DAP: RTL's direction, mask ratio and K.
-`config.py` says what is the same for all.
+`sweep.py:cls` is TR and DAP with the paper's sentence vector, [CLS] through Linear and tanh.
+`config.py` says what is the same for all, README.md what came out.
 """
 
 from dap_jax.sweeps import hyper
@@ -29,6 +30,10 @@ def get_hyper(part: str = "systems") -> list[hyper.Settings]:
   if part == "systems":
     runs = sum((hyper.system(title, f"{CONFIG}:{name}") for title, name in SYSTEMS.items()), [])
     return hyper.product([hyper.seeds(3), runs])  # all systems once, then all again
+  if part == "cls":
+    cls = {"model.pooling": "cls", "model.projection": True}
+    runs = [hyper.system(title, f"{CONFIG}:{SYSTEMS[title]}", cls) for title in ("TR", "DAP")]
+    return hyper.product([hyper.seeds(3), sum(runs, [])])
   dap, both = f"{CONFIG}:demo", f"{CONFIG}:dap_both"
   runs = hyper.system("K=2, ratio 1, to English", dap)
   runs += hyper.system("K=2, ratio 1, from English", both, {f"{RTL}.direction": "from_pivot"})
@@ -41,7 +46,7 @@ def get_hyper(part: str = "systems") -> list[hyper.Settings]:
 
 
 def get_columns(part: str = "systems") -> dict[str, str]:
-  del part  # both tables have the same columns
+  del part  # all tables have the same columns
   return {
     "held-out xx->en": "eval/retrieval/to_pivot_accuracy",
     "held-out en->xx": "eval/retrieval/from_pivot_accuracy",

@@ -163,6 +163,18 @@ def element(meaning: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, n
   return made
 
 
+def blank(layout: Layout, *, renderings: int) -> dict[str, np.ndarray]:
+  """An element of [CLS] [SEP] alone, for its shapes."""
+  nothing = Ragged.of([np.zeros(0)])
+  extras = {
+    (side, feature.name): nothing
+    for feature in layout.features
+    for side in (("pair",) if feature.of == "pair" else ("pivot", "translation"))
+  }
+  text = Ragged.of([np.zeros(2, np.int32)])
+  return element([(Pairs(1, text, text, extras), 0)] * (renderings - 1), layout)
+
+
 def padded(sequences: Sequence[np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
   """Sequences of ids -> `ids` int32 [S, L], `mask` bool [S, L], `text_hash` int32 [S]."""
   ids = np.full((len(sequences), layout.max_tokens), layout.pad_id, np.int32)

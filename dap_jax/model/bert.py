@@ -127,7 +127,7 @@ class Bert:
   dropout: float
   dtype: jnp.dtype | None
 
-  head_bias = True
+  head_bias = layers_alike = True
 
   def embeddings(self) -> Embeddings:
     return Embeddings(

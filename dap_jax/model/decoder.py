@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.encoder import Family
 
@@ -18,27 +17,33 @@ class Head(nn.Module):
   size: int
   tied: bool
 
-  @nn.compact
-  def __call__(self, x: jax.Array, word_embedding: jax.Array) -> FactoredLogits:
-    """x [N, L, D] -> factors of the logits [N, L, size]; `word_embedding` [V, D] if tied."""
-    width, like = x.shape[-1], self.family
+  def setup(self):
+    like = self.family
     shared = {"use_bias": like.head_bias, "dtype": like.dtype}
-    x = nn.Dense(width, **shared, kernel_init=INITIALIZER, name="dense")(x)
-    x = nn.gelu(x, approximate=False)
-    x = nn.LayerNorm(epsilon=like.norm_eps, **shared, name="norm")(x)
-    kernel, bias = Projection(self.size, self.tied, name="vocabulary")(width)
-    return FactoredLogits(x, word_embedding.T if self.tied else kernel, bias)
+    self.dense = nn.Dense(like.width, **shared, kernel_init=INITIALIZER)
+    self.norm = nn.LayerNorm(epsilon=like.norm_eps, **shared)
+    self.vocabulary = Projection(like.width, self.size, self.tied)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """x [N, L, D] -> what `projection` makes logits of, [N, L, D]."""
+    return self.norm(nn.gelu(self.dense(x), approximate=False))
+
+  def projection(self, word_embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Kernel [D, size] and bias [size]; the kernel is `word_embedding` [V, D] if tied."""
+    kernel, bias = self.vocabulary()
+    return word_embedding.T if self.tied else kernel, bias
 
 
 class Projection(nn.Module):
   """Holds the parameters of the projection onto ids: a bias, and a kernel unless it is tied."""
 
+  width: int
   size: int
   tied: bool
 
   @nn.compact
-  def __call__(self, width: int) -> tuple[jax.Array | None, jax.Array]:
-    kernel = None if self.tied else self.param("kernel", INITIALIZER, (width, self.size))
+  def __call__(self) -> tuple[jax.Array | None, jax.Array]:
+    kernel = None if self.tied else self.param("kernel", INITIALIZER, (self.width, self.size))
     return kernel, self.param("bias", nn.initializers.zeros, (self.size,))
 
 
@@ -64,28 +69,30 @@ class TokenHead(nn.Module):
     h: jax.Array,
     mask: jax.Array,
     positions: jax.Array,
-    word_embedding: jax.Array,
     *,
     deterministic: bool,
-  ) -> FactoredLogits:
-    """The logits at some positions only.
+  ) -> jax.Array:
+    """What the logits at some positions are made of.
 
     Args:
       h: [N, L, D], token states.
       mask: bool [N, L], which of them may be read.
       positions: int32 [N, M], where to predict.
-      word_embedding: [V, D].
       deterministic: no dropout.
 
     Returns:
-      The factors of logits [N, M, V].
+      [N, M, D], for `projection`.
     """
     places = self.family.position_offset + jnp.arange(h.shape[1])
     for layer in self.stack:
       h = layer(h, mask, places, deterministic=deterministic)
     h = h if self.final_norm is None else self.final_norm(h)
     chosen = jnp.take_along_axis(h, positions[..., None], axis=1)
-    return self.head(chosen, word_embedding)
+    return self.head(chosen)
+
+  def projection(self, word_embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """See `Head.projection`."""
+    return self.head.projection(word_embedding)
 
 
 class Decoder(nn.Module):
@@ -129,8 +136,8 @@ class Decoder(nn.Module):
     language: jax.Array,
     to_pivot: bool,
     deterministic: bool,
-  ) -> FactoredLogits:
-    """Logits at the target positions only.
+  ) -> jax.Array:
+    """What the logits at the target positions are made of.
 
     Args:
       h, target_h: [B, L, D], the encoder's token states of source and target.
@@ -141,7 +148,7 @@ class Decoder(nn.Module):
       deterministic: no dropout.
 
     Returns:
-      The factors of logits [B, L, V_en].
+      [B, L, D], for `projection`.
     """
     offset, positions = self.family.position_offset, jnp.arange(target_h.shape[1])
     masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
@@ -163,4 +170,8 @@ class Decoder(nn.Module):
       x = layer(x, readable, positions, deterministic=deterministic)
     x = x[:, h.shape[1] :]
     x = x if self.final_norm is None else self.final_norm(x)
-    return self.head(x, self.embeddings.word.embedding)
+    return self.head(x)
+
+  def projection(self) -> tuple[jax.Array, jax.Array]:
+    """Kernel [D, V_en] and bias [V_en] of the logits."""
+    return self.head.projection(self.embeddings.word.embedding)

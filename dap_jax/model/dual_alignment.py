@@ -9,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.decoder import Decoder, TokenHead
 from dap_jax.model.encoder import Encoder
@@ -130,20 +129,28 @@ class DualAlignment(nn.Module):
     """ids int32 [N, L], mask bool [N, L] -> the states of every layer, see `Encoder.__call__`."""
     return self.encoder(ids, mask, deterministic=True)
 
-  def decode(self, h: jax.Array, **arguments) -> FactoredLogits:
+  def decode(self, h: jax.Array, **arguments) -> jax.Array:
     """See `Decoder.__call__`."""
     return self.decoder(h, **arguments)
 
-  def predict(self, h: jax.Array, mask: jax.Array, positions: jax.Array, **arguments):
-    """Logits of the masked-LM head, tied to the encoder's word embeddings; see `TokenHead`."""
-    return self.masked_lm(h, mask, positions, self._word_embedding(), **arguments)
+  def predict(self, *arrays: jax.Array, **arguments) -> jax.Array:
+    """The masked-LM head, see `TokenHead.__call__`."""
+    return self.masked_lm(*arrays, **arguments)
 
-  def unmask(self, h: jax.Array, mask: jax.Array, positions: jax.Array, **arguments):
-    """Logits of the unmasking head, tied to the encoder's word embeddings; see `TokenHead`."""
-    return self.unmasking(h, mask, positions, self._word_embedding(), **arguments)
+  def unmask(self, *arrays: jax.Array, **arguments) -> jax.Array:
+    """MEXMA's unmasking head, see `TokenHead.__call__`."""
+    return self.unmasking(*arrays, **arguments)
 
-  def _word_embedding(self) -> jax.Array:
-    return self.encoder.embeddings.word.embedding
+  def projection_of(self, method: str) -> tuple[jax.Array, jax.Array]:
+    """What makes logits of the states that `decode`, `predict` or `unmask` gives.
+
+    Returns:
+      Kernel [D, V] and bias [V]; the two heads' kernels are the encoder's word embeddings.
+    """
+    if method == "decode":
+      return self.decoder.projection()
+    head = self.masked_lm if method == "predict" else self.unmasking
+    return head.projection(self.encoder.embeddings.word.embedding)
 
   def classify(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
     """See `Classifier.__call__`."""
@@ -154,9 +161,10 @@ class DualAlignment(nn.Module):
     h, pooled, _ = self.encode(ids, mask, deterministic=True)
     if self.classes:
       self.classify(pooled[:, 0], deterministic=True)
-    for head, method in ((self.masked_lm, self.predict), (self.unmasking, self.unmask)):
+    for head, method in ((self.masked_lm, "predict"), (self.unmasking, "unmask")):
       if head is not None:
-        method(h[:, 0], mask[:, 0], jnp.zeros((len(h), 1), jnp.int32), deterministic=True)
+        head(h[:, 0], mask[:, 0], jnp.zeros((len(h), 1), jnp.int32), deterministic=True)
+        self.projection_of(method)
     if self.decoder is not None:
       self.decode(
         h[:, 1],
@@ -168,3 +176,4 @@ class DualAlignment(nn.Module):
         to_pivot=True,
         deterministic=True,
       )
+      self.projection_of("decode")

@@ -6,6 +6,7 @@ A family is a frozen dataclass of sizes that makes its own parts. What it offers
     position_offset             the first position: 0, or padding id + 1 in the RoBERTa line
     positions                   how many positions it has, the offset included
     head_bias                   whether dense and norm of the masked-LM head have a bias
+    layers_alike                whether one layer with other parameters is any other layer
     embeddings()                a module with `word`, an nn.Embed, and `place(x, positions)`
     layer(index, name=...)      a module x, mask, positions -> x
     final_norm()                what follows the last layer, or None
@@ -23,10 +24,28 @@ from dap_jax.model.modernbert import ModernBert
 Family = Bert | ModernBert
 
 
+# What a layer keeps for its backward pass: everything, nothing but its input, or the results of
+# its matrix multiplications with parameters.
+REMATS = {
+  "none": None,
+  "layers": jax.checkpoint_policies.nothing_saveable,
+  "matmuls": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
 class Encoder(nn.Module):
-  """The layers of one family, one after the other."""
+  """The layers of one family, one after the other.
+
+  Attributes:
+    family: sizes.
+    remat: what layers keep for the backward pass, one of `REMATS`; they compute the rest again.
+    scan: whether the program holds one layer and a loop over the layers' parameters, which are
+      the same either way. It compiles faster, and draws other dropout masks.
+  """
 
   family: Family
+  remat: str = "none"
+  scan: bool = False
 
   def setup(self):
     self.embeddings = self.family.embeddings()
@@ -43,15 +62,61 @@ class Encoder(nn.Module):
   ) -> list[jax.Array]:
     """ids int32 [N, L], mask bool [N, L] -> `layers + 1` arrays [N, L, D], embeddings first.
 
-    `positions`: int32 [L], from 0, where they are not 0, 1, 2, ...
+    `positions`: int32 [1, L], from 0, where they are not 0, 1, 2, ...
     """
-    positions = jnp.arange(ids.shape[1]) if positions is None else positions
+    positions = jnp.arange(ids.shape[1]) if positions is None else positions[0]
     positions = self.family.position_offset + positions
     x = self.embeddings.place(self.embeddings.word(ids), positions, deterministic=deterministic)
-    hidden = [x]
-    for layer in self.stack:
-      x = layer(x, mask, positions, deterministic=deterministic)
-      hidden.append(x)
+    layers = self._scanned if self.scan and not self.is_initializing() else self._unrolled
+    hidden = [x, *layers(x, mask, positions, deterministic=deterministic)]
     if self.final_norm is not None:
-      hidden[-1] = self.final_norm(x)
+      hidden[-1] = self.final_norm(hidden[-1])
     return hidden
+
+  def _unrolled(
+    self, x: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
+  ) -> list[jax.Array]:
+    """[N, L, D] -> the states of each layer."""
+
+    def apply(layer, *arrays):
+      return layer(*arrays, deterministic=deterministic)
+
+    if self.remat != "none":
+      apply = nn.remat(apply, policy=REMATS[self.remat])
+    hidden = []
+    for layer in self.stack:
+      x = apply(layer, x, mask, positions)
+      hidden.append(x)
+    return hidden
+
+  def _scanned(
+    self, x: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
+  ) -> list[jax.Array]:
+    """As `_unrolled`, for layers that are all alike."""
+    layer = self.stack[0].clone(parent=None)
+    params = [self._in_compute_dtype(one.variables["params"]) for one in self.stack]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    keys = None
+    if not deterministic:
+      keys = jax.random.split(self.make_rng("dropout"), len(self.stack))
+
+    def apply(x, own):
+      params, key = own
+      rngs = None if key is None else {"dropout": key}
+      given = {"deterministic": deterministic, "rngs": rngs}
+      x = layer.apply({"params": params}, x, mask, positions, **given)
+      return x, x
+
+    if self.remat != "none":
+      apply = jax.checkpoint(apply, policy=REMATS[self.remat], prevent_cse=False)
+    last, hidden = jax.lax.scan(apply, x, (stacked, keys))
+    return [*hidden[:-1], last]  # so that nothing but `last` is held where no other is read
+
+  def _in_compute_dtype(self, params: dict) -> dict:
+    """What a layer would cast anyway is cast before it is stacked, to hold half of it twice."""
+
+    def cast(path, leaf):
+      norm = "norm" in jax.tree_util.keystr(path)
+      return leaf if norm or self.family.dtype is None else leaf.astype(self.family.dtype)
+
+    return jax.tree_util.tree_map_with_path(cast, params)

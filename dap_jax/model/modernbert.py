@@ -134,7 +134,7 @@ class ModernBert:
   dropout: float
   dtype: jnp.dtype | None
 
-  position_offset, head_bias = 0, False
+  position_offset, head_bias, layers_alike = 0, False, False
 
   def embeddings(self) -> Embeddings:
     return Embeddings(self)

@@ -70,7 +70,8 @@ class Context(NamedTuple):
       the pivot's language that are no translation. Where there are some, the batch has
       `has_negative` bool [B, n] and `negative_hash` int32 [B, n], their text hashes.
     encode: the encoder, `model.DualAlignment.encode` with parameters and dropout bound.
-    decode, predict, unmask, classify: the heads of the same names, bound alike.
+    decode, predict, unmask: the heads of the same names, bound alike, -> `FactoredLogits`.
+    classify: the head of that name, bound alike.
     teacher: int32 [B], one rendering of each meaning -> float32 [B, D_T], the frozen teacher's
       vectors of these texts, as it gives them, zeros where it has none; no gradient.
     initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.

@@ -161,7 +161,7 @@ def prediction(
 ) -> Mean:
   """The loss of a given draw; mask bool [B, G, T], T = `sentences` * L."""
   tokens, places = mask.shape[-1], drawn.positions.shape[-1]
-  restarting = jnp.tile(jnp.arange(tokens // sentences), sentences)
+  restarting = jnp.tile(jnp.arange(tokens // sentences), sentences)[None]
   h = context.encode(drawn.ids, mask, positions=restarting).h
   logits = context.predict(
     h.reshape(-1, tokens, h.shape[-1]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import os
 import shlex
 import signal
@@ -173,16 +172,7 @@ class Sweep:
     """Raises Failed or Stopped."""
     if is_trained(run):
       return
-
-    before = written(run)
-
-    def watch() -> None:
-      show(f"{title}: {progress(run)}")
-      if written(run) != before:  # not what an earlier start wrote, and this one may drop
-        refuse_divergence(run)
-
-    call(train_command(run), log, watch=watch)
-    refuse_divergence(run)
+    call(train_command(run), log, watch=lambda: show(f"{title}: {progress(run)}"))
     if not is_trained(run):
       raise Stopped(f"stopped at {progress(run)}")
 
@@ -198,12 +188,6 @@ class Sweep:
       raise Failed(f"evaluation {evaluation.name}: {reason}") from reason
 
 
-def written(run: Run) -> int | None:
-  """When metrics.jsonl was last written, in ns; None before it is there."""
-  path = run.workdir / "metrics.jsonl"
-  return path.stat().st_mtime_ns if path.exists() else None
-
-
 def newest(run: Run) -> tuple[int, float | None]:
   """The newest step of metrics.jsonl, 0 before the first, and the newest loss."""
   lines = read_journal(run.workdir / "metrics.jsonl")
@@ -216,13 +200,6 @@ def progress(run: Run) -> str:
   step, loss = newest(run)
   where = "" if step == run.settings["steps"] else f"step {step} of {run.settings['steps']}, "
   return f"{where}loss {'-' if loss is None else format(loss, '.3f')}"
-
-
-def refuse_divergence(run: Run) -> None:
-  """Raises Failed where the newest loss is no number."""
-  step, loss = newest(run)
-  if loss is not None and not math.isfinite(loss):
-    raise Failed(f"diverged: the loss is {loss} at step {step}")
 
 
 def duration(seconds: float) -> str:

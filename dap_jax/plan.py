@@ -1,0 +1,118 @@
+r"""Will it fit, how fast will it go, what will it cost: a training step on a pod that is not there.
+
+    python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=v5e:4x4 [--output=plan.json]
+    python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=v5e:16x16 \
+      --config.batch_size=65536
+
+The trainer's own step is compiled by the real TPU compiler, which needs no TPU (`pip install
+libtpu`). Times are the least that the chip's peaks allow, by the busiest of its cores, its memory
+and its links: a run takes longer. Where the step does not fit, settings are looked for with which
+it does.
+
+No data and no weights are read: their sizes are those that the config and the flags say.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+from dap_jax import command
+from dap_jax.json_files import write_json
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/dap_xlmr.py.")
+TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v4:2x2x4, v5p:2x2x4, v6e:4x4, ...")
+OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all figures.")
+ENGLISH_IDS = flags.DEFINE_integer(
+  "english_ids", 37_000, "Ids of the English side, of RTL's head; the DAP paper's data has so many."
+)
+LANGUAGES = flags.DEFINE_integer("languages", 37, "Languages of the data, the pivot among them.")
+TRIES = flags.DEFINE_integer("tries", 3, "Settings to compile where the config's do not fit.")
+
+logger = logging.getLogger("dap_jax.plan")  # __name__ is __main__ here
+
+
+def table(report: Mapping[str, Any]) -> str:
+  """The report for a screen."""
+  memory = report["memory"]
+  lines = [
+    ("topology", f"{report['topology']}, {report['chips']} chips"),
+    ("mesh", " x ".join(f"{axis} {size}" for axis, size in report["mesh"].items())),
+    ("batch", f"{report['batch_size']} of {report['max_tokens']} tokens"),
+    ("parameters", f"{report['parameters']['all']:,}"),
+    (
+      "memory",
+      f"{gigabytes(memory['peak'])} of {gigabytes(memory['capacity'])} a chip:"
+      f" {'fits' if report['fits'] else 'DOES NOT FIT'}"
+      f" (state {gigabytes(report['state_per_chip'])})",
+    ),
+  ]
+  if "seconds" in report:
+    least = report["seconds"]
+    lines += [
+      ("work", f"{report['flops'] / 1e12:.2f} TFLOP a chip and step"),
+      ("step", f"{1e3 * report['step_seconds']:.1f} ms, bound by {report['bound_by']}"),
+      *((f"  {name}", f"{1e3 * own:.1f} ms") for name, own in least.items()),
+      *(
+        (
+          f"  {own['kind']}",
+          f"{own['count']} x, {own['bytes'] / 1e6:.1f} MB among {own['chips']} chips,"
+          f" {1e3 * own['seconds']:.2f} ms",
+        )
+        for own in report["collectives"]
+      ),
+      ("speed", f"{report['pairs_per_second']:,.0f} pairs/s at most"),
+      ("use", f"{report['utilisation']:.0%} of the peak for the model's own FLOPs"),
+      ("the run", f"{report['days']:.2f} days, {report['chip_hours']:,.0f} chip-hours at least"),
+    ]
+  return "\n".join(f"  {name:<22} {text}" for name, text in lines)
+
+
+def gigabytes(size: float) -> str:
+  """For the screen, decimal."""
+  return f"{size / 1e9:.2f} GB"
+
+
+def main() -> None:
+  if CONFIG.value is None or TOPOLOGY.value is None:
+    command.fail("--config and --topology are both needed; --help lists the flags", status=2)
+  from dap_jax.planning import chips
+
+  topology = chips.parse(TOPOLOGY.value)
+  os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator of this machine is touched
+  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  from dap_jax.planning import measure, predict, step
+
+  config = CONFIG.value.to_dict()
+  devices = measure.tpu_devices(topology)
+  given = {
+    "vocabulary": step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value),
+    "languages": LANGUAGES.value,
+    "devices": devices,
+  }
+
+  def attempt(config: Mapping[str, Any]) -> predict.Report:
+    return predict.predict(config, topology, **given)
+
+  report = attempt(config)
+  print(table(report))
+  if not report["fits"]:
+    found = predict.find_remedy(config, topology, tries=TRIES.value, attempt=attempt)
+    if found is None:
+      print(f"none of {TRIES.value} settings fits: take more chips, or a smaller batch")
+    else:
+      flags_, better = found
+      report |= {"remedy": {"flags": flags_, **better}}
+      print(f"\nwith {flags_} it fits:\n{table(better)}")
+  if OUTPUT.value:
+    write_json(epath.Path(OUTPUT.value), report)
+
+
+if __name__ == "__main__":
+  command.run(main)

@@ -1,0 +1,117 @@
+"""What the compiler says of a step, and how long the chips' peaks allow it to take."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from dap_jax import build
+from dap_jax.errors import UserError
+from dap_jax.planning import chips, hlo, work
+from dap_jax.planning.chips import Topology
+
+
+class Measured(NamedTuple):
+  """A compiled step, for one chip.
+
+  Attributes:
+    memory: bytes: "state" (parameters and optimizer), "batch", "temporary", "peak".
+    flops: of its matrix multiplications, recomputed ones included.
+    traffic: bytes between HBM and the cores, estimated: the compiler counts a loop's body once, so
+      its count is scaled as its count of FLOPs would have to be.
+    collectives: what it sends.
+  """
+
+  memory: dict[str, float]
+  flops: float
+  traffic: float
+  collectives: list[hlo.Collective]
+
+
+class TooLarge(NamedTuple):
+  """A step that the compiler refused. needed, capacity: bytes of HBM, NaN where it did not say."""
+
+  needed: float
+  capacity: float
+
+
+def tpu_devices(topology: Topology) -> list[jax.Device]:
+  """The devices of a slice that is not there. Raises UserError where libtpu knows it not."""
+  from jax.experimental import topologies
+
+  try:
+    return list(topologies.get_topology_desc(platform="tpu", topology_name=topology.name).devices)
+  except (RuntimeError, ValueError, NotImplementedError) as error:
+    raise UserError(
+      f"--topology={topology.name}: the TPU compiler does not take it ({first_line(error)});"
+      " `pip install libtpu` brings the compiler, a TPU is not needed"
+    ) from error
+
+
+def measure(parts: build.Parts, batch: Mapping[str, Any]) -> Measured | TooLarge:
+  """Compiles the step for the devices of its mesh and reads off what it costs one of them."""
+  count = parts.mesh.size
+  with jax.set_mesh(parts.mesh):
+    traced = parts.trace(batch)
+    lowered = traced.lower()
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    return too_large(str(error))
+  said, cost = compiled.memory_analysis(), compiled.cost_analysis()
+  of_batch = sum(bytes_of(leaf) for leaf in batch.values())
+  flops = work.matmul_flops(traced.jaxpr) / count
+  # Elementwise work is in the compiler's count and not in ours: never scale below its own figure.
+  repeated = max(1.0, flops / max(cost["flops"], 1.0))
+  kept = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
+  return Measured(
+    memory={
+      "state": said.argument_size_in_bytes - of_batch,
+      "batch": of_batch,
+      "temporary": said.temp_size_in_bytes,
+      "peak": max(getattr(said, "peak_memory_in_bytes", 0), kept + said.temp_size_in_bytes),
+    },
+    flops=flops,
+    traffic=cost["bytes accessed"] * repeated,
+    collectives=hlo.collectives(compiled.as_text(), chips=count),
+  )
+
+
+def too_large(message: str) -> TooLarge:
+  """Reads `Used 23.10G of 15.75G hbm` off the compiler's error; raises any other error again."""
+  if "RESOURCE_EXHAUSTED" not in message and "out of memory" not in message:
+    raise RuntimeError(message)
+  units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+  found = re.search(r"Used ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm", message)
+  if not found:
+    return TooLarge(math.nan, math.nan)
+  needed, unit, capacity, of = found.groups()
+  return TooLarge(float(needed) * units[unit], float(capacity) * units[of])
+
+
+def bytes_of(leaf: Any) -> float:
+  """Bytes of a ShapeDtypeStruct on one device."""
+  return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+
+def seconds(measured: Measured, topology: Topology) -> dict[str, float]:
+  """The least time of a step by each of a chip's peaks: "compute", "memory", "network"."""
+  chip, speed = topology.chip, topology.collective_speed()
+  network = sum(
+    own.times * chips.ring_seconds(own.kind, own.size, own.group, speed)
+    for own in measured.collectives
+  )
+  return {
+    "compute": measured.flops / chip.flops,
+    "memory": measured.traffic / chip.memory_speed,
+    "network": network,
+  }
+
+
+def first_line(error: Exception) -> str:
+  """What an error says, without its trace."""
+  return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,76 @@
+"""The trainer's own step, for devices that need not be there and data that need not be prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from dap_jax import build, microbatches, run_data, sharding, teachers
+from dap_jax.data import elements
+from dap_jax.objectives import Vocabulary
+from dap_jax.settings import bind
+
+
+def guess_vocabulary(config: Mapping[str, Any], *, english_ids: int) -> Vocabulary:
+  """What is known of a tokenizer before there is one: its size, and about how much is English.
+
+  Args:
+    config: the whole config; `tokenizer.vocabulary_size` is the tokenizer's size.
+    english_ids: how many ids the English side of the data is expected to have.
+  """
+  size = config["tokenizer"]["vocabulary_size"]
+  rows = max(size, config["model"]["encoder"]["vocabulary_size"])
+  special = 5  # padding, [UNK], [CLS], [SEP], [MASK], whatever their order
+  english = np.arange(special, min(special + english_ids, size), dtype=np.int32)
+  return Vocabulary(rows, pad_id=0, cls_id=2, sep_id=3, mask_id=4, english_ids=english)
+
+
+def plan_step(
+  config: Mapping[str, Any],
+  *,
+  vocabulary: Vocabulary,
+  languages: int,
+  devices: Sequence[jax.Device] | None,
+  max_tokens: int | None = None,
+) -> tuple[build.Parts, dict[str, jax.ShapeDtypeStruct]]:
+  """What `train` builds of a config, and the batch that it would feed it.
+
+  Args:
+    config: the whole config.
+    vocabulary: of the tokenizer.
+    languages: of the data, the pivot among them.
+    devices: of the mesh; None = all there are.
+    max_tokens: L of the batch, one of the buckets; None = the longest.
+
+  Returns:
+    The parts, and the batch as ShapeDtypeStructs with shardings.
+
+  Raises:
+    UserError: as `train` does, for what is wrong in the config.
+  """
+  needed, data = build.needs(config["objectives"]), dict(config["data"])
+  guide = None
+  if "teacher" in needed:
+    guide = bind(teachers.load, config["teacher"], where="teacher", pivot=data["pivot"])()
+  extras = run_data.make_extras(needed, data=data, teacher=guide)
+  parts = build.build(
+    vocabulary=vocabulary,
+    languages=languages,
+    teacher=None if guide is None else guide.network,
+    devices=devices,
+    **{key: config[key] for key in build.KEYS},
+  )
+  batch_size, shards = config["batch_size"], sharding.row_shards(parts.mesh)
+  sharding.check_batch(parts.mesh, batch_size)
+  microbatches.check(config["program"]["microbatches"], batch_size=batch_size, shards=shards)
+  layout = elements.Layout(
+    max_tokens or config["max_tokens"],
+    vocabulary.pad_id,
+    tuple(feature for extra in extras for feature in extra.features),
+    data["hard_negatives"],
+  )
+  element = elements.blank(layout, renderings=data["renderings"])
+  return parts, sharding.abstract_batch(element, parts.mesh, batch_size=batch_size)

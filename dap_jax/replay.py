@@ -1,0 +1,79 @@
+"""One step of a run again, alone, to see what went wrong in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dap_jax import build, sharding
+from dap_jax.errors import UserError
+from dap_jax.train_step import Frozen, TrainState
+
+logger = logging.getLogger(__name__)
+
+
+def replay(
+  parts: build.Parts,
+  state: TrainState,
+  *,
+  first_step: int,
+  step: int,
+  batch_at: Callable[[int], dict[str, np.ndarray]],
+  frozen: Frozen,
+) -> None:
+  """Takes the steps from a checkpoint to `step` and tells of that one; writes nothing.
+
+  Args:
+    parts: of the run.
+    state: at `first_step`; donated.
+    first_step: of the newest checkpoint that is not after `step`.
+    step: the batch's number: the update that leads to step + 1.
+    batch_at: number -> the whole global batch.
+    frozen: see `Frozen`.
+
+  Raises:
+    UserError: there is no such checkpoint.
+  """
+  if first_step > step:
+    raise UserError(
+      f"--replay_step={step}: the oldest checkpoint is of step {first_step}; copy config.json,"
+      " data/ and tokenizer/ to another workdir and train there up to it"
+    )
+  logger.info("replaying steps %d to %d", first_step, step)
+  for number in range(first_step, step):
+    state, _ = parts.step(state, put(parts, batch_at(number)), frozen)
+  batch = batch_at(step)
+  means, grads = parts.gradients(state, put(parts, batch), frozen)
+  for name, value in sorted(means.items()):
+    logger.info("  %-40s %.6g", name, float(value.compute()))
+  for name, text in describe(state.params, grads).items():
+    logger.info("  %-40s %s", name, text)
+  lengths = batch["mask"].sum(-1)
+  logger.info("  %-40s %d to %d", "tokens of a text", lengths.min(), lengths.max())
+
+
+def put(parts: build.Parts, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+  """All rows of a batch, which every process has -> global arrays."""
+  where = sharding.batch_sharding(parts.mesh)
+  return {
+    name: jax.make_array_from_callback(array.shape, where, array.__getitem__)
+    for name, array in rows.items()
+  }
+
+
+def describe(params: Any, grads: Any) -> dict[str, str]:
+  """Path of each parameter -> the length of its gradient; how much of either is not finite."""
+  found = {}
+  pairs = zip(jax.tree.leaves_with_path(params), jax.tree.leaves(grads), strict=True)
+  for (path, value), grad in pairs:
+    broken = [int((~jnp.isfinite(own)).sum()) for own in (value, grad)]
+    text = f"gradient {float(jnp.linalg.norm(grad)):.3g}"
+    if any(broken):
+      text += f"  NOT FINITE: {broken[0]} of the values, {broken[1]} of the gradient"
+    found[sharding.path_name(path)] = text
+  return found

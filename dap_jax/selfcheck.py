@@ -1,0 +1,46 @@
+"""Two minutes on your own machines before the long run: does everything hold here that must?
+
+    python -m dap_jax.selfcheck --config=configs/demo.py [--workdir=gs://BUCKET/check]
+
+One line a check, ok or what is wrong; status 1 where something is. It takes a few steps of the
+config's model on random tokens, in float32, and writes and removes one checkpoint in --workdir (by
+default a temporary folder). On several hosts run it on each, with the flags that train takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+
+from absl import flags
+from ml_collections import config_flags
+
+from dap_jax import command, hosts
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints will go; may be gs://.")
+
+logger = logging.getLogger("dap_jax.selfcheck")  # __name__ is __main__ here
+
+
+def main() -> None:
+  if CONFIG.value is None:
+    command.fail("--config is needed; --help lists the flags", status=2)
+  hosts.set_up_jax()
+  import jax  # after it knows of its processes
+
+  from dap_jax import checks
+
+  with tempfile.TemporaryDirectory() as temporary:
+    own = checks.Checks(CONFIG.value.to_dict(), folder=WORKDIR.value or temporary)
+    wrong = 0
+    for check in own.all():
+      wrong += not check.ok
+      if jax.process_index() == 0:
+        print(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:<14} {check.said}", flush=True)
+  sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+  command.run(main)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Trains under Slurm, a task a node with all its GPUs; a job that is stopped is queued again.
+#   sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh --config=... --workdir=... [flags of train]
+# Install first, where the nodes see it: bash launch/gpu.sh --help
+#SBATCH --job-name=dap_jax
+#SBATCH --ntasks-per-node=1
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=TERM@120
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:?slurm.sh is for sbatch}"
+# SIGTERM, two minutes before the end or with a preemption, reaches train on every node: it saves.
+exec srun --kill-on-bad-exit=1 .venv/bin/python -m dap_jax.train --distributed "$@"

@@ -1,0 +1,151 @@
+"""What goes wrong in a run is told in one line, harms nothing, and can be looked at again."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dap_jax import train_step
+from dap_jax.errors import UserError
+from dap_jax.metrics import Mean
+from dap_jax.processes import Watchdog
+from dap_jax.train_step import Frozen, Objective, TrainState
+from tests.commands import ROOT, lines_of
+from tests.test_objectives import VOCABULARY, batch_of, tiny
+
+
+def poisoned(context):
+  """An objective that is NaN where a batch has the id 29."""
+  bad = (context.batch["ids"] == 29).any()
+  return Mean.of(jnp.where(bad, jnp.nan, context.z**2)), {}
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number():
+  model, optimizer = tiny(), optax.adam(1e-2)
+  good = batch_of([[4, 4], [5, 5]])
+  good["ids"] = jnp.where(good["ids"] == 29, 28, good["ids"])
+  bad = good | {"ids": good["ids"].at[0, 0, 1].set(29)}
+  params = model.init(jax.random.key(0), good["ids"], good["mask"], method="initialise")["params"]
+
+  @jax.jit
+  def step(state, batch):
+    return train_step.train_step(
+      state,
+      batch,
+      Frozen(),
+      0,
+      model=model,
+      objectives={"poisoned": Objective(1.0, poisoned)},
+      vocabulary=VOCABULARY,
+      optimizer=optimizer,
+      teacher=None,
+      microbatches=1,
+    )
+
+  state = TrainState(jnp.int32(0), params, optimizer.init(params))
+  state, means = step(state, good)
+  assert means["not_finite"].compute() == 0
+  after, means = step(state, bad)
+  assert means["not_finite"].compute() == 1
+  assert not np.isfinite(means["loss"].compute())
+  assert after.step == 2
+  jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+  jax.tree.map(np.testing.assert_array_equal, after.opt_state, state.opt_state)
+  later, _ = step(after, good)
+  assert not np.array_equal(later.params["projection"]["bias"], after.params["projection"]["bias"])
+
+
+DIVERGING = ("--config.optimizer.learning_rate=1e30", "--config.optimizer.warmup_steps=0")
+
+
+def test_a_run_that_diverges_says_where_and_keeps_the_batch(commands):
+  run = commands.prepared("diverging")
+  said = commands.fail(*commands.train_flags(run, *DIVERGING))
+  step = int(said.split("step ")[1].split(" ")[0])
+  assert f"--replay_step={step}" in said
+  assert "optimizer.learning_rate" in said
+  with np.load(run / "not_finite" / f"{step}.npz") as kept:
+    assert kept["ids"].shape[:2] == (16, 2)
+  assert not any((run / "checkpoints").glob("[0-9]*"))  # nothing broken is kept
+
+
+def test_steps_that_may_be_passed_over_are_counted(commands):
+  run = commands.prepared("skipping")
+  flags = commands.train_flags(run, *DIVERGING, "--config.skip_not_finite=60")
+  said = commands.run(*flags, "--config.steps=20", "--config.eval_steps=40", status=1)
+  assert "skip_not_finite=60, so it goes on" in said
+  assert "vectors are not finite" in said  # the evaluation at the end has no number to give
+  counted = sum(line.get("not_finite", 0) for line in lines_of(run))
+  assert counted == said.count("so it goes on") > 0
+  # What is written stays JSON.
+  assert all(np.isfinite(list(line.values())).all() for line in lines_of(run))
+
+
+def test_one_step_again(commands):
+  """The replayed step 37 has the very figures that the run had, from the checkpoint of step 30."""
+  run = commands.prepared("replayed")
+  flags = commands.train_flags(run, "--config.steps=40", "--config.log_steps=1")
+  commands.run(*flags)
+  before = sorted(path.name for path in run.rglob("*"))
+  said = commands.run(
+    *commands.train_flags(run, "--config.log_steps=1", "--config.steps=40"), "--replay_step=37"
+  )
+  assert sorted(path.name for path in run.rglob("*")) == before
+  (line,) = [own for own in lines_of(run) if own["step"] == 38 and "loss" in own]
+  for name in ("loss", "translation_ranking", "grad_norm"):
+    (found,) = [text.split()[1] for text in said.splitlines() if text.split()[:1] == [name]]
+    assert float(found) == pytest.approx(line[name], rel=1e-5)
+  assert "encoder/embeddings/word/embedding" in said
+  assert "NOT FINITE" not in said
+  said = commands.fail(
+    *commands.train_flags(run, "--config.log_steps=1", "--config.steps=40"), "--replay_step=3"
+  )
+  assert "the oldest checkpoint is of step" in said
+
+
+def test_processes_that_differ_do_not_start(commands):
+  run = commands.prepared("differing")
+  address = commands.free_address()
+  flags = commands.train_flags(run, f"--coordinator={address}", "--processes=2")
+  both = [
+    commands.start(*flags, f"--process_id={i}", f"--config.log_steps={10 + i}") for i in range(2)
+  ]
+  for process in both:
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1, err
+    assert "error: process 1 has another config than process 0 (1 of 2 differ)" in err
+  assert not (run / "config.json").exists()
+
+
+def test_a_run_that_hangs_ends():
+  program = (
+    "import time; from dap_jax.processes import Watchdog\n"
+    "with Watchdog(1.0) as watchdog:\n"
+    "  with watchdog.paused(): time.sleep(2.5)\n"
+    "  print('still here', flush=True)\n"
+    "  time.sleep(60)"
+  )
+  found = subprocess.run(
+    [sys.executable, "-c", program],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=50,
+    check=False,
+  )
+  assert found.returncode == 1
+  assert found.stdout == "still here\n"
+  assert "error: no step for 1 s (hang_seconds)" in found.stderr
+  assert "in <module>" in found.stderr  # where it stood
+  with pytest.raises(UserError, match="hang_seconds=-1"):
+    Watchdog(-1)
+
+
+def test_a_watchdog_that_is_fed_lets_go():
+  with Watchdog(0.0) as never, Watchdog(30.0) as fed:
+    never.alive()
+    fed.alive()

@@ -1,0 +1,225 @@
+"""`plan`: what it reads off programs, against programs and texts whose figures are known."""
+
+import json
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from configs import base
+from dap_jax import sharding, workdir
+from dap_jax.data import store
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.errors import UserError
+from dap_jax.make_model import vocabulary_of
+from dap_jax.planning import chips, hlo, measure, predict, step, work
+
+
+def test_flops_of_loops_and_gradients():
+  """x [8, 4] @ w [4, 4], three times over: 2 * 8 * 4 * 4 each; its gradient costs twice as much."""
+  one = 2 * 8 * 4 * 4
+
+  def loss(w, x):
+    return jax.lax.scan(lambda x, _: (x @ w, None), x, length=3)[0].sum()
+
+  arrays = jnp.ones((4, 4)), jnp.ones((8, 4))
+  assert work.matmul_flops(jax.make_jaxpr(loss)(*arrays)) == 3 * one
+  # By w and by x in every turn.
+  both = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(*arrays)
+  assert work.matmul_flops(both) == 3 * one + 3 * 2 * one
+  again = jax.make_jaxpr(jax.grad(jax.checkpoint(loss)))(*arrays)
+  assert work.matmul_flops(again) >= work.matmul_flops(jax.make_jaxpr(jax.grad(loss))(*arrays))
+
+
+def test_flops_of_one_contraction():
+  """[b, i, d] x [d, v] over d: 2 b i d v."""
+  jaxpr = jax.make_jaxpr(lambda a, b: jnp.einsum("bid,dv->biv", a, b))(
+    jnp.ones((2, 3, 5)), jnp.ones((5, 7))
+  )
+  assert work.matmul_flops(jaxpr) == 2 * 2 * 3 * 5 * 7
+
+
+def compiled(function, mesh, specs, *shapes):
+  shapes = [
+    jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+    for shape, spec in zip(shapes, specs, strict=True)
+  ]
+  with jax.set_mesh(mesh):
+    return jax.jit(function, out_shardings=NamedSharding(mesh, P())).lower(*shapes).compile()
+
+
+def test_collectives_of_a_product():
+  """A contraction over 4 of 8 devices ends in one all-reduce of the product, 16 x 32 float32."""
+  mesh = sharding.make_mesh(data=2, model=4)
+  program = compiled(
+    lambda a, b: a @ b, mesh, (P(None, "model"), P("model", None)), (16, 8), (8, 32)
+  )
+  (found,) = hlo.collectives(program.as_text(), chips=8)
+  assert (found.kind, found.size, found.group, found.times) == ("all-reduce", 16 * 32 * 4, 4, 1)
+
+
+def test_a_loops_collectives_count_in_every_turn():
+  mesh = sharding.make_mesh(data=8)
+
+  def looped(a, b):
+    def turn(x, _):
+      x = jax.lax.with_sharding_constraint(x, P(None, "data"))
+      return jax.lax.with_sharding_constraint(x @ b, P()), None
+
+    return jax.lax.scan(turn, a, length=5)[0]
+
+  program = compiled(looped, mesh, (P(), P("data", None)), (16, 16), (16, 16))
+  found = [own for own in hlo.collectives(program.as_text(), chips=8) if own.kind == "all-reduce"]
+  assert [(own.size, own.group, own.times) for own in found] == [(16 * 16 * 4, 8, 5)]
+
+
+# Lines as the TPU compiler writes them (libtpu 0.0.42.1), names shortened.
+TPU_TEXT = """HloModule jit_step
+
+%inner (p.1: bf16[16,128]) -> bf16[256,128] {
+  ROOT %all-gather.2 = bf16[256,128]{1,0:T(8,128)(2,1)} all-gather(%p.1), channel_id=86, replica_groups=mesh['axis_0'=16,'axis_1'=1] {'axis_0'}, dimensions={0}
+}
+
+%limit (p: (s32[], f32[8])) -> pred[] {
+  %constant.4 = s32[]{:T(128)} constant(6)
+  ROOT %lt.1 = pred[]{:T(512)} compare(%gte.1, %constant.4), direction=LT
+}
+
+%turn (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %all-reduce.9 = (f32[48,128]{1,0:T(8,128)S(1)}, /*index=1*/f32[24]{0:T(128)}) all-reduce(%a, %b), channel_id=7, replica_groups=mesh['axis_0'=4,'axis_1'=4] {'axis_0'}, to_apply=%add
+}
+
+ENTRY %main (p.0: f32[8]) -> f32[8] {
+  %while.1 = (s32[]{:T(128)}, f32[8]{0:T(128)S(1)}) while(%tuple.1), condition=%limit, body=%turn
+  %fusion.1 = bf16[256,128]{1,0:T(8,128)(2,1)} fusion(%x), kind=kCustom, calls=%inner
+  %all-gather.3 = bf16[256,128]{1,0:T(8,128)(2,1)} all-gather(%x), channel_id=86, replica_groups=mesh['axis_0'=16,'axis_1'=1] {'axis_0'}, dimensions={0}
+  %reduce-scatter.1 = f32[2,8]{1,0} reduce-scatter(%y), channel_id=3, replica_groups=[2,8]<=[16], dimensions={0}, to_apply=%add
+}
+"""  # noqa: E501
+
+
+def test_what_the_tpu_compiler_writes():
+  found = {own.kind: own for own in hlo.collectives(TPU_TEXT, chips=16)}
+  assert len(hlo.collectives(TPU_TEXT, chips=16)) == 3  # one channel is one gather
+  gather, reduce, scatter = (found[name] for name in ("all-gather", "all-reduce", "reduce-scatter"))
+  assert (gather.size, gather.group, gather.times) == (256 * 128 * 2, 16, 1)
+  assert (reduce.size, reduce.group, reduce.times) == ((48 * 128 + 24) * 4, 4, 6)
+  assert (scatter.size, scatter.group) == (2 * 8 * 4 * 8, 8)
+
+
+def test_topologies():
+  small, pod = chips.parse("v5e:4x4"), chips.parse("v5e:16x16")
+  assert (small.chips, pod.chips, chips.parse("v4:2x2x4").chips) == (16, 256, 16)
+  # Two axes of two links of 50 GB/s; without joined ends a ring goes there and back on one link.
+  assert pod.collective_speed() == 200e9
+  assert small.collective_speed() == 100e9
+  assert chips.parse("v5p:4x4x4").collective_speed() == 600e9
+  gpus = chips.parse("gpu:h200x8")
+  assert (gpus.chips, gpus.is_tpu) == (8, False)
+  for wrong in ("v5e:4", "v5e:4x4x4", "v9:4x4", "gpu:h200", "gpu:h200x0", "4x4", "v5e:0x4"):
+    with pytest.raises(UserError, match=f"topology '{wrong}': expected v4:4x4x4 or v5e:4x4"):
+      chips.parse(wrong)
+
+
+def test_seconds_of_a_ring():
+  """1 GB over 4 chips at 100 GB/s: 3/4 of it goes by, twice for a reduction and its return."""
+  for kind, expected in {
+    "all-gather": 0.0075,
+    "all-reduce": 0.015,
+    "reduce-scatter": 0.0075,
+  }.items():
+    assert chips.ring_seconds(kind, 1e9, 4, 100e9) == pytest.approx(expected)
+  assert chips.ring_seconds("collective-permute", 1e9, 2, 100e9) == pytest.approx(0.01)
+  assert chips.ring_seconds("all-reduce", 1e9, 1, 100e9) == 0
+
+
+def test_the_least_time_and_what_binds_it():
+  """By hand: 197e9 FLOPs are 1 ms of a v5e, 1.638 GB 2 ms of its memory; 3 ms of links bind."""
+  reduce = hlo.Collective("all-reduce", 0.16e9, 16, 1, "", "")  # 2 * 15/16 * 0.16 GB at 100 GB/s
+  found = measure.Measured({"peak": 1e9}, 197e9, 1.638e9, [reduce])
+  config = base.get_config().to_dict() | {"steps": 1000, "batch_size": 1500}
+  report = predict.timing(config, found, chips.parse("v5e:4x4"), model_flops=98.5e9)
+  assert report["seconds"] == pytest.approx({"compute": 1e-3, "memory": 2e-3, "network": 3e-3})
+  assert report["bound_by"] == "network"
+  assert report["pairs_per_second"] == pytest.approx(500_000)
+  assert report["utilisation"] == pytest.approx(0.5 / 3)
+  assert report["chip_hours"] == pytest.approx(16 * 3 / 3600)
+
+
+def test_what_the_compiler_refuses():
+  said = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.50G of 15.75G hbm."
+  assert measure.too_large(said) == (23.5 * 2**30, 15.75 * 2**30)
+  assert math.isnan(measure.too_large("RESOURCE_EXHAUSTED: no figures").needed)
+  with pytest.raises(RuntimeError, match="INTERNAL"):
+    measure.too_large("INTERNAL: something else")
+
+
+def test_remedies_begin_with_the_cheapest():
+  config = base.get_config().to_dict() | {"batch_size": 64}
+  flags = [flags for flags, _ in predict.remedies(config, chips.parse("v5e:4x4"))]
+  remat = "--config.program.remat=layers"
+  chunks = [f"{remat} --config.program.microbatches={n}" for n in (2, 4)]
+  assert flags[:3] == [remat, *chunks]
+  assert flags[3] == f"{chunks[-1]} --config.mesh.data=2 --config.mesh.fsdp=8"
+  tried = []
+
+  def attempt(changed):
+    tried.append(changed["program"]["microbatches"])
+    return {"fits": changed["program"]["microbatches"] == 4}
+
+  topology = chips.parse("v5e:4x4")
+  found = predict.find_remedy(config, topology, tries=4, attempt=attempt)
+  assert found == (chunks[-1], {"fits": True})
+  assert tried == [1, 2, 4]
+  assert config == base.get_config().to_dict() | {"batch_size": 64}  # nothing is changed in place
+
+
+def test_what_is_planned_is_what_trains(commands, tmp_path, monkeypatch):
+  """The lowered text of plan's step is what a real run of `train` hands to the compiler."""
+  changes = {"mesh.fsdp": 2, "program.microbatches": 2, "program.remat": "layers", "batch_size": 32}
+  flags = [f"--config.{key}={value}" for key, value in changes.items()]
+  monkeypatch.setenv("JAX_DUMP_IR_TO", str(tmp_path))
+  run = commands.prepared("planned")
+  commands.run(*commands.train_flags(run, *flags, "--config.steps=2"), devices=8)
+  (trained,) = tmp_path.glob("*jit_train_step*")
+
+  config = workdir.read_config(run)
+  tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
+  corpus = store.load(run / "data", pad_id=tokens.pad_id)
+  vocabulary = vocabulary_of(tokens, rows=0, english_ids=corpus.english_ids)
+  languages = 1 + len(corpus.languages)
+  parts, batch = step.plan_step(config, vocabulary=vocabulary, languages=languages, devices=None)
+  with jax.set_mesh(parts.mesh), jax.debug_key_reuse(False), jax.numpy_rank_promotion("allow"):
+    planned = parts.trace(batch).lower().as_text()
+  assert without_places(planned) == without_places(trained.read_text())
+
+
+def without_places(text):
+  """A module's text without where in the source its lines come from."""
+  kept = [line for line in text.split("\n") if not line.startswith("#loc")]
+  return re.sub(r" loc\((?:[^()]|\([^()]*\))*\)", "", "\n".join(kept)).strip()
+
+
+def test_the_command(commands, tmp_path):
+  """On the real compiler: the tiny model on 16 chips, and one that no setting can save."""
+  pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
+  flags = [f"--config=tests/tiny.py:{commands.corpus}", "--topology=v5e:4x4"]
+  said = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
+  assert "fits" in said
+  assert "pairs/s at most" in said
+  report = json.loads((tmp_path / "plan.json").read_text())
+  assert report["chips"] == 16
+  assert 0 < report["memory"]["peak"] < report["memory"]["capacity"] < 16e9
+  assert report["bound_by"] in report["seconds"]
+  kinds = {own["kind"] for own in report["collectives"]}
+  assert "all-reduce" in kinds
+
+
+def test_mistakes(commands):
+  config = f"--config=tests/tiny.py:{commands.corpus}"
+  assert "expected v4:4x4x4" in commands.fail("plan", config, "--topology=v5e:4")
+  assert "are both needed" in commands.fail("plan", config, status=2)
