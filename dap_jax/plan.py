@@ -74,9 +74,9 @@ def table(report: Mapping[str, Any]) -> str:
   return "\n".join(f"  {name:<22} {text}" for name, text in lines)
 
 
-def gigabytes(size: float) -> str:
+def gigabytes(size: float | None) -> str:
   """For the screen, decimal."""
-  return f"{size / 1e9:.2f} GB"
+  return "more" if size is None else f"{size / 1e9:.2f} GB"
 
 
 def main() -> None:

@@ -33,10 +33,10 @@ class Measured(NamedTuple):
 
 
 class TooLarge(NamedTuple):
-  """A step that the compiler refused. needed, capacity: bytes of HBM, NaN where it did not say."""
+  """A step that the compiler refused. needed, capacity: bytes of HBM, None where it did not say."""
 
-  needed: float
-  capacity: float
+  needed: float | None
+  capacity: float | None
 
 
 def tpu_devices(topology: Topology) -> list[jax.Device]:
@@ -88,7 +88,7 @@ def too_large(message: str) -> TooLarge:
   units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
   found = re.search(r"Used ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm", message)
   if not found:
-    return TooLarge(math.nan, math.nan)
+    return TooLarge(None, None)
   needed, unit, capacity, of = found.groups()
   return TooLarge(float(needed) * units[unit], float(capacity) * units[of])
 
