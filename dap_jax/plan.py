@@ -87,6 +87,7 @@ def main() -> None:
   topology = chips.parse(TOPOLOGY.value)
   os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator of this machine is touched
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what it keeps needs a TPU to be read
   from dap_jax.planning import measure, predict, step
 
   config = CONFIG.value.to_dict()

@@ -110,6 +110,37 @@ def test_what_the_tpu_compiler_writes():
   assert (scatter.size, scatter.group) == (2 * 8 * 4 * 8, 8)
 
 
+def test_traffic_between_memory_and_cores():
+  """By hand: what S(1) marks lies on the chip; a fusion's inside moves nothing; a loop turns."""
+  text = """
+%inside (p.0: f32[64]) -> f32[64] {
+  %p.0 = f32[64]{0} parameter(0)
+  ROOT %big.1 = f32[9000]{0} broadcast(%p.0), dimensions={0}
+}
+
+%limit (p: (s32[], f32[64])) -> pred[] {
+  %constant.4 = s32[] constant(3)
+  ROOT %lt.1 = pred[] compare(%gte.1, %constant.4), direction=LT
+}
+
+%turn (p: (s32[], f32[64])) -> (s32[], f32[64]) {
+  %here = f32[64]{0} get-tuple-element(%p), index=1
+  ROOT %negate.1 = f32[64]{0} negate(%here)
+}
+
+ENTRY %main (a: f32[64], b: f32[64]) -> f32[64] {
+  %a = f32[64]{0} parameter(0)
+  %b = f32[64]{0:T(128)S(1)} parameter(1)
+  %fusion.1 = f32[64]{0} fusion(%a, %b), kind=kLoop, calls=%inside
+  %slice-start.1 = ((f32[64]{0}), f32[16]{0:S(1)}, s32[]{:S(2)}) slice-start(%a), slice={[0:16]}
+  %while.1 = (s32[], f32[64]{0}) while(%tuple.1), condition=%limit, body=%turn
+}
+"""
+  fusion, part, loop = 4 * (64 + 64), 4 * 16, 3 * 4 * (64 + 64)
+  compared = 4 + 1  # the limit of the loop, and whether it is reached
+  assert hlo.traffic(text) == fusion + part + loop + compared
+
+
 def test_topologies():
   small, pod = chips.parse("v5e:4x4"), chips.parse("v5e:16x16")
   assert (small.chips, pod.chips, chips.parse("v4:2x2x4").chips) == (16, 256, 16)

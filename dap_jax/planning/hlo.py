@@ -76,6 +76,60 @@ def collectives(text: str, *, chips: int) -> list[Collective]:
   return found
 
 
+# What moves nothing itself: names for other arrays, and what its own computation moves.
+SILENT = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "after-all")
+SILENT += ("while", "conditional", "call", "partition-id", "replica-id", "opt-barrier")
+ON_CHIP = re.compile(r"S\([1-9]\d*\)")  # a memory space that is not HBM
+
+
+def traffic(text: str) -> float:
+  """Bytes that a step moves between a chip's HBM and its cores, about.
+
+  Each instruction outside fusions reads its operands and writes its result once, where they lie in
+  HBM; a loop's as often as it turns. What is gathered or updated in place counts whole.
+  """
+  turns, inside = turns_of(text), fused(text)
+  total, sizes = 0.0, {}
+  for computation, line in lines_of(text):
+    match = INSTRUCTION.match(line)
+    if not match or computation in inside:
+      continue
+    size = hbm_bytes(match["type"])
+    sizes[computation, match["name"]] = size
+    opcode = match["opcode"]
+    if opcode in SILENT:
+      continue
+    operands = re.findall(r"%([\w.\-]+)", line[match.end() :].split("), ", 1)[0])
+    moved = sum(sizes.get((computation, name), 0.0) for name in operands)
+    if opcode.endswith("-start"):  # its result names both ends of what is on the way
+      ends = [array_bytes(array) for array in ARRAY.findall(match["type"])]
+      moved, size = min(moved, *ends[:2]), 0.0  # of a slice no more than that
+    elif opcode.endswith("-done"):
+      moved = 0.0
+    total += turns.get(computation, 1) * (moved + size)
+  return total
+
+
+def fused(text: str) -> set[str]:
+  """Computations that run inside one instruction: of fusions, and of reductions."""
+  found = set()
+  for _, line in lines_of(text):
+    for role, names in CALLS.findall(line):
+      if role in ("calls", "to_apply"):
+        found |= set(re.findall(r"[\w.\-]+", names))
+  return found
+
+
+def hbm_bytes(written: str) -> float:
+  """Bytes in HBM of a type as the HLO writes it, `f32[8,128]{1,0:T(8,128)S(1)}` or a tuple."""
+  total = 0.0
+  for found in ARRAY.finditer(written):
+    layout = re.match(r"\{[^}]*\}", written[found.end() :])
+    if not (layout and ON_CHIP.search(layout[0])):
+      total += array_bytes((found[1], found[2]))
+  return total
+
+
 def lines_of(text: str) -> list[tuple[str, str]]:
   """(computation, line) of every line inside a computation."""
   found, current = [], ""

@@ -21,8 +21,8 @@ class Measured(NamedTuple):
   Attributes:
     memory: bytes: "state" (parameters and optimizer), "batch", "temporary", "peak".
     flops: of its matrix multiplications, recomputed ones included.
-    traffic: bytes between HBM and the cores, estimated: the compiler counts a loop's body once, so
-      its count is scaled as its count of FLOPs would have to be.
+    traffic: bytes between HBM and the cores, see `hlo.traffic`. (The compiler's own count takes a
+      loop's body once, and what stays on the chip too.)
     collectives: what it sends.
   """
 
@@ -62,11 +62,8 @@ def measure(parts: build.Parts, batch: Mapping[str, Any]) -> Measured | TooLarge
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
     return too_large(str(error))
-  said, cost = compiled.memory_analysis(), compiled.cost_analysis()
+  said, text = compiled.memory_analysis(), compiled.as_text()
   of_batch = sum(bytes_of(leaf) for leaf in batch.values())
-  flops = work.matmul_flops(traced.jaxpr) / count
-  # Elementwise work is in the compiler's count and not in ours: never scale below its own figure.
-  repeated = max(1.0, flops / max(cost["flops"], 1.0))
   kept = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
   return Measured(
     memory={
@@ -75,9 +72,9 @@ def measure(parts: build.Parts, batch: Mapping[str, Any]) -> Measured | TooLarge
       "temporary": said.temp_size_in_bytes,
       "peak": max(getattr(said, "peak_memory_in_bytes", 0), kept + said.temp_size_in_bytes),
     },
-    flops=flops,
-    traffic=cost["bytes accessed"] * repeated,
-    collectives=hlo.collectives(compiled.as_text(), chips=count),
+    flops=work.matmul_flops(traced.jaxpr) / count,
+    traffic=hlo.traffic(text),
+    collectives=hlo.collectives(text, chips=count),
   )
 
 
