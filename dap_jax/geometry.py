@@ -34,7 +34,7 @@ def geometry(z: jax.Array) -> dict[str, Mean]:
   own = (pivot * others).sum(-1)  # [B, K - 1]
   # A sum over all pairs is the product of two sums: no B x B matrix.
   crossed = jnp.einsum("d,kd->", pivot.sum((0, 1)), others.sum(0)) - own.sum()
-  pairs = meanings * (meanings - 1)
+  pairs = float(meanings * (meanings - 1))  # of 65,536 meanings more than an int32 holds
   cosine = jnp.einsum("ikd,jkd->kij", u, u)
   apart = ~jnp.eye(meanings, dtype=bool)[None]
   near = jnp.where(apart, jnp.exp(-4 * (1 - cosine)), 0).sum((1, 2)) / pairs

@@ -48,8 +48,7 @@ def table(report: Mapping[str, Any]) -> str:
     ("parameters", f"{report['parameters']['all']:,}"),
     (
       "memory",
-      f"{gigabytes(memory['peak'])} of {gigabytes(memory['capacity'])} a chip:"
-      f" {'fits' if report['fits'] else 'DOES NOT FIT'}"
+      f"{room(memory)}: {'fits' if report['fits'] else 'DOES NOT FIT'}"
       f" (state {gigabytes(report['state_per_chip'])})",
     ),
   ]
@@ -74,9 +73,16 @@ def table(report: Mapping[str, Any]) -> str:
   return "\n".join(f"  {name:<22} {text}" for name, text in lines)
 
 
-def gigabytes(size: float | None) -> str:
+def room(memory: Mapping[str, float | None]) -> str:
+  """What is needed of what there is; the compiler does not always say."""
+  if memory["peak"] is None:
+    return "more than a chip has"
+  return f"{gigabytes(memory['peak'])} of {gigabytes(memory['capacity'])} a chip"
+
+
+def gigabytes(size: float) -> str:
   """For the screen, decimal."""
-  return "more" if size is None else f"{size / 1e9:.2f} GB"
+  return f"{size / 1e9:.2f} GB"
 
 
 def main() -> None:

@@ -42,5 +42,11 @@ def test_a_collapse_is_seen():
   np.testing.assert_allclose([found["alignment"], found["uniformity"]], 0.0, atol=1e-6)
 
 
+def test_the_pairs_of_a_large_batch_are_counted():
+  """65,536 meanings have 4,294,901,760 ordered pairs, which no int32 holds."""
+  shapes = jax.eval_shape(geometry, jax.ShapeDtypeStruct((65_536, 2, 8), jnp.float32))
+  assert shapes.keys() == {"alignment", "uniformity", "off_diagonal_cosine"}
+
+
 def test_single_texts_have_none():
   assert geometry(jnp.ones((4, 1, 3))) == {}
