@@ -252,4 +252,5 @@ def test_the_command(commands, tmp_path):
 def test_mistakes(commands):
   config = f"--config=tests/tiny.py:{commands.corpus}"
   assert "expected v4:4x4x4" in commands.fail("plan", config, "--topology=v5e:4")
+  assert "for TPUs alone" in commands.fail("plan", config, "--topology=gpu:h200x8")
   assert "are both needed" in commands.fail("plan", config, status=2)

@@ -43,6 +43,11 @@ def tpu_devices(topology: Topology) -> list[jax.Device]:
   """The devices of a slice that is not there. Raises UserError where libtpu knows it not."""
   from jax.experimental import topologies
 
+  if not topology.is_tpu:
+    raise UserError(
+      f"--topology={topology.name}: steps are compiled for TPUs alone so far; on a GPU's own machine"
+      " `python -m dap_jax.selfcheck` measures one"
+    )
   try:
     return list(topologies.get_topology_desc(platform="tpu", topology_name=topology.name).devices)
   except (RuntimeError, ValueError, NotImplementedError) as error:
