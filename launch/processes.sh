@@ -17,13 +17,14 @@ for ((i = 0; i < processes; i++)); do
 done
 
 worst=0
-for ((ended = 0; ended < processes; ended++)); do
+for ((ended = 0; ended < processes; )); do
   status=0
-  wait -n "${pids[@]}" || status=$?
-  if [ "$status" -gt 128 ] && [ "$ended" = 0 ]; then # the trap's own signal: wait again
-    wait "${pids[@]}" || status=$?
-    exit "$status"
-  fi
+  wait -n || status=$?
+  case $status in
+    127) break ;;                                 # all have ended
+    143) jobs -pr | grep -q . && continue ;;      # the trap's own signal: they save, wait on
+  esac
+  ended=$((ended + 1))
   if [ "$status" != 0 ]; then
     worst=$status
     kill -TERM "${pids[@]}" 2>/dev/null || true

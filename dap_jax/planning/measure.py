@@ -45,8 +45,8 @@ def tpu_devices(topology: Topology) -> list[jax.Device]:
 
   if not topology.is_tpu:
     raise UserError(
-      f"--topology={topology.name}: steps are compiled for TPUs alone so far; on a GPU's own machine"
-      " `python -m dap_jax.selfcheck` measures one"
+      f"--topology={topology.name}: steps are compiled for TPUs alone so far; on a GPU's own"
+      " machine `python -m dap_jax.selfcheck` measures one"
     )
   try:
     return list(topologies.get_topology_desc(platform="tpu", topology_name=topology.name).devices)
