@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dap_jax import build, replay
+from dap_jax import build, sharding
 from dap_jax.checkpoint import Checkpoints
 from dap_jax.planning import work
 from dap_jax.planning.chips import CHIPS
@@ -72,7 +72,7 @@ class Checks:
     rows["ids"] = np.where(rows["mask"], rng.choice(english, rows["ids"].shape), 0).astype(np.int32)
     rows["text_hash"] = rng.integers(0, 2**31 - 1, (meanings, renderings)).astype(np.int32)
     rows["language"][:, 1:] = 1
-    return parts, replay.put(parts, rows)
+    return parts, sharding.put_whole_batch(rows, parts.mesh)
 
   def _train(
     self, parts: build.Parts, batch: dict[str, jax.Array], state: TrainState | None = None

@@ -46,24 +46,15 @@ def replay(
     )
   logger.info("replaying steps %d to %d", first_step, step)
   for number in range(first_step, step):
-    state, _ = parts.step(state, put(parts, batch_at(number)), frozen)
+    state, _ = parts.step(state, sharding.put_whole_batch(batch_at(number), parts.mesh), frozen)
   batch = batch_at(step)
-  means, grads = parts.gradients(state, put(parts, batch), frozen)
+  means, grads = parts.gradients(state, sharding.put_whole_batch(batch, parts.mesh), frozen)
   for name, value in sorted(means.items()):
     logger.info("  %-40s %.6g", name, float(value.compute()))
   for name, text in describe(state.params, grads).items():
     logger.info("  %-40s %s", name, text)
   lengths = batch["mask"].sum(-1)
   logger.info("  %-40s %d to %d", "tokens of a text", lengths.min(), lengths.max())
-
-
-def put(parts: build.Parts, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-  """All rows of a batch, which every process has -> global arrays."""
-  where = sharding.batch_sharding(parts.mesh)
-  return {
-    name: jax.make_array_from_callback(array.shape, where, array.__getitem__)
-    for name, array in rows.items()
-  }
 
 
 def describe(params: Any, grads: Any) -> dict[str, str]:

@@ -166,3 +166,11 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, batch_size: int) -> d
     name: jax.make_array_from_process_local_data(sharding, rows, (batch_size, *rows.shape[1:]))
     for name, rows in batch.items()
   }
+
+
+def put_whole_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """All rows of a batch, which every process has -> the arrays that `put_batch` makes of shares."""
+  return {
+    name: jax.make_array_from_callback(rows.shape, batch_sharding(mesh), rows.__getitem__)
+    for name, rows in batch.items()
+  }

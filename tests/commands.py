@@ -118,12 +118,8 @@ def final_state(run):
   config = workdir.read_config(run)
   tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
-  keys = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
-  parts = build.build(
-    vocabulary=vocabulary,
-    mesh={"data": -1, "fsdp": 1, "model": 1},
-    **{key: config[key] for key in keys},
-  )
+  config["mesh"] = {"data": -1, "fsdp": 1, "model": 1}
+  parts = build.build(vocabulary=vocabulary, **{key: config[key] for key in build.KEYS})
   with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
     restored = checkpoints.restore(parts.abstract_state)
   return jax.device_get(restored.state), restored.step
