@@ -56,7 +56,7 @@ class Checks:
       yield self._resume(parts, batch, state)
       yield self._mesh(losses)
       yield self._microbatches(losses)
-      yield self._speed(parts, batch)
+      yield self._speed()
 
   def _parts(self, *, devices: Any = None, **changes: Any) -> tuple[build.Parts, dict]:
     """Parts and a batch of random tokens, the same whatever the devices."""
@@ -139,7 +139,7 @@ class Checks:
     said = f"losses are {distance:.1e} from those of {than}"
     return Check(name, distance < 1e-4, said)
 
-  def _speed(self, parts, batch) -> Check:
+  def _speed(self) -> Check:
     """Steps per second as the config has them, and what share of the peak that is."""
     own = {**self._config["model"], "compute_dtype": "bfloat16"}
     with jax.default_matmul_precision("default"):
