@@ -72,7 +72,8 @@ def get_config() -> ConfigDict:
   # bert, roberta, xlm-roberta, distilbert, or modernbert, which has other keys beside the sizes:
   # norm_eps, global_every, window, global_theta, local_theta (dap_jax/model/modernbert.py).
   config.model.encoder.model_type = "bert"
-  config.model.encoder.vocabulary_size = 0  # rows of the word embedding; 0 = as many as ids
+  # Rows of the word embedding; 0 = as many as ids. More make it divide by mesh.model.
+  config.model.encoder.vocabulary_size = 0
   config.model.encoder.layers = 12
   config.model.encoder.width = 768
   config.model.encoder.heads = 12
@@ -195,6 +196,9 @@ def get_config() -> ConfigDict:
   # Devices that share the batch, and the parameters and optimizer too: memory for traffic.
   config.mesh.fsdp = 1
   config.mesh.model = 1  # devices along wide matrices and the embedding
+  # Where parameters lie, before the rules of dap_jax/sharding.py: (pattern of paths, (axis or None
+  # for each dimension)), e.g. ("word/embedding$", ("model", None)).
+  config.sharding_rules = ()
 
   config.checkpoint = ConfigDict()
   config.checkpoint.save_steps = 1_000

@@ -19,7 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from dap_jax import optim, sharding, train_step
+from dap_jax import microbatches, optim, sharding, train_step
 from dap_jax.make_model import check_dimensions, make_model
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.objectives import Vocabulary
@@ -85,6 +85,7 @@ KEYS = (
   "optimizer",
   "program",
   "mesh",
+  "sharding_rules",
 )
 
 
@@ -102,6 +103,7 @@ def build(
   unmasking: Mapping[str, Any] | None = None,
   matryoshka_dimensions: Sequence[int] = (),
   program: Mapping[str, Any] = ONE_PASS,
+  sharding_rules: Sequence[tuple[str, Sequence[str | None]]] = (),
   languages: int = 0,
   teacher: tuple[DualAlignment, Any] | None = None,
   classes: int = 0,
@@ -112,6 +114,7 @@ def build(
   Args:
     vocabulary: of the tokenizer.
     languages: of the data, the pivot among them.
+    sharding_rules: the user's own, see `sharding.read_rules`.
     teacher: a frozen network and its parameters, arrays or shapes.
     classes: of the classification head that fine-tuning needs; 0 = no head.
     devices: of the mesh; None = all there are.
@@ -140,12 +143,12 @@ def build(
   make_optimizer = bind(optim.make_optimizer, optimizer, where="optimizer", steps=steps)
   transformation, learning_rate = make_optimizer()
   init = functools.partial(init_state, seed=seed, network=network, optimizer=transformation)
-  abstract_state = sharding.with_shardings(jax.eval_shape(init, {}), mesh)
-  frozen = train_step.Frozen(
-    teacher=None if teacher is None else teacher[1],
+  own_rules = sharding.read_rules(sharding_rules)
+  abstract_state = sharding.with_shardings(jax.eval_shape(init, {}), mesh, own_rules)
+  abstract_frozen = train_step.Frozen(
+    teacher=None if teacher is None else sharding.with_shardings(teacher[1], mesh),
     initial=abstract_state.params if "initial" in needed else None,
   )
-  abstract_frozen = sharding.with_shardings(frozen, mesh)
   settings = {
     "model": network,
     "objectives": chosen,
@@ -179,6 +182,13 @@ def build(
     trace=trace,
     learning_rate=learning_rate,
   )
+
+
+def check_rows(mesh: Mesh, program: Mapping[str, Any], *, batch_size: int) -> None:
+  """Raises UserError where devices cannot share a batch, or cut their shares into microbatches."""
+  sharding.check_batch(mesh, batch_size)
+  chunks = bind(Program, program, where="program")().microbatches
+  microbatches.check(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))
 
 
 def init_state(

@@ -29,6 +29,11 @@ class FactoredLogits(NamedTuple):
   kernel: jax.Array
   bias: jax.Array
 
+  def ready(self) -> FactoredLogits:
+    """The kernel as it is multiplied: in the states' dtype, and collected, once for all loops."""
+    kernel = sharding.gathered(self.kernel.astype(self.states.dtype), None, "model")
+    return self._replace(kernel=kernel)
+
   def multiply(self) -> jax.Array:
     """The logits, float32 or wider."""
     dtype = jnp.promote_types(self.states.dtype, jnp.float32)
@@ -60,13 +65,13 @@ def _summed(logits, labels, weights, chunk):
     states, labels, weights = part
     return total + _chunk(logits._replace(states=states), labels, weights)[0].sum((1, 2)), None
 
-  parts = _cut((logits.states, labels, weights), chunk)
+  logits, parts = logits.ready(), _cut((logits.states, labels, weights), chunk)
   return jax.lax.scan(add, _zeros(parts, ()), parts)[0].sum()
 
 
 def _forward(logits, labels, weights, chunk):
-  dtype = jnp.promote_types(logits.states.dtype, jnp.float32)
-  parts = _cut((logits.states, labels, weights), chunk)
+  dtype, given = jnp.promote_types(logits.states.dtype, jnp.float32), logits.kernel
+  logits, parts = logits.ready(), _cut((logits.states, labels, weights), chunk)
 
   def add(sums, part):
     total, of_kernel, of_bias = sums
@@ -75,7 +80,7 @@ def _forward(logits, labels, weights, chunk):
     of_bias += slope.sum((1, 2))
     slope = slope.astype(states.dtype)
     of_kernel += jnp.einsum("sbld,sblv->sdv", states, slope, preferred_element_type=dtype)
-    of_states = jnp.einsum("sblv,dv->sbld", slope, logits.kernel.astype(states.dtype))
+    of_states = jnp.einsum("sblv,dv->sbld", slope, logits.kernel)
     return (total + losses.sum((1, 2)), of_kernel, of_bias), of_states
 
   zeros = [_zeros(parts, shape) for shape in ((), logits.kernel.shape, logits.bias.shape)]
@@ -83,7 +88,7 @@ def _forward(logits, labels, weights, chunk):
   # [chunks, shards, B / shards, chunk, D] -> [B, L, D]
   rows, length, width = logits.states.shape
   of_states = jnp.moveaxis(of_states, 0, 2).reshape(rows, -1, width)[:, :length]
-  of_kernel, of_bias = (grad.sum(0).astype(logits.kernel.dtype) for grad in sums)
+  of_kernel, of_bias = (grad.sum(0).astype(given.dtype) for grad in sums)
   return total.sum(), FactoredLogits(of_states, of_kernel, of_bias)
 
 

@@ -54,6 +54,7 @@ def vocabulary_of(tokenizer: Any, *, rows: int, english_ids: Any) -> Vocabulary:
     tokenizer.sep_id,
     tokenizer.mask_id,
     english_ids,
+    tokenizer.size,
   )
 
 

@@ -8,6 +8,7 @@ written for global arrays; XLA inserts the collectives.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,13 @@ from jax.sharding import PartitionSpec as P
 
 from dap_jax.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 # First match wins; a parameter that matches none is an error. Optimizer moments follow their
 # parameter, since their paths end alike.
 RULES = (
   (r"word/embedding$", P("model", "fsdp")),
-  (r"(position|token_type|language)/embedding$", P(None, "fsdp")),
+  (r"(position|token_type|language)/embedding$", P()),
   (r"(query|key|value|mlp_in)/kernel$", P("fsdp", "model")),
   (r"(qkv|gated_in)/kernel$", P("fsdp", None, "model")),
   (r"(query|key|value|mlp_in)/bias$", P("model")),
@@ -36,6 +39,8 @@ RULES = (
   (r"norm/(scale|bias)$", P()),
   (r"(^|/)(step|count|[0-9]+)$", P()),
 )
+Rules = tuple[tuple[str, P], ...]
+LARGE = 2**20  # numbers: a parameter worth a word where it cannot be cut
 # The axes that share the rows of a batch.
 ROWS = ("data", "fsdp")
 
@@ -73,23 +78,62 @@ def path_name(path: tuple) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
-  """The PartitionSpec of one leaf by `RULES`; an axis that does not divide is not sharded."""
-  for pattern, spec in RULES:
+def read_rules(given: Sequence[tuple[str, Sequence[str | None]]]) -> Rules:
+  """A config's `sharding_rules` -> rules like `RULES`, which they precede.
+
+  Args:
+    given: (pattern of paths, for each dimension the axis that cuts it or None).
+
+  Raises:
+    UserError: that is no pattern, or no axis.
+  """
+  found = []
+  for rule in given:
+    try:
+      pattern, axes = rule
+      re.compile(pattern)
+      assert set(axes) <= {*ROWS, "model", None} and not isinstance(axes, str)
+    except (ValueError, TypeError, AssertionError, re.error) as error:
+      raise UserError(
+        f"sharding_rules: {rule!r}: expected (PATTERN, AXES), e.g. ('word/embedding$', ('model',"
+        " None)): a regular expression, and an axis of the mesh or None for each dimension"
+      ) from error
+    found.append((pattern, P(*axes)))
+  return tuple(found)
+
+
+def spec_of(
+  path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules = RULES
+) -> P:
+  """The PartitionSpec of one leaf by its rule; an axis that does not divide is not sharded."""
+  for pattern, spec in rules:
     if re.search(pattern, path):
       pairs = zip(shape, spec, strict=False)
-      return P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
+      found = P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
+      lost = {axis for axis in spec if axis and mesh.shape[axis] > 1} - set(found)
+      if lost and path.startswith("params/") and math.prod(shape) >= LARGE:
+        logger.warning("%s %s is whole along %s: not divisible", path, [*shape], ", ".join(lost))
+      return found
   raise ValueError(f"no sharding rule matches parameter {path!r}: add one to sharding.RULES")
 
 
-def with_shardings(tree, mesh: Mesh):
-  """A tree of ShapeDtypeStruct or arrays -> ShapeDtypeStructs that carry their NamedSharding."""
+def with_shardings(tree, mesh: Mesh, own_rules: Rules = ()):
+  """A tree of ShapeDtypeStruct or arrays -> ShapeDtypeStructs that carry their NamedSharding.
+
+  Warns of each of the user's own rules that matches nothing.
+  """
+  rules, paths = own_rules + RULES, []
 
   def place(path, leaf):
-    sharding = NamedSharding(mesh, spec_of(path_name(path), leaf.shape, mesh))
+    paths.append(path_name(path))
+    sharding = NamedSharding(mesh, spec_of(paths[-1], leaf.shape, mesh, rules))
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-  return jax.tree_util.tree_map_with_path(place, tree)
+  placed = jax.tree_util.tree_map_with_path(place, tree)
+  for pattern, _ in own_rules:
+    if paths and not any(re.search(pattern, path) for path in paths):
+      logger.warning("sharding_rules: %r matches no parameter", pattern)
+  return placed
 
 
 def place(tree, abstract):
@@ -117,6 +161,27 @@ def place(tree, abstract):
   return jax.tree_util.tree_map_with_path(
     lambda path, _: placed[path], tree, is_leaf=lambda node: hasattr(node, "read")
   )
+
+
+def by_rows(array: jax.Array) -> jax.Array:
+  """States [N, ...] of a batch's rows, said to lie where their rows do; while a mesh is set.
+
+  Said once a layer: otherwise the compiler may take the cuts that `fsdp` makes in the parameters
+  over to the states, and send around states, which grow with the batch, in place of parameters.
+  """
+  if batch_shards(array.shape[0]) == 1:
+    return array
+  return jax.lax.with_sharding_constraint(array, P(ROWS))
+
+
+def gathered(parameter: jax.Array, *axes: str | None) -> jax.Array:
+  """A matrix for use: no more cut by `fsdp`, only by these axes, if they divide; under a mesh."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.shape.get("fsdp", 1) == 1:
+    return parameter
+  pairs = zip(parameter.shape, axes, strict=True)
+  kept = P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
+  return jax.lax.with_sharding_constraint(parameter, kept)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -128,7 +128,9 @@ def loss_fn(
     negatives=negatives,
     **{method: head(method) for method in ("decode", "predict", "unmask")},
     classify=bound("classify", params, dropout=head_key),
-    teacher=functools.partial(teacher_vectors, frozen.teacher, batch, model=teacher),
+    teacher=functools.partial(
+      teacher_vectors, frozen.teacher, batch, model=teacher, microbatches=microbatches
+    ),
     initial=lambda: jax.lax.stop_gradient(
       bound("encode", frozen.initial)(batch["ids"], batch["mask"]).z
     ),
@@ -167,6 +169,7 @@ def teacher_vectors(
   rendering: jax.Array,
   *,
   model: DualAlignment | None,
+  microbatches: int,
 ) -> jax.Array:
   """The frozen teacher's vector of one rendering of each meaning: computed here, or in the batch.
 
@@ -176,6 +179,7 @@ def teacher_vectors(
       `teacher_vectors` float32 [B, K, D_T]. A text that the teacher does not read has no ids.
     rendering: int32 [B].
     model: the teacher's network.
+    microbatches: chunks of rows that it runs over.
 
   Returns:
     float32 [B, D_T], without gradient; zeros for a text that the teacher has no vector of.
@@ -188,8 +192,9 @@ def teacher_vectors(
 
   if "teacher_vectors" in batch:
     return chosen("teacher_vectors")
-  mask = chosen("teacher_mask")
-  vectors = embed_step(params, chosen("teacher_ids"), mask, model=model)
+  ids, mask = chosen("teacher_ids"), chosen("teacher_mask")
+  embed = in_chunks(lambda _, *own: embed_step(params, *own, model=model), microbatches)
+  vectors = embed(None, ids, mask)
   return jax.lax.stop_gradient(jnp.where(mask.any(1, keepdims=True), vectors, 0))
 
 

@@ -16,7 +16,6 @@ from dap_jax import (
   evals,
   frozen,
   introduction,
-  microbatches,
   processes,
   replay,
   run_data,
@@ -99,6 +98,7 @@ def train(
   optimizer: Mapping[str, Any],
   program: Mapping[str, Any],
   mesh: Mapping[str, Any],
+  sharding_rules: Sequence[tuple[str, Sequence[str | None]]],
   checkpoint: Mapping[str, Any],
 ) -> None:
   """Trains; the other arguments are the keys of the config (`configs/base.py` explains each).
@@ -190,9 +190,8 @@ def prepare(
   model = config["model"] = warm_start.decide(config["model"], decided)
   suites = parse_suites(config["eval_suites"])
   mesh = bind(sharding.make_mesh, config["mesh"], where="mesh", devices=None)()
+  build.check_rows(mesh, config["program"], batch_size=batch_size)
   rows = sharding.local_rows(mesh, batch_size)
-  chunks = bind(build.Program, config["program"], where="program")().microbatches
-  microbatches.check(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))
   bucket_tokens = check_buckets(data.get("bucket_tokens"), max_tokens=config["max_tokens"])
   needed = build.needs(objectives)
   teacher = None
@@ -291,6 +290,11 @@ def begin(
   first = source()
   if first is None:
     return Start(parts.init({}), 0, "random weights")
-  params, said = first.params(parts.abstract_state.params, english_ids=corpus.english_ids)
+  params, said = warm_start.first_params(
+    first,
+    parts.abstract_state.params,
+    english_ids=corpus.english_ids,
+    rows=parts.model.encoder.family.vocabulary_size,
+  )
   said += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
   return Start(parts.init(params), 0, said)

@@ -22,7 +22,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dap_jax import checkpoint, sharding, workdir
+from dap_jax import checkpoint, more_rows, sharding, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
@@ -208,4 +208,26 @@ def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, An
   if ours["width"] and ours != theirs:
     raise UserError(f"model.dense={dict(ours)}, but init_from has {dict(theirs)}: leave ours out")
   pooling = model["pooling"] or decided.get("pooling") or DEFAULT_POOLING
-  return {**model, **decided, "pooling": pooling}
+  encoder = decided.get("encoder", model["encoder"])
+  rows = max(section["vocabulary_size"] for section in (model["encoder"], encoder))
+  encoder = {**encoder, "vocabulary_size": rows}  # more than a source has: `more_rows`
+  return {**model, **decided, "encoder": encoder, "pooling": pooling}
+
+
+def first_params(
+  source: Source, abstract: Mapping[str, Any], *, english_ids: np.ndarray, rows: int
+) -> tuple[dict[str, Any], str]:
+  """A source's parameters as a run takes them, and a sentence for the log.
+
+  Args:
+    source: where from.
+    abstract: the model's parameters, ShapeDtypeStructs with shardings.
+    english_ids: of the data.
+    rows: of the model's word embedding, as many as the source has, or more.
+  """
+  own = source.model["encoder"]["vocabulary_size"] or rows
+  narrow = more_rows.narrowed(abstract, rows=own, wanted=rows)
+  params, said = source.params(narrow, english_ids=english_ids)
+  if own < rows:
+    said += f"; {rows - own} rows of no id after its {own:,}"
+  return more_rows.widened(params, abstract), said

@@ -129,7 +129,10 @@ install() {
     touch dap_jax.env && chmod 600 dap_jax.env
     [ \"\$(cat dap_jax/commit 2>/dev/null)\" != $commit ] || exit 0
     mkdir -p dap_jax && tar -xzf dap_jax.tar.gz -C dap_jax && cd dap_jax
-    PYTHON=\$(command -v python3.12 || command -v python3.11 || command -v python3) && export PYTHON
+    if ! command -v python3.1{1..9} > /dev/null; then  # images of Ubuntu 22.04 have Python 3.10
+      sudo apt-get update --quiet=2 && sudo apt-get install --quiet=2 --yes python3.11-venv
+    fi
+    PYTHON=\$(command -v python3.1{1..9} | head -n 1) && export PYTHON
     bash -c '. launch/environment.sh requirements.txt'
     .venv/bin/python -m pip install --quiet \"jax[tpu]==\$(.venv/bin/python -c 'import jax; print(jax.__version__)')\"
     echo $commit > commit"

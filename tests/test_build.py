@@ -70,6 +70,38 @@ def test_a_parameter_without_a_rule_is_an_error():
     sharding.spec_of("mystery/kernel", (2, 2), sharding.make_mesh(data=8, model=1))
 
 
+def test_own_rules_come_first_and_one_that_matches_nothing_is_told(caplog):
+  rules = (("mlp_in/kernel$", (None, "fsdp")), ("no/such/parameter", ("model",)))
+  settings = settings_of(data=2, fsdp=2, model=2) | {"sharding_rules": rules}
+  params = build.build(vocabulary=VOCABULARY, **settings).abstract_state.params["encoder"]
+  layer = params["layers_0"]
+  assert layer["mlp_in"]["kernel"].sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
+  assert layer["mlp_out"]["kernel"].sharding.spec == jax.sharding.PartitionSpec("model", "fsdp")
+  told = [record.getMessage() for record in caplog.records]
+  assert told == ["sharding_rules: 'no/such/parameter' matches no parameter"]
+
+
+@pytest.mark.parametrize(
+  "rule", [("(", ("model",)), ("kernel", ("rows",)), ("kernel", "fsdp"), "x"]
+)
+def test_rules_that_are_none_are_named(rule):
+  with pytest.raises(UserError, match="expected .PATTERN, AXES.*: a regular expression"):
+    sharding.read_rules([("bias$", ()), rule])
+
+
+def test_a_large_matrix_that_cannot_be_cut_is_told(caplog):
+  """50 rows do not divide by 4: the words stay whole along `model`, which is said once."""
+  settings = settings_of(data=2, model=4)
+  settings["model"]["encoder"] |= {"width": 2**15}
+  parts = build.build(vocabulary=VOCABULARY, **settings)
+  words = parts.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
+  assert words.sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
+  told = [text for text in caplog.messages if "encoder/embeddings/word/embedding" in text]
+  assert told == [
+    "params/encoder/embeddings/word/embedding [50, 32768] is whole along model: not divisible"
+  ]
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [

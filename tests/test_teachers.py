@@ -76,12 +76,13 @@ def texts_of(found, corpus, language, number=40):
   return [pair for pair in zip(*columns, strict=True) if pair[0] not in held][:number]
 
 
-def vectors_of(guide, batch, rendering):
+def vectors_of(guide, batch, rendering, *, microbatches=1):
   """What an objective gets."""
   network, params = guide.network or (None, None)
   rows = jnp.full(len(batch["ids"]), rendering)
   batch = jax.tree.map(jnp.asarray, batch)
-  return np.asarray(train_step.teacher_vectors(params, batch, rows, model=network))
+  given = {"model": network, "microbatches": microbatches}
+  return np.asarray(train_step.teacher_vectors(params, batch, rows, **given))
 
 
 def test_in_the_step_and_beforehand_it_says_the_same(corpus, teacher, tmp_path):
@@ -95,7 +96,9 @@ def test_in_the_step_and_beforehand_it_says_the_same(corpus, teacher, tmp_path):
       assert (batch["teacher_side"] == side).all()
       for k, own in enumerate(zip(*texts_of(found, corpus, language), strict=True)):
         vectors = expected.encode(own) if (language, k) != ("bb", 1) else np.zeros((40, WIDTH))
-        np.testing.assert_allclose(vectors_of(guide, batch, k), vectors, atol=2e-6)
+        for chunks in (1, 4):
+          got = vectors_of(guide, batch, k, microbatches=chunks)
+          np.testing.assert_allclose(got, vectors, atol=2e-6)
 
 
 def test_a_vector_is_kept_once(corpus, teacher, tmp_path):

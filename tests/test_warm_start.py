@@ -11,7 +11,7 @@ import tokenizers
 import torch
 
 from configs import base
-from dap_jax import build, warm_start
+from dap_jax import build, sharding, warm_start
 from dap_jax.cross_entropy import FactoredLogits
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
@@ -20,16 +20,22 @@ from dap_jax.hub import from_hf, to_hf
 from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.make_model import vocabulary_of
 from dap_jax.model.decoder import Head
+from dap_jax.train_step import Frozen
 from tests.commands import lines_of
 from tests.models import model_section, transformers_model
 
 ENGLISH = np.array([5, 7, 8, 11, 20], np.int32)
 
 
-def parts_of(source, tokens, english_ids, *, projection=False, layers=2, english_head=True):
-  """The parts of a run that starts from a source."""
+def parts_of(
+  source, tokens, english_ids, *, projection=False, layers=2, english_head=True, rows=0, **weights
+):
+  """The parts of a run that starts from a source; weights of further objectives."""
   config = base.get_config().to_dict()
-  model = {**config["model"], **source.model, "projection": projection, "dropout": 0.0}
+  for name, weight in weights.items():
+    config["objectives"][name]["weight"] = weight
+  asked = {**config["model"], "encoder": {**config["model"]["encoder"], "vocabulary_size": rows}}
+  model = {**warm_start.decide(asked, source.model), "projection": projection, "dropout": 0.0}
   vocabulary = vocabulary_of(
     tokens, rows=model["encoder"]["vocabulary_size"], english_ids=english_ids
   )
@@ -63,6 +69,36 @@ def checkpoint(request, tmp_path_factory):
   files = {"tokenizer.json": backend.to_str(), "tokenizer_config.json": json.dumps(settings)}
   hub_tokenizer.write(files, folder)
   return module, folder
+
+
+def test_rows_of_no_id_change_nothing(checkpoint):
+  """44 rows in place of 40 are cut by `model`, have no share of a softmax, and get no gradient."""
+  _, folder = checkpoint
+  source = warm_start.open_source(str(folder))
+  tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
+  ids = np.random.default_rng(0).integers(5, 40, (8, 2, 12)).astype(np.int32)
+  batch = {"ids": ids, "mask": np.ones_like(ids, bool)}
+  batch["language"] = np.tile(np.int32([0, 1]), (8, 1))
+  batch["text_hash"] = np.arange(16, dtype=np.int32).reshape(8, 2)
+  found = []
+  for rows in (0, 44):
+    parts = parts_of(source, tokens, None, english_head=False, rows=rows, masked_lm=1.0)
+    family = parts.model.encoder.family
+    params, said = warm_start.first_params(
+      source, parts.abstract_state.params, english_ids=None, rows=family.vocabulary_size
+    )
+    assert ("4 rows of no id after its 40" in said) == (rows == 44)
+    with jax.set_mesh(parts.mesh):
+      state = parts.init(params)
+      placed = sharding.put_whole_batch(batch, parts.mesh)
+      means, gradient = parts.gradients(state, placed, Frozen())
+    words = state.params["encoder"]["embeddings"]["word"]["embedding"]
+    assert words.shape[0] == (rows or 40)
+    own = gradient["encoder"]["embeddings"]["word"]["embedding"]
+    np.testing.assert_array_equal(own[40:], 0)
+    found.append((float(means["loss"].compute()), np.asarray(own[:40])))
+  np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
+  np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
 
 
 def test_the_decoder_starts_from_the_checkpoint(checkpoint):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
+from dap_jax.model.words import Words
 
 
 class Embeddings(nn.Module):
@@ -27,13 +28,13 @@ class Embeddings(nn.Module):
   dtype: jnp.dtype
 
   def setup(self):
-    def table(rows):
-      return nn.Embed(rows, self.width, dtype=self.dtype, embedding_init=INITIALIZER)
+    def table(kind, rows):
+      return kind(rows, self.width, dtype=self.dtype, embedding_init=INITIALIZER)
 
-    self.word = table(self.vocabulary_size)
-    self.position = table(self.positions)
+    self.word = table(Words, self.vocabulary_size)
+    self.position = table(nn.Embed, self.positions)
     if self.token_types:
-      self.token_type = table(self.token_types)
+      self.token_type = table(nn.Embed, self.token_types)
     self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
     self.drop = nn.Dropout(self.dropout)
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dap_jax import sharding
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.encoder import Family
 
@@ -85,7 +86,7 @@ class TokenHead(nn.Module):
     """
     places = self.family.position_offset + jnp.arange(h.shape[1])
     for layer in self.stack:
-      h = layer(h, mask, places, deterministic=deterministic)
+      h = sharding.by_rows(layer(h, mask, places, deterministic=deterministic))
     h = h if self.final_norm is None else self.final_norm(h)
     chosen = jnp.take_along_axis(h, positions[..., None], axis=1)
     return self.head(chosen)
@@ -156,18 +157,18 @@ class Decoder(nn.Module):
     slots = self.embeddings.place(slots, offset + positions, deterministic=deterministic)
     if self.languages:
       slots += jnp.where(language[:, None] > 0, self.language(language), 0)[:, None]
-    slots = jnp.where(replaced[..., None], slots, target_h)
+    slots = sharding.by_rows(jnp.where(replaced[..., None], slots, target_h))
     x = jnp.concatenate([h, slots], axis=1)
     first, second = (0, self.max_tokens) if to_pivot else (self.max_tokens, 0)
     positions = jnp.concatenate([first + jnp.arange(h.shape[1]), second + positions])
     positions = offset + positions
-    x = self.embeddings.place(x, positions, deterministic=deterministic)
+    x = sharding.by_rows(self.embeddings.place(x, positions, deterministic=deterministic))
     # Neither the [CLS] of x nor the [CLS] slot of y may be read: RTL must work from the tokens.
     readable = jnp.concatenate(
       [source_mask.at[:, 0].set(False), target_mask.at[:, 0].set(False)], axis=1
     )
     for layer in self.stack:
-      x = layer(x, readable, positions, deterministic=deterministic)
+      x = sharding.by_rows(layer(x, readable, positions, deterministic=deterministic))
     x = x[:, h.shape[1] :]
     x = x if self.final_norm is None else self.final_norm(x)
     return self.head(x)

@@ -7,7 +7,7 @@ A family is a frozen dataclass of sizes that makes its own parts. What it offers
     positions                   how many positions it has, the offset included
     head_bias                   whether dense and norm of the masked-LM head have a bias
     layers_alike                whether one layer with other parameters is any other layer
-    embeddings()                a module with `word`, an nn.Embed, and `place(x, positions)`
+    embeddings()                a module with `word`, a `Words`, and `place(x, positions)`
     layer(index, name=...)      a module x, mask, positions -> x
     final_norm()                what follows the last layer, or None
 """
@@ -18,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dap_jax import sharding
 from dap_jax.model.bert import Bert
 from dap_jax.model.modernbert import ModernBert
 
@@ -67,6 +68,7 @@ class Encoder(nn.Module):
     positions = jnp.arange(ids.shape[1]) if positions is None else positions[0]
     positions = self.family.position_offset + positions
     x = self.embeddings.place(self.embeddings.word(ids), positions, deterministic=deterministic)
+    x = sharding.by_rows(x)
     layers = self._scanned if self.scan and not self.is_initializing() else self._unrolled
     hidden = [x, *layers(x, mask, positions, deterministic=deterministic)]
     if self.final_norm is not None:
@@ -79,7 +81,7 @@ class Encoder(nn.Module):
     """[N, L, D] -> the states of each layer."""
 
     def apply(layer, *arrays):
-      return layer(*arrays, deterministic=deterministic)
+      return sharding.by_rows(layer(*arrays, deterministic=deterministic))
 
     if self.remat != "none":
       apply = nn.remat(apply, policy=REMATS[self.remat])
@@ -104,7 +106,7 @@ class Encoder(nn.Module):
       params, key = own
       rngs = None if key is None else {"dropout": key}
       given = {"deterministic": deterministic, "rngs": rngs}
-      x = layer.apply({"params": params}, x, mask, positions, **given)
+      x = sharding.by_rows(layer.apply({"params": params}, x, mask, positions, **given))
       return x, x
 
     if self.remat != "none":

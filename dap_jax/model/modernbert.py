@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
+from dap_jax.model.words import Words
 
 
 def rotate(x: jax.Array, positions: jax.Array, *, theta: float) -> jax.Array:
@@ -42,7 +43,7 @@ class Embeddings(nn.Module):
 
   def setup(self):
     sizes = self.sizes
-    self.word = nn.Embed(
+    self.word = Words(
       sizes.vocabulary_size, sizes.width, dtype=sizes.dtype, embedding_init=INITIALIZER
     )
     self.norm = norm(sizes)

@@ -37,10 +37,11 @@ class Vocabulary(NamedTuple):
   """What the numeric core needs to know of a tokenizer.
 
   Attributes:
-    size: number of ids, V.
+    size: V, rows of the word embedding.
     pad_id, cls_id, sep_id, mask_id: special ids.
     english_ids: int32 [V_en], sorted: the ids that occur on the English side of the training set.
       The RTL head predicts only these; None gives a full head, tied to the decoder's embeddings.
+    ids: how many of the rows are of an id, the first ones; 0 = all.
   """
 
   size: int
@@ -49,6 +50,7 @@ class Vocabulary(NamedTuple):
   sep_id: int
   mask_id: int
   english_ids: np.ndarray | None
+  ids: int = 0
 
 
 class Context(NamedTuple):

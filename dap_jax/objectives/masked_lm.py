@@ -81,7 +81,8 @@ def hidden_counts(tokens: int, mask_ratio: float) -> np.ndarray:
 def draw_ids(key: jax.Array, shape: tuple[int, ...], vocabulary: Vocabulary) -> jax.Array:
   """Ids of `shape`, int32, uniform over all but the special ones."""
   special = special_ids(vocabulary)
-  ids = jax.random.randint(key, shape, 0, vocabulary.size - len(special), jnp.int32)
+  known = vocabulary.ids or vocabulary.size
+  ids = jax.random.randint(key, shape, 0, known - len(special), jnp.int32)
   for skipped in special:
     ids += ids >= skipped
   return ids
