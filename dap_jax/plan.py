@@ -3,18 +3,20 @@ r"""Will it fit, how fast will it go, what will it cost: a training step on a po
     python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=v5e:4x4 [--output=plan.json]
     python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=v5e:16x16 \
       --config.batch_size=65536
+    python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=gpu:h200x8
 
-The trainer's own step is compiled by the real TPU compiler, which needs no TPU (`pip install
-libtpu`). Times are the least that the chip's peaks allow, by the busiest of its cores, its memory
-and its links: a run takes longer. Where the step does not fit, settings are looked for with which
-it does.
+For TPUs the trainer's own step is compiled by the real compiler, which needs no TPU (`pip install
+libtpu`). For GPUs it is only traced: memory, traffic and collectives are then an estimate by
+formula (`planning/formula.py`), which the table and the JSON say ("method"). Times are the least
+that the chip's peaks allow, by the busiest of its cores, its memory and its links: a run takes
+longer. Where the step does not fit, settings are looked for with which it does, then larger
+topologies.
 
 No data and no weights are read: their sizes are those that the config and the flags say.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -27,22 +29,30 @@ from dap_jax import command
 from dap_jax.json_files import write_json
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/dap_xlmr.py.")
-TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v4:2x2x4, v5p:2x2x4, v6e:4x4, ...")
+TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all figures.")
 ENGLISH_IDS = flags.DEFINE_integer(
   "english_ids", 37_000, "Ids of the English side, of RTL's head; the DAP paper's data has so many."
 )
 LANGUAGES = flags.DEFINE_integer("languages", 37, "Languages of the data, the pivot among them.")
-TRIES = flags.DEFINE_integer("tries", 3, "Settings to compile where the config's do not fit.")
+TRIES = flags.DEFINE_integer(
+  "tries", 3, "Settings, then larger topologies, to try where the config's do not fit."
+)
 
-logger = logging.getLogger("dap_jax.plan")  # __name__ is __main__ here
+# A report's `method` -> what the table says of it, of a speed and of a cost.
+METHODS = {
+  "compiled": ("compiled for these chips", "at most", "at least"),
+  "formula": ("ESTIMATED by formula, without a compiler", "(estimate)", "(estimate)"),
+}
 
 
 def table(report: Mapping[str, Any]) -> str:
   """The report for a screen."""
   memory = report["memory"]
+  method, most, least = METHODS[report["method"]]
   lines = [
     ("topology", f"{report['topology']}, {report['chips']} chips"),
+    ("method", method),
     ("mesh", " x ".join(f"{axis} {size}" for axis, size in report["mesh"].items())),
     ("batch", f"{report['batch_size']} of {report['max_tokens']} tokens"),
     ("parameters", f"{report['parameters']['all']:,}"),
@@ -53,11 +63,10 @@ def table(report: Mapping[str, Any]) -> str:
     ),
   ]
   if "seconds" in report:
-    least = report["seconds"]
     lines += [
       ("work", f"{report['flops'] / 1e12:.2f} TFLOP a chip and step"),
       ("step", f"{1e3 * report['step_seconds']:.1f} ms, bound by {report['bound_by']}"),
-      *((f"  {name}", f"{1e3 * own:.1f} ms") for name, own in least.items()),
+      *((f"  {name}", f"{1e3 * own:.1f} ms") for name, own in report["seconds"].items()),
       *(
         (
           f"  {own['kind']}",
@@ -66,9 +75,9 @@ def table(report: Mapping[str, Any]) -> str:
         )
         for own in report["collectives"]
       ),
-      ("speed", f"{report['pairs_per_second']:,.0f} pairs/s at most"),
+      ("speed", f"{report['pairs_per_second']:,.0f} pairs/s {most}"),
       ("use", f"{report['utilisation']:.0%} of the peak for the model's own FLOPs"),
-      ("the run", f"{report['days']:.2f} days, {report['chip_hours']:,.0f} chip-hours at least"),
+      ("the run", f"{report['days']:.2f} days, {report['chip_hours']:,.0f} chip-hours {least}"),
     ]
   return "\n".join(f"  {name:<22} {text}" for name, text in lines)
 
@@ -77,7 +86,9 @@ def room(memory: Mapping[str, float | None]) -> str:
   """What is needed of what there is; the compiler does not always say."""
   if memory["peak"] is None:
     return "more than a chip has"
-  return f"{gigabytes(memory['peak'])} of {gigabytes(memory['capacity'])} a chip"
+  unsure = memory.get("uncertainty", 0)
+  more = f" (+ {gigabytes(unsure)} to be safe)" if unsure else ""
+  return f"{gigabytes(memory['peak'])}{more} of {gigabytes(memory['capacity'])} a chip"
 
 
 def gigabytes(size: float) -> str:
@@ -93,26 +104,31 @@ def main() -> None:
   topology = chips.parse(TOPOLOGY.value)
   os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator of this machine is touched
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nobody else is kept from a TPU
   os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what it keeps needs a TPU to be read
-  from dap_jax.planning import measure, predict, step
+  if not topology.is_tpu:  # devices to shard over, for this topology and larger ones
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(topology.chips * 2**TRIES.value)
+  from dap_jax.planning import measure, predict, remedies, step
 
   config = CONFIG.value.to_dict()
-  devices = measure.tpu_devices(topology)
-  given = {
-    "vocabulary": step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value),
-    "languages": LANGUAGES.value,
-    "devices": devices,
-  }
+  vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value)
 
-  def attempt(config: Mapping[str, Any]) -> predict.Report:
+  def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:
+    devices = measure.devices_of(topology)
+    given = {"vocabulary": vocabulary, "languages": LANGUAGES.value, "devices": devices}
     return predict.predict(config, topology, **given)
 
-  report = attempt(config)
+  report = attempt(config, topology)
   print(table(report))
   if not report["fits"]:
-    found = predict.find_remedy(config, topology, tries=TRIES.value, attempt=attempt)
+    found = remedies.find(config, topology, tries=TRIES.value, attempt=attempt)
     if found is None:
-      print(f"none of {TRIES.value} settings fits: take more chips, or a smaller batch")
+      larger = remedies.larger(config, topology, times=TRIES.value)
+      most = [topology.name, *(place.name for _, _, place in larger)][-1]
+      print(
+        f"\nnothing that was tried fits, up to {most} with all of these settings: larger --tries"
+        " look further; or take a smaller batch"
+      )
     else:
       flags_, better = found
       report |= {"remedy": {"flags": flags_, **better}}

@@ -1,4 +1,7 @@
-"""`plan`: what it reads off programs, against programs and texts whose figures are known."""
+"""`plan`: what it reads off programs, against programs and texts whose figures are known.
+
+Its estimates without a compiler: tests/test_plan_formula.py.
+"""
 
 import json
 import re
@@ -10,12 +13,12 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from configs import base
-from dap_jax import sharding, workdir
+from dap_jax import build, sharding, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.make_model import vocabulary_of
-from dap_jax.planning import chips, hlo, measure, predict, step, work
+from dap_jax.planning import chips, hlo, measure, predict, remedies, step, traffic, work
 
 
 def test_flops_of_loops_and_gradients():
@@ -57,7 +60,7 @@ def test_collectives_of_a_product():
   program = compiled(
     lambda a, b: a @ b, mesh, (P(None, "model"), P("model", None)), (16, 8), (8, 32)
   )
-  (found,) = hlo.collectives(program.as_text(), chips=8)
+  (found,) = hlo.collectives(hlo.parse(program.as_text()), chips=8)
   assert (found.kind, found.size, found.group, found.times) == ("all-reduce", 16 * 32 * 4, 4, 1)
 
 
@@ -72,7 +75,11 @@ def test_a_loops_collectives_count_in_every_turn():
     return jax.lax.scan(turn, a, length=5)[0]
 
   program = compiled(looped, mesh, (P(), P("data", None)), (16, 16), (16, 16))
-  found = [own for own in hlo.collectives(program.as_text(), chips=8) if own.kind == "all-reduce"]
+  found = [
+    own
+    for own in hlo.collectives(hlo.parse(program.as_text()), chips=8)
+    if own.kind == "all-reduce"
+  ]
   assert [(own.size, own.group, own.times) for own in found] == [(16 * 16 * 4, 8, 5)]
 
 
@@ -102,8 +109,9 @@ ENTRY %main (p.0: f32[8]) -> f32[8] {
 
 
 def test_what_the_tpu_compiler_writes():
-  found = {own.kind: own for own in hlo.collectives(TPU_TEXT, chips=16)}
-  assert len(hlo.collectives(TPU_TEXT, chips=16)) == 3  # one channel is one gather
+  sent = hlo.collectives(hlo.parse(TPU_TEXT), chips=16)
+  found = {own.kind: own for own in sent}
+  assert len(sent) == 3  # one channel is one gather
   gather, reduce, scatter = (found[name] for name in ("all-gather", "all-reduce", "reduce-scatter"))
   assert (gather.size, gather.group, gather.times) == (256 * 128 * 2, 16, 1)
   assert (reduce.size, reduce.group, reduce.times) == ((48 * 128 + 24) * 4, 4, 6)
@@ -138,21 +146,94 @@ ENTRY %main (a: f32[64], b: f32[64]) -> f32[64] {
 """
   fusion, part, loop = 4 * (64 + 64), 4 * 16, 3 * 4 * (64 + 64)
   compared = 4 + 1  # the limit of the loop, and whether it is reached
-  assert hlo.traffic(text) == fusion + part + loop + compared
+  assert traffic.traffic(hlo.parse(text)) == fusion + part + loop + compared
+
+
+def test_of_a_stack_only_the_slices_move():
+  """By hand: a loop of 12 turns reads a slice of one stack and updates a slice of another.
+
+  A turn reads 64 numbers of the first, through a view and a fusion in the fusion, and 64 of `b`,
+  and writes 64 into the second; the first stack is handed through. Before it, 5 rows of 8 numbers
+  are gathered from a table and added to another.
+  """
+  text = """
+%view (v: f32[12,64]) -> f32[12,64] {
+  %v = f32[12,64]{1,0} parameter(0)
+  ROOT %copy.1 = f32[12,64]{1,0} copy(%v)
+}
+
+%update (q.1: f32[12,64], q.0: f32[12,64], q.2: f32[64], q.3: s32[]) -> (f32[12,64], f32[12,64]) {
+  %q.0 = f32[12,64]{1,0} parameter(0)
+  %q.1 = f32[12,64]{1,0} parameter(1)
+  %q.2 = f32[64]{0} parameter(2)
+  %q.3 = s32[] parameter(3)
+  %fusion.9 = f32[12,64]{1,0} fusion(%q.0), kind=kLoop, calls=%view
+  %dynamic-slice.1 = f32[1,64]{1,0} dynamic-slice(%fusion.9, %q.3), dynamic_slice_sizes={1,64}
+  %bitcast.1 = f32[64]{0} bitcast(%dynamic-slice.1)
+  %add.1 = f32[64]{0} add(%bitcast.1, %q.2)
+  %bitcast.2 = f32[1,64]{1,0} bitcast(%add.1)
+  %dynamic-update-slice.1 = f32[12,64]{1,0} dynamic-update-slice(%q.1, %bitcast.2, %q.3)
+  ROOT %tuple.3 = (f32[12,64]{1,0}, f32[12,64]{1,0}) tuple(%dynamic-update-slice.1, %q.0)
+}
+
+%limit (p: (s32[], f32[12,64], f32[12,64])) -> pred[] {
+  %constant.4 = s32[] constant(12)
+  ROOT %lt.1 = pred[] compare(%gte.1, %constant.4), direction=LT
+}
+
+%turn (p: (s32[], f32[12,64], f32[12,64])) -> (s32[], f32[12,64], f32[12,64]) {
+  %p = (s32[], f32[12,64]{1,0}, f32[12,64]{1,0}, f32[64]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%p), index=0
+  %first = f32[12,64]{1,0} get-tuple-element(%p), index=1
+  %second = f32[12,64]{1,0} get-tuple-element(%p), index=2
+  %b = f32[64]{0} get-tuple-element(%p), index=3
+  %fusion.1 = (f32[12,64]{1,0}, f32[12,64]{1,0}) fusion(%first, %second, %b, %i), kind=kLoop, calls=%update
+}
+
+ENTRY %main (t: f32[1000,8], u: f32[1000,8], n: s32[5]) -> f32[1000,8] {
+  %t = f32[1000,8]{1,0} parameter(0)
+  %u = f32[1000,8]{1,0} parameter(1)
+  %n = s32[5]{0} parameter(2)
+  %buffer.1 = f32[12,64]{1,0} custom-call(), custom_call_target="AllocateBuffer"
+  %gather.1 = f32[5,8]{1,0} gather(%t, %n), slice_sizes={1,8}
+  %scatter.1 = f32[1000,8]{1,0} scatter(%u, %n, %gather.1), to_apply=%add
+  %while.1 = (s32[], f32[12,64]{1,0}, f32[12,64]{1,0}) while(%tuple.1), condition=%limit, body=%turn
+}
+"""  # noqa: E501
+  turns = 12 * (4 * (64 + 64 + 64) + 4)  # and the number of the turn
+  rows, numbers = 4 * 5 * 8, 4 * 5
+  gather, scatter = 2 * rows + numbers, 2 * rows + numbers
+  assert traffic.traffic(hlo.parse(text)) == turns + gather + scatter + 4 + 1
 
 
 def test_topologies():
   small, pod = chips.parse("v5e:4x4"), chips.parse("v5e:16x16")
   assert (small.chips, pod.chips, chips.parse("v4:2x2x4").chips) == (16, 256, 16)
   # Two axes of two links of 50 GB/s; without joined ends a ring goes there and back on one link.
-  assert pod.collective_speed() == 200e9
-  assert small.collective_speed() == 100e9
-  assert chips.parse("v5p:4x4x4").collective_speed() == 600e9
-  gpus = chips.parse("gpu:h200x8")
-  assert (gpus.chips, gpus.is_tpu) == (8, False)
-  for wrong in ("v5e:4", "v5e:4x4x4", "v9:4x4", "gpu:h200", "gpu:h200x0", "4x4", "v5e:0x4"):
+  assert pod.collective_speed(256) == 200e9
+  assert small.collective_speed(16) == 100e9
+  assert chips.parse("v5p:4x4x4").collective_speed(64) == 600e9
+  for wrong in ("v5e:4", "v5e:4x4x4", "v9:4x4", "gpu:h200", "gpu:h200x0", "4x4", "gpu:h200x12"):
     with pytest.raises(UserError, match=f"topology '{wrong}': expected v4:4x4x4 or v5e:4x4"):
       chips.parse(wrong)
+
+
+def test_gpus_between_hosts():
+  """NVLink 450 GB/s in a host of 8; each GPU that a group has there lends a port of 50 GB/s."""
+  gpus = chips.parse("gpu:h200x16")
+  assert (gpus.chips, gpus.is_tpu) == (16, False)
+  speeds = {(8, 1): 450e9, (16, 1): 400e9, (2, 8): 50e9, (8, 2): 200e9, (4, 2): 450e9}
+  for (group, stride), speed in speeds.items():
+    assert gpus.collective_speed(group, stride) == speed
+  assert gpus.capacity == 0.75 * 141e9  # what JAX takes
+
+
+def test_the_next_larger_topology():
+  names = {"v5e:4x4": "v5e:4x8", "v5e:4x8": "v5e:8x8", "v4:2x2x4": "v4:2x4x4"}
+  names |= {"gpu:h200x2": "gpu:h200x4", "gpu:h200x5": "gpu:h200x8", "gpu:h200x8": "gpu:h200x16"}
+  for name, larger in names.items():
+    assert chips.parse(name).doubled().name == larger
+  assert chips.parse("v5e:16x16").doubled() is None
 
 
 def test_seconds_of_a_ring():
@@ -169,7 +250,7 @@ def test_seconds_of_a_ring():
 
 def test_the_least_time_and_what_binds_it():
   """By hand: 197e9 FLOPs are 1 ms of a v5e, 1.638 GB 2 ms of its memory; 3 ms of links bind."""
-  reduce = hlo.Collective("all-reduce", 0.16e9, 16, 1, "", "")  # 2 * 15/16 * 0.16 GB at 100 GB/s
+  reduce = hlo.Collective("all-reduce", 0.16e9, 16, 1, "")  # 2 * 15/16 * 0.16 GB at 100 GB/s
   found = measure.Measured({"peak": 1e9}, 197e9, 1.638e9, [reduce])
   config = base.get_config().to_dict() | {"steps": 1000, "batch_size": 1500}
   report = predict.timing(config, found, chips.parse("v5e:4x4"), model_flops=98.5e9)
@@ -190,22 +271,60 @@ def test_what_the_compiler_refuses():
 
 def test_remedies_begin_with_the_cheapest():
   config = base.get_config().to_dict() | {"batch_size": 64}
-  flags = [flags for flags, _ in predict.remedies(config, chips.parse("v5e:4x4"))]
+  topology = chips.parse("v5e:4x4")
+  flags = [flags for flags, _ in remedies.remedies(config, topology)]
   remat = "--config.program.remat=layers"
   chunks = [f"{remat} --config.program.microbatches={n}" for n in (2, 4)]
-  assert flags[:3] == [remat, *chunks]
-  assert flags[3] == f"{chunks[-1]} --config.mesh.data=2 --config.mesh.fsdp=8"
+  shared = [f"{chunks[-1]} --config.mesh.data={16 // n} --config.mesh.fsdp={n}" for n in (8, 16)]
+  assert flags == [remat, *chunks, *shared]
   tried = []
 
-  def attempt(changed):
+  def attempt(changed, place):
+    assert place == topology
     tried.append(changed["program"]["microbatches"])
     return {"fits": changed["program"]["microbatches"] == 4}
 
-  topology = chips.parse("v5e:4x4")
-  found = predict.find_remedy(config, topology, tries=4, attempt=attempt)
+  found = remedies.find(config, topology, tries=5, attempt=attempt)
   assert found == (chunks[-1], {"fits": True})
   assert tried == [1, 2, 4]
   assert config == base.get_config().to_dict() | {"batch_size": 64}  # nothing is changed in place
+
+
+def test_where_no_setting_fits_a_larger_topology_is_named():
+  config = base.get_config().to_dict() | {"batch_size": 64}
+  tried = []
+
+  def attempt(changed, place):
+    tried.append((place.name, changed["mesh"]["fsdp"]))
+    if place.chips == 32:
+      raise UserError("the compiler does not take it")
+    return {"fits": place.chips == 64}
+
+  flags, _ = remedies.find(config, chips.parse("v5e:4x4"), tries=3, attempt=attempt)
+  assert flags == (
+    "--topology=v5e:8x8 --config.program.remat=layers --config.mesh.data=1 --config.mesh.fsdp=64"
+  )
+  assert tried == [
+    ("v5e:4x4", 1),
+    ("v5e:4x4", 1),
+    ("v5e:4x4", 16),
+    ("v5e:4x8", 32),
+    ("v5e:8x8", 64),
+  ]
+  nothing = remedies.find(
+    config, chips.parse("v5e:4x4"), tries=2, attempt=lambda *_: {"fits": False}
+  )
+  assert nothing is None
+
+
+def test_a_batch_that_the_mesh_cannot_share():
+  """By the one function that `train` checks with; 16 rows on 8 devices, 2 each."""
+  mesh = sharding.make_mesh(data=8)
+  build.check_rows(mesh, {**build.ONE_PASS, "microbatches": 2}, batch_size=16)
+  with pytest.raises(UserError, match="microbatches=4"):
+    build.check_rows(mesh, {**build.ONE_PASS, "microbatches": 4}, batch_size=16)
+  with pytest.raises(UserError, match="batch_size=12 is not divisible by the 8"):
+    build.check_rows(mesh, build.ONE_PASS, batch_size=12)
 
 
 def test_what_is_planned_is_what_trains(commands, tmp_path, monkeypatch):
@@ -242,7 +361,7 @@ def test_the_command(commands, tmp_path):
   assert "fits" in said
   assert "pairs/s at most" in said
   report = json.loads((tmp_path / "plan.json").read_text())
-  assert report["chips"] == 16
+  assert (report["chips"], report["method"]) == (16, "compiled")
   assert 0 < report["memory"]["peak"] < report["memory"]["capacity"] < 16e9
   assert report["bound_by"] in report["seconds"]
   kinds = {own["kind"] for own in report["collectives"]}
@@ -252,5 +371,5 @@ def test_the_command(commands, tmp_path):
 def test_mistakes(commands):
   config = f"--config=tests/tiny.py:{commands.corpus}"
   assert "expected v4:4x4x4" in commands.fail("plan", config, "--topology=v5e:4")
-  assert "for TPUs alone" in commands.fail("plan", config, "--topology=gpu:h200x8")
+  assert "whole hosts of 8" in commands.fail("plan", config, "--topology=gpu:h200x12")
   assert "are both needed" in commands.fail("plan", config, status=2)

@@ -2,7 +2,9 @@
 
 All figures are the makers' own peaks. TPU: docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, read
 November 2026; the links of v4 from the paper on it (arXiv 2304.01433, 6 links of 50 GB/s each way).
-GPU: the data sheets of the H100 SXM and H200 SXM (dense bfloat16; NVLink 900 GB/s both ways).
+GPU: the data sheets of the H100 SXM and H200 SXM (dense bfloat16; NVLink 900 GB/s both ways);
+between hosts one InfiniBand port (ConnectX-7, NDR, 400 Gb/s) a GPU, as in NVIDIA's DGX H100 and
+H200 user guides.
 """
 
 from __future__ import annotations
@@ -22,29 +24,37 @@ class Chip(NamedTuple):
   Attributes:
     flops: bfloat16 multiplications and additions, FLOP/s.
     memory: bytes of HBM.
+    usable: the share of it that a program gets: of a TPU the rest holds the program itself and what
+      the system needs; on a GPU JAX takes 75% (docs.jax.dev, "GPU memory allocation") unless
+      XLA_CLIENT_MEM_FRACTION says otherwise.
     memory_speed: of HBM, bytes/s.
     link_speed: of one link to a neighbour, one way, bytes/s; a torus has two an axis.
     axes: of the torus; 0 where all chips of a host are switched.
-    chips_per_host: which feed on one host's network.
+    chips_per_host: which are switched together, where there is no torus.
+    host_speed: of a chip's port to other hosts, one way, bytes/s; a torus does without.
+    most: chips of a pod; 0 = as many as one likes.
     ring: chips along an axis from which on its ends are joined.
   """
 
   flops: float
   memory: float
+  usable: float
   memory_speed: float
   link_speed: float
   axes: int
   chips_per_host: int
+  host_speed: float = 0.0
+  most: int = 0
   ring: int = 0
 
 
 CHIPS = {
-  "v4": Chip(275 * TERA, 32 * 2**30, 1200 * GB, 50 * GB, 3, 4, ring=4),
-  "v5e": Chip(197 * TERA, 16 * GB, 819 * GB, 50 * GB, 2, 8, ring=16),
-  "v5p": Chip(459 * TERA, 95 * 2**30, 2765 * GB, 100 * GB, 3, 4, ring=4),
-  "v6e": Chip(918 * TERA, 32 * GB, 1638 * GB, 100 * GB, 2, 8, ring=16),
-  "h100": Chip(989 * TERA, 80 * GB, 3350 * GB, 450 * GB, 0, 8),
-  "h200": Chip(989 * TERA, 141 * GB, 4800 * GB, 450 * GB, 0, 8),
+  "v4": Chip(275 * TERA, 32 * 2**30, 0.97, 1200 * GB, 50 * GB, 3, 4, most=4096, ring=4),
+  "v5e": Chip(197 * TERA, 16 * GB, 0.97, 819 * GB, 50 * GB, 2, 8, most=256, ring=16),
+  "v5p": Chip(459 * TERA, 95 * 2**30, 0.97, 2765 * GB, 100 * GB, 3, 4, most=8960, ring=4),
+  "v6e": Chip(918 * TERA, 32 * GB, 0.97, 1638 * GB, 100 * GB, 2, 8, most=256, ring=16),
+  "h100": Chip(989 * TERA, 80 * GB, 0.75, 3350 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
+  "h200": Chip(989 * TERA, 141 * GB, 0.75, 4800 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
 }
 
 
@@ -71,16 +81,41 @@ class Topology(NamedTuple):
   def is_tpu(self) -> bool:
     return self.chip.axes > 0
 
-  def collective_speed(self) -> float:
-    """Bytes/s at which a chip passes on what a ring over all chips carries.
+  @property
+  def capacity(self) -> float:
+    """Bytes of a chip's memory that a program can have."""
+    return self.chip.memory * self.chip.usable
 
-    Each axis is a ring of its own, all at work at once; one whose ends are not joined carries half.
+  def collective_speed(self, group: int, stride: int = 1) -> float:
+    """Bytes/s at which a chip passes on what a ring over `group` chips carries.
+
+    On a torus each axis is a ring of its own, all at work at once; one whose ends are not joined
+    carries half. Between hosts every GPU of a group that sits in one host lends its own port, as
+    NCCL's rings do, and NVLink carries no more than it can.
+
+    Args:
+      group: chips that exchange.
+      stride: of two neighbours in the group, how many chips lie from one to the other.
     """
+    chip = self.chip
+    if self.is_tpu:
+      long = [length for length in self.shape if length > 1]
+      joined = all(length % chip.ring == 0 for length in long)
+      return max(1, len(long)) * chip.link_speed * (2 if joined else 1)
+    if group * stride <= chip.chips_per_host:
+      return chip.link_speed
+    return min(chip.link_speed, max(1, chip.chips_per_host // stride) * chip.host_speed)
+
+  def doubled(self) -> Topology | None:
+    """The next larger one, its shortest axis doubled; None where a pod has no more chips."""
+    if self.chip.most and self.chips * 2 > self.chip.most:
+      return None
     if not self.is_tpu:
-      return self.chip.link_speed
-    long = [length for length in self.shape if length > 1]
-    joined = all(length % self.chip.ring == 0 for length in long)
-    return max(1, len(long)) * self.chip.link_speed * (2 if joined else 1)
+      host = self.chip.chips_per_host
+      count = host if host // 2 < self.chips < host else 2 * self.chips
+      return parse(f"gpu:{self.kind}x{count}")
+    first, *rest = sorted(self.shape)
+    return parse(f"{self.kind}:{'x'.join(map(str, sorted([first * 2, *rest])))}")
 
 
 def parse(name: str) -> Topology:
@@ -94,10 +129,13 @@ def parse(name: str) -> Topology:
       return Topology(name, found[1], CHIPS[found[1]], shape)
   found = re.fullmatch(r"gpu:([a-z]\d+)x(\d+)", name)
   if found and found[1] in gpus and int(found[2]) > 0:
-    return Topology(name, found[1], CHIPS[found[1]], (int(found[2]),))
+    chip, count = CHIPS[found[1]], int(found[2])
+    if count <= chip.chips_per_host or count % chip.chips_per_host == 0:
+      return Topology(name, found[1], chip, (count,))
   raise UserError(
     f"topology {name!r}: expected {' or '.join(f'{kind}:{_example(kind)}' for kind in tpus)}, chips"
-    f" along each axis, or {' or '.join(f'gpu:{kind}x8' for kind in gpus)}"
+    f" along each axis, or {' or '.join(f'gpu:{kind}x8' for kind in gpus)}, at most 8 or whole"
+    " hosts of 8"
   )
 
 

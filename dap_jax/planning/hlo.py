@@ -1,4 +1,4 @@
-"""What a compiled program sends between chips, read from its HLO text.
+"""A compiled program, read from its HLO text; and what it sends between chips.
 
 A loop's body stands there once; its collectives count as often as it turns. An asynchronous
 collective stands there as a start and an end, and on a TPU inside many fusions too: those with one
@@ -15,14 +15,121 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 SIZES = {"pred": 1, "s4": 0.5, "u4": 0.5, "token": 0}
 # `%name = TYPE opcode(operands), attributes`; the type may be a tuple.
 INSTRUCTION = re.compile(
-  r"^\s*(?:ROOT\s+)?%?(?P<name>[\w.\-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[a-z][\w\-]*)\("
+  r"^\s*(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[a-z][\w\-]*)\("
 )
-COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) .*\{$")
+COMPUTATION = re.compile(r"^(?:ENTRY )?%?(?P<name>[\w.\-]+) .*\{$")
 CALLS = re.compile(
   r"(body|condition|calls|to_apply|branch_computations|called_computations)="
   r"(\{[^}]*\}|%?[\w.\-]+)"
 )
 ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
+
+
+class Instruction(NamedTuple):
+  """One line.
+
+  Attributes:
+    name, opcode: as the HLO writes them.
+    type: of its result, `f32[8,128]{1,0:T(8,128)S(1)}` or a tuple of such.
+    operands: names.
+    attributes: what follows the operands; where there are none, all behind the parenthesis.
+  """
+
+  name: str
+  opcode: str
+  type: str
+  operands: tuple[str, ...]
+  attributes: str
+
+  def calls(self) -> list[tuple[str, str]]:
+    """(role, name) of the computations that it calls."""
+    found = CALLS.findall(self.attributes)
+    return [(role, name) for role, names in found for name in re.findall(r"[\w.\-]+", names)]
+
+
+class Computation(NamedTuple):
+  """instructions: name -> each, in the text's order; root: the name of its result."""
+
+  instructions: dict[str, Instruction]
+  root: str
+
+
+class Module(NamedTuple):
+  """A program.
+
+  Attributes:
+    computations: by name.
+    turns: computation -> how often a step runs it: 1, or the turns of the loops around it.
+    inside: computations that run inside one instruction: of fusions, and of reductions.
+  """
+
+  computations: dict[str, Computation]
+  turns: dict[str, int]
+  inside: set[str]
+
+
+def parse(text: str) -> Module:
+  """HLO text -> `Module`."""
+  computations: dict[str, Computation] = {}
+  instructions, name, root = {}, "", ""
+  for line in text.splitlines():
+    if match := COMPUTATION.match(line):
+      instructions, name, root = {}, match["name"], ""
+    elif line.startswith("}"):
+      computations[name] = Computation(instructions, root)
+    elif match := INSTRUCTION.match(line):
+      rest = line[match.end() :]
+      inputs, _, attributes = rest.partition("), ")
+      operands = tuple(re.findall(r"%([\w.\-]+)", inputs))
+      instructions[match["name"]] = Instruction(
+        match["name"], match["opcode"], match["type"], operands, attributes if operands else rest
+      )
+      root = match["name"] if match["root"] else root
+  return Module(computations, turns_of(computations), inside_of(computations))
+
+
+def inside_of(computations: dict[str, Computation]) -> set[str]:
+  """See `Module.inside`."""
+  return {
+    called
+    for own in computations.values()
+    for instruction in own.instructions.values()
+    for role, called in instruction.calls()
+    if role in ("calls", "to_apply")
+  }
+
+
+def turns_of(computations: dict[str, Computation]) -> dict[str, int]:
+  """See `Module.turns`."""
+  callers: dict[str, list[tuple[str, int]]] = {}
+  for name, own in computations.items():
+    for instruction in own.instructions.values():
+      calls = instruction.calls()
+      limits = [limit_of(computations[called]) for role, called in calls if role == "condition"]
+      for role, called in calls:
+        often = max(limits, default=1) if role == "body" else 1
+        callers.setdefault(called, []).append((name, often))
+  known: dict[str, int] = {}
+
+  def times(name: str) -> int:
+    if name not in known:
+      known[name] = max((times(outer) * often for outer, often in callers.get(name, [])), default=1)
+    return known[name]
+
+  return {name: times(name) for name in computations}
+
+
+def limit_of(condition: Computation) -> int:
+  """How often a loop turns: the largest whole number in its condition.
+
+  A `scan` counts from 0 up to a constant, and nothing else is compared there.
+  """
+  numbers = [
+    int(re.match(r"\d+", own.attributes)[0])
+    for own in condition.instructions.values()
+    if own.opcode == "constant" and re.match(r"s32\[\]", own.type)
+  ]
+  return max(numbers, default=1)
 
 
 class Collective(NamedTuple):
@@ -34,7 +141,8 @@ class Collective(NamedTuple):
     group: chips that exchange.
     times: how often a step does it.
     name: where the array comes from, as the program names it, or "".
-    shape: the array as the HLO writes it.
+    stride: of two neighbours in the group, how many chips lie from one to the other.
+    type: of its result, as the HLO writes it.
   """
 
   kind: str
@@ -42,138 +150,39 @@ class Collective(NamedTuple):
   group: int
   times: int
   name: str
-  shape: str
+  stride: int = 1
+  type: str = ""
 
 
-def collectives(text: str, *, chips: int) -> list[Collective]:
-  """All collectives of a compiled module, those with equal channels once."""
-  found, seen = [], set()
-  turns = turns_of(text)
-  for computation, line in lines_of(text):
-    match = INSTRUCTION.match(line)
-    kind = match and match["opcode"].removesuffix("-start")
-    if kind not in KINDS:
-      continue
-    channel = re.search(r"channel_id=(\d+)", line)
-    key = channel[1] if channel else match["name"]
-    if key in seen:
-      continue
-    seen.add(key)
-    group = group_size(line, chips=chips)
-    arrays = ARRAY.findall(match["type"])
-    array = max(arrays, key=array_bytes)  # of a start: what goes in, and what comes out
-    size = (
-      array_bytes(array) if match["opcode"].endswith("-start") else sum(map(array_bytes, arrays))
-    )
-    if kind == "reduce-scatter" and not match["opcode"].endswith("-start"):
-      size *= group
-    source = re.search(r'op_name="([^"]*)"', line)
-    found.append(
-      Collective(
-        kind, size, group, turns.get(computation, 1), source[1] if source else "", match["type"]
+def collectives(module: Module, *, chips: int) -> list[Collective]:
+  """All collectives of a program, those with equal channels once."""
+  found: dict[str, Collective] = {}
+  for computation, own in module.computations.items():
+    for instruction in own.instructions.values():
+      kind = instruction.opcode.removesuffix("-start")
+      channel = re.search(r"channel_id=(\d+)", instruction.attributes)
+      key = channel[1] if channel else instruction.name
+      if kind not in KINDS or key in found:
+        continue
+      group = group_size(instruction.attributes, chips=chips)
+      source = re.search(r'op_name="([^"]*)"', instruction.attributes)
+      found[key] = Collective(
+        kind,
+        whole_bytes(instruction, group=group),
+        group,
+        module.turns[computation],
+        source[1] if source else "",
+        type=instruction.type,
       )
-    )
-  return found
+  return list(found.values())
 
 
-# What moves nothing itself: names for other arrays, and what its own computation moves.
-SILENT = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "after-all")
-SILENT += ("while", "conditional", "call", "partition-id", "replica-id", "opt-barrier")
-ON_CHIP = re.compile(r"S\([1-9]\d*\)")  # a memory space that is not HBM
-
-
-def traffic(text: str) -> float:
-  """Bytes that a step moves between a chip's HBM and its cores, about.
-
-  Each instruction outside fusions reads its operands and writes its result once, where they lie in
-  HBM; a loop's as often as it turns. What is gathered or updated in place counts whole.
-  """
-  turns, inside = turns_of(text), fused(text)
-  total, sizes = 0.0, {}
-  for computation, line in lines_of(text):
-    match = INSTRUCTION.match(line)
-    if not match or computation in inside:
-      continue
-    size = hbm_bytes(match["type"])
-    sizes[computation, match["name"]] = size
-    opcode = match["opcode"]
-    if opcode in SILENT:
-      continue
-    operands = re.findall(r"%([\w.\-]+)", line[match.end() :].split("), ", 1)[0])
-    moved = sum(sizes.get((computation, name), 0.0) for name in operands)
-    if opcode.endswith("-start"):  # its result names both ends of what is on the way
-      ends = [array_bytes(array) for array in ARRAY.findall(match["type"])]
-      moved, size = min(moved, *ends[:2]), 0.0  # of a slice no more than that
-    elif opcode.endswith("-done"):
-      moved = 0.0
-    total += turns.get(computation, 1) * (moved + size)
-  return total
-
-
-def fused(text: str) -> set[str]:
-  """Computations that run inside one instruction: of fusions, and of reductions."""
-  found = set()
-  for _, line in lines_of(text):
-    for role, names in CALLS.findall(line):
-      if role in ("calls", "to_apply"):
-        found |= set(re.findall(r"[\w.\-]+", names))
-  return found
-
-
-def hbm_bytes(written: str) -> float:
-  """Bytes in HBM of a type as the HLO writes it, `f32[8,128]{1,0:T(8,128)S(1)}` or a tuple."""
-  total = 0.0
-  for found in ARRAY.finditer(written):
-    layout = re.match(r"\{[^}]*\}", written[found.end() :])
-    if not (layout and ON_CHIP.search(layout[0])):
-      total += array_bytes((found[1], found[2]))
-  return total
-
-
-def lines_of(text: str) -> list[tuple[str, str]]:
-  """(computation, line) of every line inside a computation."""
-  found, current = [], ""
-  for line in text.splitlines():
-    if match := COMPUTATION.match(line):
-      current = match["name"]
-    elif line.startswith("}"):
-      current = ""
-    elif current:
-      found.append((current, line))
-  return found
-
-
-def turns_of(text: str) -> dict[str, int]:
-  """How often a step runs each computation: 1, or the turns of the loops around it."""
-  callers: dict[str, list[tuple[str, int]]] = {}
-  limits = limits_of(text)
-  for computation, line in lines_of(text):
-    called = [
-      (role, name) for role, names in CALLS.findall(line) for name in re.findall(r"[\w.\-]+", names)
-    ]
-    turns = max((limits.get(name, 1) for role, name in called if role == "condition"), default=1)
-    for role, name in called:
-      callers.setdefault(name, []).append((computation, turns if role == "body" else 1))
-  known: dict[str, int] = {}
-
-  def times(name: str) -> int:
-    if name not in known:
-      known[name] = max((times(outer) * often for outer, often in callers.get(name, [])), default=1)
-    return known[name]
-
-  return {name: times(name) for name in callers}
-
-
-def limits_of(text: str) -> dict[str, int]:
-  """Computation -> the largest whole number in it: in a loop's condition, how often it turns.
-
-  A `scan` counts from 0 up to a constant, and nothing else is compared there.
-  """
-  limits: dict[str, int] = {}
-  for computation, line in lines_of(text):
-    for number in re.findall(r" = s32\[\]\S* constant\((\d+)\)", line):
-      limits[computation] = max(limits.get(computation, 1), int(number))
-  return limits
+def whole_bytes(instruction: Instruction, *, group: int) -> float:
+  """See `Collective.size`. A start's result is what goes in, and what comes out."""
+  sizes = [array_bytes(array) for array in ARRAY.findall(instruction.type)]
+  if instruction.opcode.endswith("-start"):
+    return max(sizes)
+  return sum(sizes) * (group if instruction.opcode == "reduce-scatter" else 1)
 
 
 def array_bytes(array: tuple[str, str]) -> float:
@@ -184,17 +193,17 @@ def array_bytes(array: tuple[str, str]) -> float:
   return size * math.prod(int(length) for length in shape.split(",") if length)
 
 
-def group_size(line: str, *, chips: int) -> int:
+def group_size(attributes: str, *, chips: int) -> int:
   """How many chips exchange: from `replica_groups={{0,1},{2,3}}`, `=[2,4]<=[8]` or
   `=mesh['a'=4,'b'=2] {'a'}`.
   """
-  if found := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", line):
+  if found := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", attributes):
     sizes = dict(re.findall(r"('\w+')=(\d+)", found[1]))
     return math.prod(int(sizes[axis]) for axis in re.findall(r"'\w+'", found[2]))
-  if found := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", line):
+  if found := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", attributes):
     return int(found[2])
-  if found := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
+  if found := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
     return len(found[1].split(","))
-  if "source_target_pairs" in line:
+  if "source_target_pairs" in attributes:
     return 2
   return chips

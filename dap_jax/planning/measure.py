@@ -11,18 +11,19 @@ import jax
 
 from dap_jax import build
 from dap_jax.errors import UserError
-from dap_jax.planning import chips, hlo, work
+from dap_jax.planning import chips, hlo, traffic, work
 from dap_jax.planning.chips import Topology
 
 
 class Measured(NamedTuple):
-  """A compiled step, for one chip.
+  """A step, compiled or estimated, for one chip.
 
   Attributes:
-    memory: bytes: "state" (parameters and optimizer), "batch", "temporary", "peak".
+    memory: bytes: "state" (parameters and optimizer), "batch", "temporary", "peak", and by how much
+      the peak may be too low, "uncertainty".
     flops: of its matrix multiplications, recomputed ones included.
-    traffic: bytes between HBM and the cores, see `hlo.traffic`. (The compiler's own count takes a
-      loop's body once, and what stays on the chip too.)
+    traffic: bytes between HBM and the cores, see `traffic.traffic`. (The compiler's own count takes
+      a loop's body once, and what stays on the chip too.)
     collectives: what it sends.
   """
 
@@ -39,17 +40,22 @@ class TooLarge(NamedTuple):
   capacity: float | None
 
 
-def tpu_devices(topology: Topology) -> list[jax.Device]:
-  """The devices of a slice that is not there. Raises UserError where libtpu knows it not."""
+def devices_of(topology: Topology) -> list[jax.Device]:
+  """The devices of a slice that is not there; for GPUs, which are not compiled for, CPU devices.
+
+  Raises UserError where libtpu knows it not.
+  """
   from jax.experimental import topologies
 
   if not topology.is_tpu:
-    raise UserError(
-      f"--topology={topology.name}: steps are compiled for TPUs alone so far; on a GPU's own"
-      " machine `python -m dap_jax.selfcheck` measures one"
-    )
+    return jax.devices("cpu")[: topology.chips]
+  # A v4 chip's two cores are one device, as on a real pod; the compiler would take them for two.
+  settings = {"chip_config_name": "megacore"} if topology.kind == "v4" else {}
   try:
-    return list(topologies.get_topology_desc(platform="tpu", topology_name=topology.name).devices)
+    described = topologies.get_topology_desc(
+      platform="tpu", topology_name=topology.name, **settings
+    )
+    return list(described.devices)
   except (RuntimeError, ValueError, NotImplementedError) as error:
     raise UserError(
       f"--topology={topology.name}: the TPU compiler does not take it ({first_line(error)});"
@@ -67,7 +73,7 @@ def measure(parts: build.Parts, batch: Mapping[str, Any]) -> Measured | TooLarge
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
     return too_large(str(error))
-  said, text = compiled.memory_analysis(), compiled.as_text()
+  said, module = compiled.memory_analysis(), hlo.parse(compiled.as_text())
   of_batch = sum(bytes_of(leaf) for leaf in batch.values())
   kept = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
   return Measured(
@@ -76,10 +82,11 @@ def measure(parts: build.Parts, batch: Mapping[str, Any]) -> Measured | TooLarge
       "batch": of_batch,
       "temporary": said.temp_size_in_bytes,
       "peak": max(getattr(said, "peak_memory_in_bytes", 0), kept + said.temp_size_in_bytes),
+      "uncertainty": 0.0,
     },
     flops=work.matmul_flops(traced.jaxpr) / count,
-    traffic=hlo.traffic(text),
-    collectives=hlo.collectives(text, chips=count),
+    traffic=traffic.traffic(module),
+    collectives=hlo.collectives(module, chips=count),
   )
 
 
@@ -102,16 +109,19 @@ def bytes_of(leaf: Any) -> float:
 
 def seconds(measured: Measured, topology: Topology) -> dict[str, float]:
   """The least time of a step by each of a chip's peaks: "compute", "memory", "network"."""
-  chip, speed = topology.chip, topology.collective_speed()
-  network = sum(
-    own.times * chips.ring_seconds(own.kind, own.size, own.group, speed)
-    for own in measured.collectives
-  )
+  chip = topology.chip
+  network = sum(own.times * seconds_of(own, topology) for own in measured.collectives)
   return {
     "compute": measured.flops / chip.flops,
     "memory": measured.traffic / chip.memory_speed,
     "network": network,
   }
+
+
+def seconds_of(collective: hlo.Collective, topology: Topology) -> float:
+  """How long one collective takes at least."""
+  speed = topology.collective_speed(collective.group, collective.stride)
+  return chips.ring_seconds(collective.kind, collective.size, collective.group, speed)
 
 
 def first_line(error: Exception) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
-from dap_jax import build, microbatches, run_data, sharding, teachers
+from dap_jax import build, run_data, sharding, teachers
 from dap_jax.data import elements
 from dap_jax.objectives import Vocabulary
 from dap_jax.settings import bind
@@ -25,7 +26,7 @@ def guess_vocabulary(config: Mapping[str, Any], *, english_ids: int) -> Vocabula
   rows = max(size, config["model"]["encoder"]["vocabulary_size"])
   special = 5  # padding, [UNK], [CLS], [SEP], [MASK], whatever their order
   english = np.arange(special, min(special + english_ids, size), dtype=np.int32)
-  return Vocabulary(rows, pad_id=0, cls_id=2, sep_id=3, mask_id=4, english_ids=english)
+  return Vocabulary(rows, pad_id=0, cls_id=2, sep_id=3, mask_id=4, english_ids=english, ids=size)
 
 
 def plan_step(
@@ -63,9 +64,8 @@ def plan_step(
     devices=devices,
     **{key: config[key] for key in build.KEYS},
   )
-  batch_size, shards = config["batch_size"], sharding.row_shards(parts.mesh)
-  sharding.check_batch(parts.mesh, batch_size)
-  microbatches.check(config["program"]["microbatches"], batch_size=batch_size, shards=shards)
+  batch_size = config["batch_size"]
+  build.check_rows(parts.mesh, config["program"], batch_size=batch_size)
   layout = elements.Layout(
     max_tokens or config["max_tokens"],
     vocabulary.pad_id,
@@ -74,3 +74,20 @@ def plan_step(
   )
   element = elements.blank(layout, renderings=data["renderings"])
   return parts, sharding.abstract_batch(element, parts.mesh, batch_size=batch_size)
+
+
+def trace_on_one(config: Mapping[str, Any], **given: Any) -> tuple[ClosedJaxpr, ClosedJaxpr]:
+  """The same step on one device, with twice and with four times the rows of the config's batch.
+
+  Args:
+    config, **given: of `plan_step`.
+  """
+  given["devices"] = given["devices"][:1]
+  alone = {**config, "mesh": dict.fromkeys(config["mesh"], 1)}
+  traces = []
+  for times in (2, 4):
+    larger = {**alone, "batch_size": times * config["batch_size"]}
+    parts, batch = plan_step(larger, **given)
+    with jax.set_mesh(parts.mesh):
+      traces.append(parts.trace(batch).jaxpr)
+  return traces[0], traces[1]

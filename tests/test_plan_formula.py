@@ -1,0 +1,235 @@
+"""`plan` without a compiler: its rules against cases worked by hand, and against compilers."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dap_jax import sharding
+from dap_jax.planning import chips, formula, measure, predict, step
+from dap_jax.planning.footprint import footprint
+from dap_jax.planning.program import flatten, share_rows
+from tests import tiny
+
+
+def program_of(function, *shapes):
+  """What `flatten` makes of a function of float32 arrays."""
+  return flatten(jax.make_jaxpr(function)(*(jnp.zeros(shape) for shape in shapes)))
+
+
+def test_a_product_goes_straight_into_what_follows_it():
+  """sum(2 tanh(x w)): x 128 and w 256 bytes are read, 512 written, and read again for the sum."""
+  own = footprint(
+    program_of(lambda x, w: jnp.sum(2 * jnp.tanh(x @ w), axis=(0, 1)), (8, 4), (4, 16))
+  )
+  assert own.traffic == (128 + 256 + 512) + (512 + 4)
+  assert own.temporary == 512 + 4
+
+
+def test_what_the_backward_pass_needs_is_kept():
+  """d/dx,w of sum(tanh(x w)^2): the product is kept, its slope written once for two products."""
+
+  def loss(x, w):
+    return jnp.sum(jnp.tanh(x @ w) ** 2)
+
+  own = footprint(program_of(jax.grad(loss, argnums=(0, 1)), (8, 4), (4, 16)))
+  # 8 x 16 product and slope; then the slope, and the gradients of x and w.
+  assert own.temporary == max(512 + 512, 512 + 256 + 128)
+
+
+def test_a_loop_costs_what_its_turns_cost_and_goes_on_in_place():
+  """c -> tanh(c w), 5 times: 64 bytes of c and of w are read, 64 written; c lies in one place."""
+
+  def repeated(c, w):
+    return jax.lax.scan(lambda c, _: (jnp.tanh(c @ w), None), 2 * c, length=5)[0]
+
+  own = footprint(program_of(repeated, (4, 4), (4, 4)))
+  assert own.traffic == (64 + 64) + 5 * (64 + 64 + 64)
+  assert own.temporary == 64 + 64  # where the loop goes on, and its own product
+
+
+def test_rows_of_a_table_count_alone():
+  """3 rows of 8 numbers out of 1,000: 96 bytes are read and written, and 12 of their numbers."""
+  own = footprint(
+    flatten(
+      jax.make_jaxpr(lambda table, ids: table.at[ids].get(mode="clip"))(
+        jnp.zeros((1000, 8)), jnp.zeros(3, jnp.int32)
+      )
+    )
+  )
+  assert 2 * 96 < own.traffic < 2 * 96 + 5 * 12  # indices are clipped on the way
+
+
+def test_chips_share_rows_and_nothing_else():
+  def loss(x, w):
+    return jnp.sum(x @ w)
+
+  twice, four_times = (program_of(jax.grad(loss, argnums=1), (rows, 4), (4, 2)) for rows in (8, 16))
+  own = share_rows(twice, four_times, shards=4)
+  x, w = own.inputs
+  # Of 4 rows of 4 numbers a chip has one.
+  assert (own.sizes[x], own.sizes[w], own.sizes[own.outputs[0]]) == (4 * 4, 32, 32)
+
+
+def test_partial_sums_of_a_shared_layer():
+  """Megatron's: x a by columns, then b by rows: one sum forward, and one backward for x."""
+
+  def layer(x, a, b):
+    return jnp.tanh(x @ a) @ b
+
+  def stacked(x, a, b):
+    a, b = jnp.stack([a, a]), jnp.stack([b, b])
+    return jax.lax.scan(lambda x, own: (layer(x, *own), None), x, (a, b))[0]
+
+  shapes = (6, 4), (4, 8), (8, 4)
+  for function, often in ((layer, 1), (stacked, 2)):
+    forward = program_of(function, *shapes)
+    both = program_of(jax.grad(lambda *args, f=function: jnp.sum(f(*args))), *shapes)
+    for program, sums in ((forward, 1), (both, 2)):
+      _, a, b = program.inputs
+      found = list(formula.partial_sums(program, {a: 1, b: 0}))
+      assert [size for size, _ in found] == [6 * 4 * 4] * sums
+      assert [times for _, times in found] == [often] * sums
+
+
+def tiny_estimate(**changes):
+  """The parts, the batch and the costs of the tiny step on 8 devices."""
+  config = tiny.get_config()
+  config.update_from_flattened_dict(changes)
+  given = {
+    "vocabulary": step.guess_vocabulary(config, english_ids=50),
+    "languages": 4,
+    "devices": jax.devices(),
+  }
+  config = config.to_dict()
+  parts, batch = step.plan_step(config, **given)
+  found = formula.estimate(parts, batch, step.trace_on_one(config, **given))
+  return parts, batch, found
+
+
+def sent(found, kind, group):
+  return sum(
+    own.size * own.times for own in found.collectives if (own.kind, own.group) == (kind, group)
+  )
+
+
+def test_gradients_are_summed_whole_and_the_state_is_exact():
+  """float32: four bytes a parameter are reduced, twelve held with both moments."""
+  parts, batch, found = tiny_estimate()
+  params = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract_state.params))
+  assert sent(found, "all-reduce", 8) == 4 * params
+  assert sent(found, "all-gather", 8) == 4 * 16 * 2 * 32  # z of 16 pairs, width 32
+  state = found.memory["state"] - 12 * params
+  assert 0 <= state < 32  # step and counts
+  assert found.memory["peak"] == sum(found.memory[key] for key in ("state", "batch", "temporary"))
+
+
+def test_fsdp_gathers_twice_what_it_shares():
+  """By the shardings: what is cut is scattered among four, and gathered for either pass.
+
+  Of a table the backward pass needs nothing.
+  """
+  parts, _, whole = tiny_estimate()
+  parts, _, found = tiny_estimate(**{"mesh.fsdp": 4})
+  leaves = jax.tree.leaves(parts.abstract_state.params)
+  paths = jax.tree_util.tree_leaves_with_path(parts.abstract_state.params)
+  sizes = {
+    sharding.path_name(path): leaf.size for path, leaf in paths if "fsdp" in str(leaf.sharding.spec)
+  }
+  cut, tables = sum(sizes.values()), sum(sizes[name] for name in sizes if "embedding" in name)
+  uncut = sum(leaf.size for leaf in leaves) - cut
+  assert min(uncut, tables, cut - tables) > 0
+  assert sent(found, "reduce-scatter", 4) == 4 * cut
+  assert sent(found, "all-gather", 4) == 4 * (2 * cut - tables)
+  assert sent(found, "all-reduce", 2) == 4 * cut / 4
+  assert sent(found, "all-reduce", 8) == 4 * uncut
+  assert found.memory["state"] == pytest.approx(whole.memory["state"] - 12 * cut * 3 / 4)
+
+
+def test_estimates_rise_and_fall_as_they_must():
+  """More rows take more; recomputing takes less memory, and more work."""
+  _, _, small = tiny_estimate(batch_size=256)
+  _, _, large = tiny_estimate(batch_size=512)
+  assert large.memory["temporary"] > 1.5 * small.memory["temporary"]
+  assert large.flops == pytest.approx(2 * small.flops, rel=0.1)
+  _, _, chunks = tiny_estimate(
+    **{"batch_size": 512, "program.microbatches": 8, "program.remat": "layers"}
+  )
+  assert chunks.memory["temporary"] < large.memory["temporary"]
+  assert chunks.flops > large.flops
+  assert chunks.traffic > small.traffic
+
+
+def test_gradients_sent_are_the_compilers():
+  """XLA's partitioner on 8 CPU devices: as many bytes are reduced, but for a few scalars."""
+  parts, batch, found = tiny_estimate()
+  compiled = measure.measure(parts, batch)
+  reduced = sum(own.size * own.times for own in compiled.collectives if own.kind == "all-reduce")
+  assert sent(found, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
+  assert found.flops == compiled.flops
+  assert found.memory["state"] == pytest.approx(compiled.memory["state"], rel=0.01)
+
+
+def test_chunks_of_one_row_on_one_chip():
+  """One row is traced otherwise than several; the estimate takes it all the same."""
+  config = tiny.get_config().to_dict()
+  config["program"] |= {"microbatches": 16, "remat": "layers"}
+  vocabulary = step.guess_vocabulary(config, english_ids=50)
+  given = {"vocabulary": vocabulary, "languages": 4, "devices": jax.devices()[:1]}
+  report = predict.predict(config, chips.parse("gpu:h100x1"), **given)
+  assert report["fits"]
+  assert report["collectives"] == []
+
+
+def test_a_report_says_that_it_is_an_estimate():
+  config = tiny.get_config().to_dict()
+  report = predict.predict(
+    config,
+    chips.parse("gpu:h200x8"),
+    vocabulary=step.guess_vocabulary(config, english_ids=50),
+    languages=4,
+    devices=jax.devices()[:8],
+  )
+  assert report["method"] == "formula"
+  assert report["fits"]
+  assert report["memory"]["uncertainty"] > 0
+  assert report["bound_by"] in ("compute", "memory", "network")
+
+
+def test_a_state_that_is_too_large_is_not_even_estimated():
+  """1e9 ids x 32 float32, three times: 384 GB, where an H200 gives 106."""
+  config = tiny.get_config()
+  config.tokenizer.vocabulary_size = 1_000_000_000
+  config = config.to_dict()
+  report = predict.predict(
+    config,
+    chips.parse("gpu:h200x8"),
+    vocabulary=step.guess_vocabulary(config, english_ids=50),
+    languages=4,
+    devices=jax.devices()[:8],
+  )
+  assert not report["fits"]
+  assert "seconds" not in report
+
+
+def test_the_command(commands, tmp_path):
+  """It says so on the screen and in the file; and names the hosts' network."""
+  flags = [f"--config=tests/tiny.py:{commands.corpus}", "--topology=gpu:h200x16"]
+  said = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
+  assert "ESTIMATED by formula, without a compiler" in said
+  assert "at most" not in said
+  report = json.loads((tmp_path / "plan.json").read_text())
+  assert (report["method"], report["chips"]) == ("formula", 16)
+
+
+def test_against_the_tpu_compiler(commands, tmp_path):
+  """What the formula says of 8 TPUs: as much work, as many gradients as the real compiler."""
+  pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
+  flags = [f"--config=tests/tiny.py:{commands.corpus}", "--english_ids=50", "--languages=4"]
+  commands.run("plan", *flags, "--topology=v5e:2x4", f"--output={tmp_path / 'plan.json'}")
+  report = json.loads((tmp_path / "plan.json").read_text())
+  _, _, found = tiny_estimate()
+  assert found.flops == report["flops"]
+  reduced = sum(own["bytes"] for own in report["collectives"] if own["kind"] == "all-reduce")
+  assert sent(found, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
