@@ -1,6 +1,7 @@
 """How every command starts and ends: flags, logging, one clear line for a user's mistake.
 
-Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags.
+Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags. Where one of
+several processes fails all end with its status, and process 0 prints the line.
 """
 
 from __future__ import annotations
@@ -10,17 +11,27 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from absl import app, flags
 from absl import logging as absl_logging
 
 from dap_jax.errors import UserError
 
+if TYPE_CHECKING:
+  from dap_jax.end_together import Together
+
+together: Together | None = None  # the processes of this command, once JAX knows of several
+
 
 def fail(message: str, *, status: int) -> None:
-  """Prints the one line and ends the process."""
-  print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+  """Prints the one line and ends the process, and the others of its command."""
+  line = f"error: {' '.join(message.split())}"
+  if together:
+    together.fail(line, status=status)
+  print(line, file=sys.stderr, flush=True)
   sys.exit(status)
 
 
@@ -80,7 +91,18 @@ def run(main: Callable[[], None]) -> None:
       fail(str(error), status=1)
     except BrokenPipeError:  # `| head`: whoever read our output has seen enough
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      if together:  # the others may need this one
+        fail("nobody reads the output any more", status=1)
     except KeyboardInterrupt:
       fail("interrupted; the same command resumes", status=130)
+    except Exception as error:
+      if not together:
+        raise
+      together.follow()
+      traceback.print_exc()
+      fail(f"{type(error).__name__}, see its traceback", status=1)
+    finally:  # a main may end with sys.exit
+      if together:
+        together.finish()
 
   app.run(guarded, flags_parser=parse)

@@ -3,7 +3,8 @@
     python -m dap_jax.embed --model=runs/demo --input=sentences.txt --output=vectors.npy
 
 `--input=-` reads standard input. An empty line is a text too, so row i is line i. The same command
-again, after it was killed, goes on where it was.
+again, after it was killed, goes on where it was. Several hosts: run it on each, with the flags that
+train takes; all of them read the input, process 0 writes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import nullcontext
 
 from absl import flags
 
-from dap_jax import command
+from dap_jax import command, hosts
 from dap_jax.errors import UserError
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
@@ -34,11 +35,12 @@ COMPUTE_DTYPE = flags.DEFINE_enum(
 logger = logging.getLogger("dap_jax.embed")  # __name__ is __main__ here
 
 
-def embed(path: str, output: str) -> None:
-  """The lines of a file -> a .npy file."""
+def embed(path: str, output: str, *, writes: bool) -> None:
+  """The lines of a file -> a .npy file, which the one process that `writes` writes."""
   from dap_jax import embedder, vector_files
 
-  vector_files.check_output(output, source=path)
+  if writes:
+    vector_files.check_output(output, source=path)
   source = vector_files.examine(path)
   model = embedder.load(
     MODEL.value,
@@ -53,9 +55,14 @@ def embed(path: str, output: str) -> None:
 def main() -> None:
   if None in (MODEL.value, INPUT.value, OUTPUT.value):
     command.fail("--model, --input and --output are all needed; --help lists them", status=2)
+  writes = hosts.take_part()
   if os.path.isfile(INPUT.value) or "://" in INPUT.value:
-    embed(INPUT.value, OUTPUT.value)
+    embed(INPUT.value, OUTPUT.value, writes=writes)
     return
+  import jax
+
+  if jax.process_count() > 1:
+    raise UserError(f"--input={INPUT.value} is no file: of several processes each reads the texts")
   # Standard input or a pipe: it is read twice, so it becomes a file. Its name is in the messages.
   with tempfile.TemporaryDirectory() as folder:
     spooled = os.path.join(folder, "standard_input" if INPUT.value == "-" else "pipe")
@@ -67,7 +74,7 @@ def main() -> None:
         shutil.copyfileobj(given, file)
     except OSError as error:
       raise UserError(f"cannot read --input={INPUT.value}: {error}") from error
-    embed(spooled, OUTPUT.value)
+    embed(spooled, OUTPUT.value, writes=writes)
 
 
 if __name__ == "__main__":

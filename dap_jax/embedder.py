@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dap_jax import checkpoint, sharding, text_batches, workdir
+from dap_jax import checkpoint, processes, sharding, text_batches, workdir
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.evals import Pieces
@@ -49,7 +49,7 @@ class Embedder:
     model: the config's `model` section.
     tokenizer, max_tokens: how texts become ids.
     step: of the checkpoint; None for an exported folder.
-    mesh: `sharding.make_mesh`; on several processes all of them encode the same texts together.
+    mesh: `sharding.make_mesh`; the processes it lies on encode the same texts together.
     changed: what was asked for that is not the model's own: max_tokens, compute_dtype.
   """
 
@@ -78,6 +78,7 @@ class Embedder:
 
   def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
     """Sentences as lists of words -> the pieces of each; all of them are held at once."""
+    self._same(sentences)
     pieces = self.tokenizer.encode_words(sentences)
     found: list[Pieces | None] = [None] * len(sentences)
     shapes = self._shapes(STATES_BATCH_SIZE)
@@ -122,8 +123,15 @@ class Embedder:
     advance: text_batches.Advance | None = None,
   ) -> np.ndarray:
     """What a step of `train_step` makes of texts, float32 [len(texts), ...], in their order."""
+    self._same(texts)
     sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
     return text_batches.collect(sequences, run, advance=advance, **self._shapes(batch_size))
+
+  def _same(self, texts: Sequence) -> None:
+    """Raises UserError where a process has others: they would make one batch of both."""
+    if self.mesh.is_multi_process:
+      content = json.dumps(list(texts)).encode()
+      processes.same({"text to encode": content}, cure="give all the same data")
 
   def _shapes(self, batch_size: int) -> dict[str, int]:
     """The arguments of `text_batches.batches`."""

@@ -17,7 +17,9 @@ mexa            MEXA: which layers align, on what retrieval takes
 classification  zero-shot transfer: logistic regression on frozen vectors
 
 Several, --suite=tatoeba,sts, read --data/tatoeba and --data/sts. A score's name holds every setting
-that is not the default one, eval/bucc[margin=distance]/..., or not the model's own.
+that is not the default one, eval/bucc[margin=distance]/..., or not the model's own. Several hosts:
+run it on each, with the flags that train takes; all of them read the data and encode, process 0
+prints and writes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from dap_jax import command, scores
+from dap_jax import command, hosts, scores
 from dap_jax.errors import UserError
 from dap_jax.json_files import write_json
 
@@ -82,10 +84,6 @@ def check_flags() -> dict[str, Any]:
   """What can be refused before a model is loaded; the settings of the suite."""
   from dap_jax import evals, workdir
 
-  if MODEL.value is None:
-    command.fail("--model is needed; --help lists the flags", status=2)
-  if not SUITE.value:
-    command.fail("--suite names none; --help lists them", status=2)
   is_only_a_model = epath.Path(MODEL.value).is_dir() and not workdir.is_workdir(MODEL.value)
   for suite in SUITE.value:
     evals.load(suite)
@@ -96,17 +94,28 @@ def check_flags() -> dict[str, Any]:
   for suite in SUITE.value[1:] and SUITE.value:
     if not epath.Path(f"{DATA.value}/{suite}").is_dir():
       raise UserError(f"--data={DATA.value} has no folder {suite}: expected one for each suite")
+  return parse_settings(SUITE.value[0], SETTING.value)
+
+
+def check_output() -> None:
+  """Raises UserError where --output could not be written, before anything is computed."""
   if OUTPUT.value:
     path = epath.Path(OUTPUT.value)
     if path.is_dir() or not path.parent.is_dir():
       raise UserError(
         f"--output={OUTPUT.value} cannot be written: name a file in a folder there is"
       )
-  return parse_settings(SUITE.value[0], SETTING.value)
 
 
 def main() -> None:
+  if MODEL.value is None:
+    command.fail("--model is needed; --help lists the flags", status=2)
+  if not SUITE.value:
+    command.fail("--suite names none; --help lists them", status=2)
+  writes = hosts.take_part()
   given = check_flags()
+  if writes:
+    check_output()
   from dap_jax import embedder, evals
 
   model = embedder.load(
@@ -124,10 +133,11 @@ def main() -> None:
     changed = {name: value for name, value in given.items() if value != defaults[name]}
     name = scores.full_name(suite, changed | dict(model.changed))
     logger.info("%s", scores.protocol_line({"model": MODEL.value, **protocol}))
-    print(scores.table(result.columns, result.rows))
+    if writes:
+      print(scores.table(result.columns, result.rows))
     content["protocol"][name] = protocol
     content |= {f"eval/{name}/{metric}": value for metric, value in result.scores.items()}
-    if OUTPUT.value:
+    if OUTPUT.value and writes:
       write_scores(OUTPUT.value, content)
 
 

@@ -3,6 +3,7 @@
     python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
 
 `--include_decoder` adds what only training needs, so that `init_from` can go on from the folder.
+Several hosts: run it on each, with the flags that train takes; process 0 writes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 
 from absl import flags
 
-from dap_jax import command
+from dap_jax import command, hosts
 from dap_jax.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
@@ -41,6 +42,7 @@ def held_out_scores(workdir, step: int) -> dict[str, float]:
 def main() -> None:
   if WORKDIR.value is None or OUTPUT.value is None:
     command.fail("--workdir and --output are both needed; --help lists the flags", status=2)
+  writes = hosts.take_part()
   import jax
   from etils import epath
 
@@ -56,6 +58,8 @@ def main() -> None:
     params |= checkpoint.restore_stored(folder, without=params, step=step)
     if "decoder" not in params:
       raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
+  if not writes:
+    return
   info = json.loads((folder / "data" / "info.json").read_text())
   readme = card.card(
     name=epath.Path(OUTPUT.value).name,

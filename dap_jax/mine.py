@@ -11,18 +11,23 @@ blank. `cut -f1,3,4` gives LASER's columns.
 While it runs OUTPUT.work holds what is done: the same command again, after it was killed, goes on;
 another margin, threshold or index finds the vectors made. OUTPUT itself appears, or is replaced, at
 the end.
+Several hosts: run it on each, with the flags that train takes. Inputs and OUTPUT lie where all of
+them see the same. They share the encoding and the exact search; FAISS runs on process 0 alone,
+which also writes. A search that was killed goes on where as many processes start again.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dap_jax import command, scores
+from dap_jax import command, hosts, scores
 from dap_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
   from dap_jax.embedder import Embedder
   from dap_jax.evals import mining
   from dap_jax.mine_files import Half, Scan
+  from dap_jax.search import Neighbours
 
 SOURCE = flags.DEFINE_string("source", None, "A UTF-8 text file, .gz too, one sentence a line.")
 TARGET = flags.DEFINE_string("target", None, "Another one, in the other language.")
@@ -86,7 +92,8 @@ def check_flags() -> None:
 
 def main() -> None:
   check_flags()
-  from dap_jax import faiss_search, mine_files, mine_output, vector_files
+  writes = hosts.take_part()
+  from dap_jax import faiss_search, mine_files, mine_output, processes, vector_files
 
   output = Path(OUTPUT.value)
   folder = output.with_name(f"{output.name}.work")
@@ -100,23 +107,31 @@ def main() -> None:
   if INDEX.value != "flat":  # a mistake in it must not come to light after hours of encoding
     width = model.width if model else given["source"].shape[1]
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
-  mine_files.claim(folder, describe(scans, model), output=output)
+  settings = describe(scans, model)
+  contents = {key: json.dumps(value).encode() for key, value in settings.items()}
+  processes.same(contents, cure="give all the same files")
+  if writes:
+    mine_files.claim(folder, settings, output=output)
   try:
-    with (folder / mine_files.SETTINGS).open("rb") as held:
-      vector_files.lock(held, folder)
+    with vector_files.locked(folder / mine_files.SETTINGS, folder) if writes else nullcontext():
+      processes.wait(f"{folder} is claimed")
       source, target = (
         prepare(name, folder, scanned=scans[name], vectors=given[name], model=model)
         for name in ("source", "target")
       )
       del model  # its memory is for the search
-      mined = mine(source, target, folder)
+      found = search_all(source, target, folder)
+      if not writes:
+        return
+      mined = pair(*found, source, target)
       mine_output.write(mined, source, target, folder / "pairs.tsv")
       (folder / "pairs.tsv").replace(output)
       mine_files.remove(folder)
   except vector_files.LockedError:
     raise
   except UserError:
-    mine_files.release(folder)
+    if writes:
+      mine_files.release(folder)
     raise
   except OSError as error:
     raise UserError(f"{folder} cannot be written: {error}; the same command goes on") from error
@@ -179,14 +194,22 @@ def prepare(
   """The texts that take part, copied, and their vectors, made if they were not given."""
   import numpy as np
 
-  from dap_jax import mine_files, search, vector_files
+  from dap_jax import mine_files, processes, search, vector_files
 
-  texts = mine_files.Texts(scanned, folder / f"{name}.txt") if scanned else None
+  # What process 0 writes the others do not look for before it is there: some network file systems
+  # remember for a while that a file was not.
+  texts = None
+  if scanned:
+    path = folder / f"{name}.txt"
+    if processes.is_first():
+      mine_files.copy_texts(scanned, path)
+    processes.wait(f"{path} is there")
+    texts = mine_files.Texts(path)
   lines = scanned.used if scanned else np.arange(len(vectors))
   rows = lines  # of the vectors
   if vectors is None:
     path = folder / f"{name}.npy"
-    if not path.exists():
+    if not processes.of_first(path.exists):
       source = vector_files.examine(str(texts.path))
       vector_files.write(source, str(path), model)
     vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
@@ -201,10 +224,9 @@ def floor(value: float | None) -> float:
   return -math.inf if value is None else value
 
 
-def mine(source: Half, target: Half, folder: Path) -> mining.Mined:
-  """Searches, scores, warns of hubs, and pairs."""
-  from dap_jax import faiss_search, mine_output, search
-  from dap_jax.evals import mining
+def search_all(source: Half, target: Half, folder: Path) -> tuple[Neighbours, Neighbours] | None:
+  """The neighbours of both sides; None on the processes that take no part in FAISS's search."""
+  from dap_jax import faiss_search, processes, search
 
   kind, _, factory = INDEX.value.partition(":")
   logger.info(
@@ -218,13 +240,19 @@ def mine(source: Half, target: Half, folder: Path) -> mining.Mined:
   )
   sides = {"x": source.side, "y": target.side, "neighbours": NEIGHBOURS.value, "what": "searching"}
   if kind == "faiss":
-    found = faiss_search.nearest(**sides, factory=factory)
-  else:
-    saved = search.Saved(folder / f"search-{NEIGHBOURS.value}.npz", SAVE_SECONDS.value)
-    found = search.nearest(**sides, saved=saved)
+    return faiss_search.nearest(**sides, factory=factory) if processes.is_first() else None
+  saved = search.Saved(folder / f"search-{NEIGHBOURS.value}.npz", SAVE_SECONDS.value)
+  return search.nearest(**sides, saved=saved)
+
+
+def pair(of_source: Neighbours, of_target: Neighbours, source: Half, target: Half) -> mining.Mined:
+  """Scores, warns of hubs, and pairs."""
+  from dap_jax import mine_output
+  from dap_jax.evals import mining
+
   forward, backward = (
     mining.at_least(proposals, score=floor(THRESHOLD.value), cosine=floor(MIN_COSINE.value))
-    for proposals in mining.propose(*found, margin=MARGIN.value)
+    for proposals in mining.propose(of_source, of_target, margin=MARGIN.value)
   )
   mine_output.warn_of_hubs(forward, target)
   mine_output.warn_of_hubs(backward, source)

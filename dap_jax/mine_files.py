@@ -75,22 +75,11 @@ def scan(path: str) -> Scan:
 
 
 class Texts:
-  """The lines that take part, in a file of their own; `read` gives single ones.
+  """The lines that take part, in a file of their own that `copy_texts` made; gives single ones."""
 
-  Args:
-    scanned: which they are.
-    path: the file; made if it is not there, and beside it PATH.offsets.
-  """
-
-  def __init__(self, scanned: Scan, path: Path):
+  def __init__(self, path: Path):
     self.path = path
-    offsets = path.with_name(f"{path.name}.offsets")
-    if not path.exists():
-      temporary = path.with_name(f"{path.name}.tmp")
-      with temporary.open("wb") as file, offsets.open("wb") as index:
-        np.save(index, np.fromiter(copy(scanned, file), np.int64, count=len(scanned.used) + 1))
-      temporary.replace(path)
-    self._offsets = np.load(offsets, mmap_mode="r")
+    self._offsets = np.load(offsets_of(path), mmap_mode="r")
 
   def read(self, places: Sequence[int]) -> list[str]:
     """The texts of some places among the lines that take part."""
@@ -101,6 +90,21 @@ class Texts:
         file.seek(start)
         found.append(file.read(end - start - 1).decode())
     return found
+
+
+def offsets_of(path: Path) -> Path:
+  """The file that says where each line of a copy begins."""
+  return path.with_name(f"{path.name}.offsets")
+
+
+def copy_texts(scanned: Scan, path: Path) -> None:
+  """Makes the file of the lines that take part, if it is not there, and the one of its offsets."""
+  if path.exists():
+    return
+  temporary = path.with_name(f"{path.name}.tmp")
+  with temporary.open("wb") as file, offsets_of(path).open("wb") as index:
+    np.save(index, np.fromiter(copy(scanned, file), np.int64, count=len(scanned.used) + 1))
+  temporary.replace(path)
 
 
 def copy(scanned: Scan, file) -> Iterator[int]:

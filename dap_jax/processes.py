@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,55 @@ def agree(config: Mapping[str, Any], *, workdir: str) -> None:
 
   They would otherwise wait for each other in collectives that do not fit, or train on nonsense.
   """
+  same_start(
+    {
+      "config": json.dumps(config, sort_keys=True, default=list).encode(),
+      "--workdir": str(workdir).encode(),
+    }
+  )
+
+
+def same_start(contents: Mapping[str, bytes]) -> None:
+  """`same` of what a process starts with, and of its code."""
+  cure = "start all with the same command, from the same tree"
+  same({**contents, "code": code()}, cure=cure)
+
+
+def same(contents: Mapping[str, bytes], *, cure: str) -> None:
+  """Raises UserError, on all processes, where one has another content than process 0.
+
+  Args:
+    contents: what it is called -> its bytes; the same names on all processes.
+    cure: what to do about it.
+  """
   if jax.process_count() == 1:
     return
-  own = {
-    "config": json.dumps(config, sort_keys=True, default=list).encode(),
-    "--workdir": str(workdir).encode(),
-    "code": code(),
-  }
-  for what, content in own.items():
+  for what, content in contents.items():
     digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
     all_digests = multihost_utils.process_allgather(digest)
     others = np.flatnonzero((all_digests != all_digests[0]).any(1))
     if len(others):
       raise UserError(
         f"process {others[0]} has another {what} than process 0 ({len(others)} of"
-        f" {len(all_digests)} differ): start all with the same command, from the same tree"
+        f" {len(all_digests)} differ): {cure}"
       )
+
+
+def is_first() -> bool:
+  """Whether this is process 0, which alone prints and writes."""
+  return jax.process_index() == 0
+
+
+def wait(what: str) -> None:
+  """Until all processes are here; `what` happened, in words."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
+
+
+def of_first(compute: Callable[[], int]) -> int:
+  """What process 0 computes, less than 2^31, on all of them."""
+  value = compute() if is_first() else 0
+  return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def code() -> bytes:

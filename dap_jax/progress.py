@@ -33,7 +33,8 @@ class Progress:
       initial=done,
       unit=unit,
       unit_scale=True,
-      disable=None,  # only on a terminal
+      # Only on a terminal, and of several processes only the one that logs.
+      disable=None if logger.isEnabledFor(logging.WARNING) else True,
       file=sys.stderr,
       dynamic_ncols=True,
     )

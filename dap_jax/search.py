@@ -3,11 +3,13 @@
 N and M vectors of width D, k neighbours. A block of rows of x is shared by the local devices, a
 block of y lies on each; their cosines are computed once, and of them only the best of each row and
 of each column go into running lists. No [N, M] matrix is held, and x and y may lie in files.
+Several processes, each with all of x and y, share the rows of x; at the end they exchange lists.
 
 Exact: blocks are compared in float32 at full precision for `SPARE` neighbours more than asked, the
 found ones again in float64, and the k best of those are given. Equal cosines: the lowest row first.
-Neither the blocks nor the number of devices change the result, but where more than `SPARE`
-candidates lie within float32's rounding, 2e-7, of the k-th best one: those may change places.
+Neither the blocks nor the number of devices or processes change the result, but where more than
+`SPARE` candidates lie within float32's rounding, 2e-7, of the k-th best one: those may change
+places.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dap_jax import shares
 from dap_jax.progress import Progress
 from dap_jax.search_step import GROUP, Lists, make_step, rows_mesh
 
@@ -72,12 +75,17 @@ class Neighbours(NamedTuple):
   cosines: np.ndarray
   rows: np.ndarray
 
+  def whole(self, count: int) -> Neighbours:
+    """Those of this process's queries -> those of all, which are so many."""
+    return Neighbours(*(shares.whole(part, count) for part in self))
+
 
 class Saved(NamedTuple):
   """Where a search keeps its state, so that it goes on after a kill.
 
   Attributes:
-    path: an .npz file; whoever names it answers for its being of the same two sides and k.
+    path: an .npz file; whoever names it answers for its being of the same two sides and k. Of
+      several processes each has one of its own; another number of them begins anew.
     seconds: between saves.
   """
 
@@ -96,6 +104,8 @@ def nearest(
 ) -> tuple[Neighbours, Neighbours]:
   """The nearest of y to each of x, and of x to each of y, exactly.
 
+  All processes call it alike, and each gets the whole result.
+
   Args:
     x, y: of the same width, neither empty.
     neighbours: k; all of a side where it has fewer.
@@ -104,19 +114,42 @@ def nearest(
     block: rows of x and of y that are compared at a time; None = what suits the devices.
   """
   n, m = len(x.rows), len(y.rows)
+  x_share, y_share = (side._replace(rows=side.rows[shares.own(len(side.rows))]) for side in (x, y))
   found_x, found_y = compare_all(
-    x,
+    x_share,
     y,
+    first=shares.own(n).start,
     # The same number of both directions keeps one program; what a small side lacks is -inf.
     k=min(neighbours + SPARE, max(n, m)),
     saved=saved,
     what=what,
     block=block or block_shape(),
   )
+  rows_x, rows_y = found_x.rows[:, :m], exchange(found_y).rows[:, :n]
   return (
-    rescore(x, y, found_x.rows[:, : min(neighbours + SPARE, m)], neighbours=min(neighbours, m)),
-    rescore(y, x, found_y.rows[:, : min(neighbours + SPARE, n)], neighbours=min(neighbours, n)),
+    rescore(x_share, y, rows_x, neighbours=min(neighbours, m)).whole(n),
+    rescore(y_share, x, rows_y, neighbours=min(neighbours, n)).whole(m),
   )
+
+
+def exchange(lists: Lists) -> Lists:
+  """Each process's lists of all rows of y -> the best of them all, of this process's own rows."""
+  count, k = lists.values.shape
+  found = [Lists(np.empty((0, k), np.float32), np.empty((0, k), np.int32))]
+  for process in range(jax.process_count()):
+    part = (array[shares.of_process(count, process)] for array in lists)
+    for values, rows in zip(*map(shares.gathered, part), strict=True):
+      if process == jax.process_index():
+        found.append(best(values, rows))
+  return Lists(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+def best(values: np.ndarray, rows: np.ndarray) -> Lists:
+  """Lists [P, n, k] of P processes, of rising rows -> the k best; of equal values the lower row."""
+  k = values.shape[2]
+  values, rows = (np.swapaxes(part, 0, 1).reshape(len(part[0]), -1) for part in (values, rows))
+  order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+  return Lists(*(np.take_along_axis(part, order, axis=1) for part in (values, rows)))
 
 
 def block_shape() -> tuple[int, int]:
@@ -128,9 +161,19 @@ def block_shape() -> tuple[int, int]:
 
 
 def compare_all(
-  x: Side, y: Side, *, k: int, saved: Saved | None, what: str, block: tuple[int, int]
+  x: Side,
+  y: Side,
+  *,
+  first: int,
+  k: int,
+  saved: Saved | None,
+  what: str,
+  block: tuple[int, int],
 ) -> tuple[Lists, Lists]:
-  """The best k of each row of x and of each row of y, by float32 cosines."""
+  """The best k of each row of x and of each row of y, by float32 cosines.
+
+  x is this process's part of a side, whose first row has the number `first` there.
+  """
   mesh = rows_mesh()
   by_rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
   step = make_step(mesh, k)
@@ -150,7 +193,7 @@ def compare_all(
       running = deque()
       for number, start in enumerate(starts):
         y_block = jax.device_put(y.block(start, width), everywhere)
-        ends = np.array([[done, n], [start, m]], np.int32)
+        ends = np.array([[first + done, first + n], [start, m]], np.int32)
         rows, columns[number] = step(x_block, y_block, rows, columns[number], ends)
         running.append(rows)
         if len(running) > IN_FLIGHT:
@@ -216,6 +259,9 @@ class Keeper:
   """Saves the state of a search, no oftener than pays, and finds it again."""
 
   def __init__(self, saved: Saved | None):
+    if saved and (count := jax.process_count()) > 1:
+      own = f".{jax.process_index() + 1}-of-{count}{saved.path.suffix}"
+      saved = saved._replace(path=saved.path.with_suffix(own))
     self._saved = saved
     self._last, self._took = time.monotonic(), 0.0
 

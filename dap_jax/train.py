@@ -37,7 +37,7 @@ def main() -> None:
       f" ml_collections.ConfigDict, it returned {type(config).__name__}"
     )
   settings: dict[str, Any] = config.to_dict()
-  hosts.set_up_jax()
+  hosts.set_up_jax(preemption=True)
   from dap_jax import training  # after jax knows of its processes
   from dap_jax.settings import bind
 

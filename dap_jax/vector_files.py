@@ -11,13 +11,15 @@ import hashlib
 import io
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
-from dap_jax import text_files
+from dap_jax import processes, text_files
 from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
 from dap_jax.json_files import read_json, write_json
@@ -52,6 +54,8 @@ def examine(path: str) -> Source:
 def write(source: Source, output: str, model: Embedder) -> None:
   """Writes a .npy file: row i is the sentence vector of line i; an empty line is a text too.
 
+  All processes call it, and encode; process 0 writes, and all return when the file is there.
+
   Args:
     source: the texts.
     output: the file, float32 [N, D]. One that is there is replaced, at the end.
@@ -63,33 +67,43 @@ def write(source: Source, output: str, model: Embedder) -> None:
   """
   partial = Path(f"{output}.partial")
   identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
-  header = npy_header(source.lines, model.width)
+  header, row_bytes = npy_header(source.lines, model.width), 4 * model.width
   try:
-    done = begin(partial, identity, header=header, row_bytes=4 * model.width)
+    done = processes.of_first(lambda: begin(partial, identity, header=header, row_bytes=row_bytes))
+    writes = processes.is_first()
     with (
-      partial.open("r+b") as file,
+      growing(partial, header, size=done * row_bytes) if writes else nullcontext() as file,
       Progress(f"encoding {source.path}", total=source.lines, done=done, unit="line") as progress,
     ):
-      lock(file, partial)
-      file.write(header)
-      file.truncate(len(header) + done * 4 * model.width)
-      file.seek(0, os.SEEK_END)
       texts = itertools.islice(text_files.lines(source.path), done, None)
       while piece := list(itertools.islice(texts, PIECE_LINES)):
         vectors = model.encode(piece, advance=progress.advance)
         check(vectors, first=done)
-        file.write(vectors.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+        if writes:
+          file.write(vectors.tobytes())
+          file.flush()
+          os.fsync(file.fileno())
         done += len(piece)
     if done != source.lines:
       raise UserError(
         f"{source.path} had {source.lines} lines at first, now {done}: encode it anew"
       )
-    partial.replace(output)
-    description_of(partial).unlink()
+    if writes:
+      partial.replace(output)
+      description_of(partial).unlink()
   except OSError as error:
     raise UserError(f"{output} cannot be written: {error}; what is done is kept") from error
+  processes.wait(f"{output} is written")
+
+
+@contextmanager
+def growing(partial: Path, header: bytes, *, size: int) -> Iterator[IO[bytes]]:
+  """The partial file, kept from others, open at the end of its first `size` bytes of vectors."""
+  with locked(partial, partial, mode="r+b") as file:
+    file.write(header)
+    file.truncate(len(header) + size)
+    file.seek(0, os.SEEK_END)
+    yield file
 
 
 def check_output(output: str, *, source: str) -> None:
@@ -101,12 +115,15 @@ def check_output(output: str, *, source: str) -> None:
     raise UserError(f"{output} is an input, {source}: name another file for the result")
 
 
-def lock(file: IO[bytes], partial: Path) -> None:
-  """Keeps a second process off the file while it is open. Raises LockedError for the second."""
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    raise LockedError(f"{partial} is being written by another process: wait for its end") from error
+@contextmanager
+def locked(path: Path, what: Path, *, mode: str = "rb") -> Iterator[IO[bytes]]:
+  """Opens a file and keeps a second command off it. Raises LockedError, about `what`, for that."""
+  with path.open(mode) as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise LockedError(f"{what} is being written by another process: wait for its end") from error
+    yield file
 
 
 def npy_header(rows: int, width: int) -> bytes:

@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
-# One run on N processes of this machine, as on N hosts: to try what a pod does.
-#   bash launch/processes.sh N [flags of dap_jax.train]
-# JAX_NUM_CPU_DEVICES=D gives each D devices. If one of them ends, so do all; SIGTERM goes to all.
-processes=${1:?usage: processes.sh N [flags of dap_jax.train]}
-shift
+# One command on N processes of this machine, as on N hosts: to try what a pod does.
+#   bash launch/processes.sh N COMMAND [its flags]
+# COMMAND: train, evaluate, export, embed, mine, selfcheck. JAX_NUM_CPU_DEVICES=D gives each process
+# D devices. If one of them ends with an error, so do all; SIGTERM goes to all.
+usage="usage: processes.sh N COMMAND [its flags]"
+processes=${1:?$usage}
+command=${2:?$usage}
+shift 2
+if ! [[ $processes =~ ^[1-9][0-9]*$ && $command != -* ]]; then
+  echo "error: $usage" >&2
+  exit 2
+fi
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh" requirements.txt requirements-demo.txt
 
 free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
@@ -11,12 +18,12 @@ address=127.0.0.1:$(.venv/bin/python -c "$free")
 pids=()
 trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
 for ((i = 0; i < processes; i++)); do
-  .venv/bin/python -m dap_jax.train --coordinator="$address" --processes="$processes" \
+  .venv/bin/python -m "dap_jax.$command" --coordinator="$address" --processes="$processes" \
     --process_id="$i" "$@" &
   pids+=($!)
 done
 
-worst=0
+first=0  # status that is an error
 for ((ended = 0; ended < processes; )); do
   status=0
   wait -n || status=$?
@@ -26,8 +33,8 @@ for ((ended = 0; ended < processes; )); do
   esac
   ended=$((ended + 1))
   if [ "$status" != 0 ]; then
-    worst=$status
+    [ "$first" != 0 ] || first=$status
     kill -TERM "${pids[@]}" 2>/dev/null || true
   fi
 done
-exit "$worst"
+exit "$first"

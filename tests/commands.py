@@ -61,11 +61,11 @@ class Commands:
   def train_flags(self, run, *flags):
     return ["train", f"--config=tests/tiny.py:{self.corpus}", f"--workdir={run}", *flags]
 
-  def start(self, name, *flags, devices=1):
+  def start(self, name, *flags, devices=1, folder=ROOT):
     return subprocess.Popen(
       self.arguments(name, *flags),
-      cwd=ROOT,
-      env=environment(self.folder / "cache", devices=devices),
+      cwd=folder,
+      env=environment(self.folder / "cache", devices=devices) | {"PYTHONPATH": str(ROOT)},
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
@@ -82,14 +82,23 @@ class Commands:
       probe.bind(("127.0.0.1", 0))
       return f"127.0.0.1:{probe.getsockname()[1]}"
 
-  def run_processes(self, *train_flags, processes=2):
-    """One run on several processes, eight devices in all."""
-    flags = (*train_flags, f"--coordinator={self.free_address()}", f"--processes={processes}")
-    each = 8 // processes
-    started = [self.start(*flags, f"--process_id={i}", devices=each) for i in range(processes)]
-    for process in started:
-      _, err = process.communicate(timeout=300)
-      assert process.returncode == 0, err
+  def start_processes(self, name, *flags, folders=(ROOT, ROOT)):
+    """One command on several processes, each in its folder; eight devices in all."""
+    count = len(folders)
+    flags = (*flags, f"--coordinator={self.free_address()}", f"--processes={count}")
+    return [
+      self.start(name, *flags, f"--process_id={number}", devices=8 // count, folder=folder)
+      for number, folder in enumerate(folders)
+    ]
+
+  def run_processes(self, name, *flags, status=0, folders=(ROOT, ROOT)):
+    """Runs them to their end; what each said."""
+    said = []
+    for process in self.start_processes(name, *flags, folders=folders):
+      out, err = process.communicate(timeout=300)
+      assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
+      said.append(out + err)
+    return said
 
   def fail(self, name, *flags, status=1):
     """Runs a command that must fail with one clear line; returns that line."""

@@ -1,4 +1,6 @@
-"""launch/tpu.sh against a stand-in gcloud, which keeps a slice of one host in a folder."""
+"""launch/tpu.sh against a stand-in gcloud, which keeps a slice of one host in a folder; and
+launch/processes.sh on a stand-in python.
+"""
 
 import json
 import os
@@ -6,6 +8,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -176,3 +179,61 @@ def test_a_dry_run_says_what_it_would_do(cloud):
 def test_wrong_options(cloud, arguments, message):
   assert message in launch(cloud, *arguments, status=2)
   assert calls_of(cloud) == []
+
+
+# `python -m`: records its arguments. If one is FAILING it ends with status 3 once three have begun,
+# and the others wait.
+PROCESS = """#!/bin/bash
+[ "$1" = -m ] || exec "$REAL" "$@"
+printf '%s\\n' "$*" >> "$ROOT/started"
+[ "$FAILING" != none ] || exit 0
+case "$*" in *--process_id="$FAILING"*) ;; *) exec sleep 60 ;; esac
+until [ "$(wc -l < "$ROOT/started")" = 3 ]; do sleep 0.05; done
+exit 3
+"""
+
+
+def run_processes(folder, *arguments, failing="none"):
+  """processes.sh in a project that is installed; its status and what it said."""
+  (folder / "launch").mkdir()
+  for name in ("processes.sh", "environment.sh"):
+    shutil.copy(ROOT / "launch" / name, folder / "launch")
+  python = folder / ".venv" / "bin" / "python"
+  python.parent.mkdir(parents=True)
+  python.write_text(PROCESS)
+  python.chmod(0o755)
+  for name in ("requirements.txt", "requirements-demo.txt"):
+    (folder / name).write_text("")
+    (folder / ".venv" / f"installed-{name}").write_text("")
+  process = subprocess.run(
+    ["bash", str(folder / "launch/processes.sh"), *arguments],
+    env=os.environ
+    | {"ROOT": str(folder), "FAILING": failing, "REAL": sys.executable, "PYTHON": sys.executable},
+    capture_output=True,
+    text=True,
+    timeout=50,
+    check=False,
+  )
+  return process.returncode, process.stdout + process.stderr
+
+
+def test_processes_run_any_command(tmp_path):
+  status, said = run_processes(tmp_path, "2", "mine", "--output=a b.tsv")
+  assert (status, said) == (0, "")
+  lines = sorted((tmp_path / "started").read_text().splitlines())
+  (address,) = {line.split("--coordinator=")[1].split()[0] for line in lines}
+  assert address.startswith("127.0.0.1:")
+  flags = f"-m dap_jax.mine --coordinator={address} --processes=2 --process_id"
+  assert lines == [f"{flags}={number} --output=a b.tsv" for number in range(2)]
+
+
+def test_a_process_that_fails_ends_the_others(tmp_path):
+  status, _ = run_processes(tmp_path, "3", "train", failing="1")
+  assert status == 3  # its own, not that of those that were stopped
+
+
+@pytest.mark.parametrize("arguments", [(), ("2",), ("2", "--config=c"), ("two", "train")])
+def test_processes_without_a_command(tmp_path, arguments):
+  status, said = run_processes(tmp_path, *arguments)
+  assert status != 0 and "usage: processes.sh N COMMAND" in said
+  assert not (tmp_path / "started").exists()

@@ -207,6 +207,11 @@ def test_texts_that_are_none(tmp_path):
       mine_files.scan(str(path))
 
 
+def copy_of(scanned, path):
+  mine_files.copy_texts(scanned, path)
+  return mine_files.Texts(path)
+
+
 def test_lines_that_take_part(tmp_path, caplog):
   """Line 2 repeats the first but for a blank; 3 is empty; only \\n ends a line."""
   caplog.set_level(logging.INFO)
@@ -215,7 +220,7 @@ def test_lines_that_take_part(tmp_path, caplog):
   assert scanned.lines == 5
   assert scanned.used.tolist() == [0, 1, 4]
   assert "1 empty of 5" in caplog.text and "1 repeated of 5" in caplog.text
-  texts = mine_files.Texts(scanned, tmp_path / "copy.txt")
+  texts = copy_of(scanned, tmp_path / "copy.txt")
   assert texts.read(np.array([2, 0, 1])) == ["ää", "a", "b\u2028c\rd"]
   half = mine_files.Half("source", None, scanned.used[1:], texts, np.array([1, 2]))
   assert half.read(np.array([0, 1])) == ["b\u2028c d", "ää"]
@@ -266,7 +271,7 @@ def half_of(texts, folder):
   (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts))
   scanned = mine_files.scan(str(folder / "t.txt"))
   places = np.arange(len(texts))
-  return mine_files.Half("target", None, places, mine_files.Texts(scanned, folder / "c"), places)
+  return mine_files.Half("target", None, places, copy_of(scanned, folder / "c"), places)
 
 
 def test_hubs_are_named(tmp_path, caplog):
