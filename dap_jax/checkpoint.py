@@ -8,8 +8,9 @@ A state is restored with the shardings of the CURRENT mesh, never those it was w
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +23,14 @@ from dap_jax.sharding import path_name
 from dap_jax.trees import overlay, select
 
 logger = logging.getLogger(__name__)
+# What fails in Orbax is raised, so it is told; each of its threads logs pages of traceback before.
+logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
 
 ITEM = "state"
 FOLDER = "checkpoints"
+# Orbax times a save by the wall clock, and gives up after 20 minutes: a clock that is set forward
+# would end the run. A save that hangs is the watchdog's.
+SAVE_LIMIT_S = 10 * 24 * 3600
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
 
 
@@ -79,11 +85,12 @@ class Checkpoints:
     self._policy = policy
     try:
       remove_unfinished(self._workdir / FOLDER)
-      self._orbax = ocp.training.Checkpointer(
-        self._workdir / FOLDER,
-        preservation_policy=policy,
-        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-      )
+      with ocp.Context(async_options=ocp.options.AsyncOptions(timeout_secs=SAVE_LIMIT_S)):
+        self._orbax = ocp.training.Checkpointer(
+          self._workdir / FOLDER,
+          preservation_policy=policy,
+          save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        )
     except OSError as error:
       raise UserError(f"workdir {self._workdir} cannot be written: {error}") from error
 
@@ -105,18 +112,36 @@ class Checkpoints:
       step: of the state.
       state: a tree of sharded arrays.
       metrics: of this step; only the best metric is stored.
+
+    Raises:
+      UserError: this save or the one before it failed: the disk is full, say.
     """
     value = metrics.get(self.best_metric)
     if value is not None and self._best != self.best_metric:
       value = -value  # Orbax keeps the largest
     kept = None if value is None else {self._best: value}
-    self._orbax.save_async(
-      step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept
-    )
+    with self._writing():  # it waits for the save before it, and has that one's errors
+      self._orbax.save_async(
+        step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept
+      )
 
   def wait(self) -> None:
-    """Until the save under way is complete."""
-    self._orbax.wait()
+    """Until the save under way is complete. Raises UserError where it failed, as `save` does."""
+    with self._writing():
+      self._orbax.wait()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    """Around what writes: OSError is Python's and Orbax's error, ValueError is TensorStore's."""
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      if "Gloo" in str(error):  # another process died: `processes.together` tells it
+        raise
+      raise UserError(
+        f"no checkpoint can be written to {self._workdir / FOLDER}: {root_cause(error)}; the same"
+        " command resumes from the newest one, once it can be"
+      ) from error
 
   def restore(self, abstract_state: Any, *, at_most: int | None = None) -> Restored | None:
     """The newest checkpoint that can be read; None where there is none at all.
@@ -184,14 +209,21 @@ class Checkpoints:
     return target
 
   def close(self) -> None:
-    """Waits for the save under way, then lets go of the folder."""
-    self._orbax.close()
+    """Waits for the save under way, then lets go of the folder; errors as of `wait`."""
+    with self._writing():
+      self._orbax.close()
 
   def __enter__(self) -> Checkpoints:
     return self
 
-  def __exit__(self, *_) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+    if kind is not None and jax.process_count() > 1:
+      return  # to close waits for the other processes, which may not know of the error yet
+    try:
+      self.close()
+    except UserError:
+      if kind is None:  # else the first error is the one to be told
+        raise
 
 
 def remove_unfinished(folder: epath.Path) -> None:
@@ -206,10 +238,12 @@ def remove_unfinished(folder: epath.Path) -> None:
 
 
 def root_cause(error: BaseException) -> str:
-  """The first line of the exception that started it all."""
+  """The first line of the exception that started it all; of a long line the end, the cause."""
   while error.__cause__ is not None:
     error = error.__cause__
-  return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+  line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+  line = line.partition(" [os_error_code=")[0]  # TensorStore's; the words for it stand before
+  return line if len(line) <= 200 else f"... {line[-200:]}"
 
 
 def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -16,6 +17,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from dap_jax.json_files import write_json
+from dap_jax.workdir import writing
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,9 @@ class Journal:
     from tensorboard.summary import Writer
 
     self._path = epath.Path(workdir) / "metrics.jsonl"
-    self._keep_until(first_step)
-    self._events = Writer(str(workdir))
+    with writing(workdir):
+      self._keep_until(first_step)
+      self._events = Writer(str(workdir))
     self._bar = tqdm(
       total=steps,
       initial=first_step,
@@ -68,25 +71,29 @@ class Journal:
   def _keep_until(self, step: int) -> None:
     lines = self._path.read_text().split("\n") if self._path.exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    self._path.write_text("".join(line + "\n" for line in kept))
+    temporary = self._path.with_name(f"{self._path.name}.tmp")  # a kill leaves the old or the new
+    temporary.write_text("".join(line + "\n" for line in kept))
+    temporary.replace(self._path)
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Appends one line and the same numbers to TensorBoard."""
     if not self._writes:
       return
     line = json.dumps({"step": step, **metrics})
-    with self._path.open("a") as file:
-      file.write(line + "\n")
-    for name, value in metrics.items():
-      self._events.add_scalar(name, value, step)
-    self._events.flush()
+    with writing(self._folder):
+      with self._path.open("a") as file:
+        file.write(line + "\n")
+      for name, value in metrics.items():
+        self._events.add_scalar(name, value, step)
+      self._events.flush()
 
   def keep_protocol(self, suite: str, protocol: Mapping[str, Any]) -> None:
     """What the scores eval/SUITE/... of this run mean, in WORKDIR/protocols/SUITE.json."""
     path = self._path.parent / "protocols" / f"{suite}.json" if self._writes else None
     if path and not path.exists():
-      path.parent.mkdir(exist_ok=True)
-      write_json(path, {key: value for key, value in protocol.items() if key != "step"})
+      with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {key: value for key, value in protocol.items() if key != "step"})
 
   def keep_batch(
     self, number: int, batch_at: Callable[[int], Mapping[str, np.ndarray]]
@@ -94,9 +101,11 @@ class Journal:
     """Writes a batch that did harm to WORKDIR/not_finite/NUMBER.npz, for a look at it."""
     path = self._folder / "not_finite" / f"{number}.npz"
     if self._writes:
-      path.parent.mkdir(exist_ok=True)
-      with path.open("wb") as file:
-        np.savez(file, **batch_at(number))
+      batch = batch_at(number)
+      with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+          np.savez(file, **batch)
     return path
 
   def advance(self) -> None:
@@ -126,4 +135,6 @@ class Journal:
   def __exit__(self, *_) -> None:
     if self._writes:
       self._bar.close()
-      self._events.close()
+      # Each line was flushed. Where that failed, this fails too, and the first error is told.
+      with contextlib.suppress(OSError):
+        self._events.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dap_jax import build, checkpoint, evals, sharding
+from dap_jax import build, checkpoint, evals, processes, sharding
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.embedder import Embedder
@@ -111,6 +112,7 @@ class Run:
   batch_at: Callable[[int], dict[str, np.ndarray]]
   skip_not_finite: int
 
+  @processes.together()
   def loop(
     self,
     state: TrainState,
@@ -146,14 +148,16 @@ class Run:
       if last or stop:
         break
       batch = self._next_batch(window, batch_size)
-      with jax.transfer_guard("disallow"):
+      # The first step of this start compiles, which may take long and is no measure of speed.
+      patience = contextlib.nullcontext() if fresh else self.watchdog.paused()
+      with patience, jax.transfer_guard("disallow"):
         state, means = self.parts.step(state, batch, self.frozen)
+        if not fresh:
+          jax.block_until_ready(means)
       step += 1
       window.add(means)
       self.journal.advance()
-      if not fresh:  # the first step of this start: it compiles, so it is no measure of speed
-        with self.watchdog.paused():
-          jax.block_until_ready(means)
+      if not fresh:
         self.journal.announce(f"first step done {time.monotonic() - started:.1f} s after the start")
         window.restart_clock()
       elif step % log_steps == 0 or step == steps:
@@ -175,6 +179,7 @@ class Run:
       if window.skipped <= self.skip_not_finite:
         self.journal.announce(f"{said}; skip_not_finite={self.skip_not_finite}, so it goes on")
         continue
+      self.checkpoints.wait()  # all processes are here: none of them leaves a save half done
       kept = self.journal.keep_batch(number, self.batch_at)
       raise NotFiniteError(
         f"{said}. Its batch is in {kept}; --replay_step={number} looks at it again. A lower"

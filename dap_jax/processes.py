@@ -84,6 +84,22 @@ def code() -> bytes:
   return b"".join(str(file.relative_to(root)).encode() + file.read_bytes() for file in files)
 
 
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Around what all processes do together; also a decorator.
+
+  Raises:
+    UserError: another process died meanwhile. Gloo, the collectives of CPUs, notices it first.
+  """
+  try:
+    yield
+  except (ValueError, jax.errors.JaxRuntimeError) as error:
+    if "Gloo" not in str(error):
+      raise
+    why = str(error).splitlines()[0]
+    raise UserError(f"another process died: {why}; the same command resumes") from error
+
+
 class Watchdog:
   """Ends this process when nothing happens for too long, a context manager.
 

@@ -1,7 +1,11 @@
 """What goes wrong in a run is told in one line, harms nothing, and can be looked at again."""
 
+import contextlib
+import re
+import resource
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +13,14 @@ import numpy as np
 import optax
 import pytest
 
-from dap_jax import train_step
+from dap_jax import checkpoint, sharding, train_step
 from dap_jax.errors import UserError
+from dap_jax.journal import Journal
 from dap_jax.metrics import Mean
 from dap_jax.processes import Watchdog
 from dap_jax.train_step import Frozen, Objective, TrainState
 from tests.commands import ROOT, lines_of
+from tests.test_checkpoint import abstract_of, is_state_of, state_of
 from tests.test_objectives import VOCABULARY, batch_of, tiny
 
 
@@ -114,10 +120,10 @@ def test_processes_that_differ_do_not_start(commands):
   both = [
     commands.start(*flags, f"--process_id={i}", f"--config.log_steps={10 + i}") for i in range(2)
   ]
-  for process in both:
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 1, err
-    assert "error: process 1 has another config than process 0 (1 of 2 differ)" in err
+  first, second = (process.communicate(timeout=100)[1] for process in both)
+  assert [process.returncode for process in both] == [1, 1], first + second
+  assert "error: process 1 has another config than process 0 (1 of 2 differ)" in first
+  assert "error" not in second
   assert not (run / "config.json").exists()
 
 
@@ -149,3 +155,90 @@ def test_a_watchdog_that_is_fed_lets_go():
   with Watchdog(0.0) as never, Watchdog(30.0) as fed:
     never.alive()
     fed.alive()
+
+
+def test_compiling_is_no_hang(commands):
+  """Two runs that compile another step each; the second may wait for much less than that takes."""
+
+  def first_step_s(temperature, hang_seconds):
+    run = commands.prepared(f"compiling_{temperature}")
+    flags = commands.train_flags(run, "--config.steps=1", f"--hang_seconds={hang_seconds}")
+    setting = f"--config.objectives.translation_ranking.temperature={temperature}"
+    said = commands.run(*flags, setting)
+    return float(re.findall(r"first step done ([0-9.]+) s", said)[0])
+
+  hang_seconds = 0.15 * first_step_s(0.06, 0)
+  assert first_step_s(0.07, hang_seconds) > hang_seconds
+
+
+@contextlib.contextmanager
+def small_disk(limit):
+  """No file may grow beyond `limit` bytes: the kernel's own error, without a full disk."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
+  """A checkpoint here has a file of more than 100 kB."""
+  mesh = sharding.make_mesh(data=8, model=1)
+  given = {"keep_last": 2, "best_metric": ""}
+  with (
+    pytest.raises(UserError, match=r"no checkpoint can be written to .*File too large"),
+    checkpoint.Checkpoints(tmp_path, **given) as checkpoints,
+  ):
+    checkpoints.save(1, state_of(1, mesh), metrics={})
+    checkpoints.wait()
+    with small_disk(20_000):
+      checkpoints.save(2, state_of(2, mesh), metrics={})
+      checkpoints.wait()
+  assert not [record for record in caplog.records if record.exc_info]  # no page of tracebacks
+  with checkpoint.Checkpoints(tmp_path, **given) as checkpoints:
+    restored = checkpoints.restore(abstract_of(mesh))
+    assert restored.step == 1 and is_state_of(1, restored.state)
+    checkpoints.save(2, state_of(2, mesh), metrics={})
+    checkpoints.wait()
+    assert checkpoints.steps() == [1, 2]
+
+
+def test_a_clock_that_is_set_forward_ends_no_save(tmp_path, monkeypatch):
+  """Two hours in each of some saves, at once or a little later: Orbax reads the wall clock."""
+  mesh, true_time, ahead_s = sharding.make_mesh(data=8, model=1), time.time, [0]
+  monkeypatch.setattr(time, "time", lambda: true_time() + ahead_s[0])
+  with checkpoint.Checkpoints(tmp_path, keep_last=1, best_metric="") as checkpoints:
+    for step in range(6):
+      checkpoints.save(step, state_of(step, mesh), metrics={})
+      time.sleep(0.005 * step)
+      ahead_s[0] += 7200
+      checkpoints.wait()
+    assert checkpoints.steps() == [5]
+
+
+def test_the_first_error_is_told(tmp_path):
+  """An error of the run, while a save fails too."""
+  mesh = sharding.make_mesh(data=8, model=1)
+  with (
+    pytest.raises(UserError, match="of the run"),
+    small_disk(20_000),
+    checkpoint.Checkpoints(tmp_path, keep_last=1, best_metric="") as checkpoints,
+  ):
+    checkpoints.save(1, state_of(1, mesh), metrics={})
+    raise UserError("of the run")
+
+
+def test_metrics_that_cannot_be_written_are_told_and_nothing_is_lost(tmp_path):
+  metrics = tmp_path / "metrics.jsonl"
+  before = "".join(f'{{"step": {step}, "loss": 1.0}}\n' for step in range(1000))
+  metrics.write_text(before)
+  opened = {"steps": 2000, "first_step": 1000, "writes": True}
+  with small_disk(10_000), pytest.raises(UserError, match=r"cannot be written.*File too large"):
+    Journal(tmp_path, **opened)  # it writes the lines anew that it keeps
+  assert metrics.read_text() == before
+  with Journal(tmp_path, **opened) as journal:
+    with small_disk(10_000), pytest.raises(UserError, match=r"cannot be written.*resumes"):
+      journal.write(1001, {"loss": 1.0})
+    journal.write(1001, {"loss": 1.0})
+  assert metrics.read_text() == before + '{"step": 1001, "loss": 1.0}\n'
