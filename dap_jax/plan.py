@@ -77,7 +77,7 @@ def table(report: Mapping[str, Any]) -> str:
       ),
       ("speed", f"{report['pairs_per_second']:,.0f} pairs/s {most}"),
       ("use", f"{report['utilisation']:.0%} of the peak for the model's own FLOPs"),
-      ("the run", f"{report['days']:.2f} days, {report['chip_hours']:,.0f} chip-hours {least}"),
+      ("the run", f"{duration(report['days'])}, {report['chip_hours']:,.0f} chip-hours {least}"),
     ]
   return "\n".join(f"  {name:<22} {text}" for name, text in lines)
 
@@ -89,6 +89,11 @@ def room(memory: Mapping[str, float | None]) -> str:
   unsure = memory.get("uncertainty", 0)
   more = f" (+ {gigabytes(unsure)} to be safe)" if unsure else ""
   return f"{gigabytes(memory['peak'])}{more} of {gigabytes(memory['capacity'])} a chip"
+
+
+def duration(days: float) -> str:
+  """For the screen: hours of a run of less than two days."""
+  return f"{days:.1f} days" if days >= 2 else f"{24 * days:.1f} hours"
 
 
 def gigabytes(size: float) -> str:

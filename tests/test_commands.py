@@ -73,17 +73,10 @@ def test_sigterm_saves_and_exits_0(commands):
   assert 13 <= step < 60
 
 
-@pytest.mark.parametrize("mesh", [(8, 1), (4, 2)])
-def test_eight_devices_give_the_same_run(commands, mesh):
-  run = commands.prepared(f"mesh{mesh[0]}x{mesh[1]}")
-  flags = [f"--config.mesh.data={mesh[0]}", f"--config.mesh.model={mesh[1]}"]
-  commands.run(*commands.train_flags(run, *flags), devices=8)
-  assert_close(run, commands.straight)
-
-
-def test_two_processes_of_four_devices_give_the_same_run(commands):
-  run = commands.prepared("processes")
-  commands.run_processes(*commands.train_flags(run))
+def test_eight_devices_give_the_same_run(commands):
+  """Processes and other meshes: test_elastic.py."""
+  run = commands.prepared("eight")
+  commands.run(*commands.train_flags(run, "--config.mesh.model=2"), devices=8)
   assert_close(run, commands.straight)
 
 

@@ -1,0 +1,109 @@
+"""What chips send to each other in a step: nothing that a large batch makes unbearable.
+
+The sizes are chosen so that what may be sent is smaller than what may not: a vector of every
+sentence, B K D = 65,536 numbers, and every token's state on the chips that share a layer, against a
+chip's block of the B x B cosines, 524,288, and of the logits of one position, B V / 8 = 1,048,576.
+"""
+
+import math
+
+import jax
+import pytest
+
+from configs import base
+from dap_jax import sharding
+from dap_jax.planning import chips, hlo, measure, step
+from tests.models import ENCODERS
+
+B, K, L, D, V, ENGLISH = 2048, 2, 4, 16, 4096, 3072
+MESHES = {
+  "data": {"data": 8, "fsdp": 1, "model": 1},
+  "fsdp": {"data": 2, "fsdp": 4, "model": 1},
+  "model": {"data": 2, "fsdp": 1, "model": 4},
+  "all": {"data": 2, "fsdp": 2, "model": 2},
+}
+SMALL = 1024  # numbers: norms, biases, counts
+
+
+def config_of(mesh, **program):
+  """TR, RTL and TLM on a tiny network."""
+  config = base.get_config()
+  config.batch_size, config.max_tokens = B, L
+  config.tokenizer.vocabulary_size = V
+  config.model.encoder.update(
+    {"layers": 1, "width": D, "heads": 4, "mlp_width": 40, "positions": 24, **ENCODERS["bert"]}
+  )
+  config.decoder.layers = 1
+  config.objectives.translation_ranking.weight = 1.0
+  config.objectives.representation_translation.weight = 1.0
+  config.objectives.masked_lm.weight = 1.0
+  config.objectives.masked_lm.sequence = "both"
+  for head in (config.objectives.representation_translation, config.objectives.masked_lm):
+    head.chunk_positions = 1
+  config.program.update(program)
+  return config.to_dict() | {"mesh": mesh}
+
+
+def sent(config, devices):
+  """The step's parts, its program and its collectives."""
+  vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH)
+  parts, batch = step.plan_step(config, vocabulary=vocabulary, languages=5, devices=devices)
+  with jax.set_mesh(parts.mesh):
+    compiled = parts.trace(batch).lower().compile()
+  module = hlo.parse(compiled.as_text())
+  return parts, module, hlo.collectives(module, chips=8)
+
+
+def sizes_of_parameters(parts):
+  """Numbers that a whole or partly gathered matrix may have -> whether `fsdp` cuts it."""
+  sizes = {}
+  mesh = parts.mesh
+  matrices = [leaf for leaf in jax.tree.leaves(parts.abstract_state.params) if leaf.ndim > 1]
+  for leaf in matrices:
+    spec = [axis for axis in leaf.sharding.spec if axis]
+    for cut in ([], spec, [axis for axis in spec if axis != "fsdp"]):
+      size = leaf.size // math.prod(mesh.shape[axis] for axis in cut)
+      sizes[size] = sizes.get(size, False) or "fsdp" in spec
+  return sizes
+
+
+def size_of(dims):
+  """ "8,128" -> 1024."""
+  return math.prod(int(length) for length in dims.split(",") if length)
+
+
+def check(parts, module, found):
+  """Raises AssertionError that names a collective or an array there must not be."""
+  parameters = sizes_of_parameters(parts)
+  shards = sharding.row_shards(parts.mesh)
+  states = B * K * L * D // shards if parts.mesh.shape["model"] > 1 else 0
+  bound = max(B * K * D, states)
+  assert bound < B * B // 8 < B * V // 8
+  assert found
+  for own in found:
+    for _, dims in hlo.ARRAY.findall(own.type):
+      size = size_of(dims)
+      if own.kind == "all-gather" and size in parameters and size > SMALL:
+        assert parameters[size], f"gathers a parameter: {own}"
+        assert own.times == 1, f"gathers it in every turn of a loop: {own}"
+      elif size not in parameters:
+        assert size <= bound, f"{size} numbers: {own}"
+  # Nor does a chip hold more of the cosines than those of its own rows, in each rendering.
+  block = K * B * B // shards
+  for computation in module.computations.values():
+    for instruction in computation.instructions.values():
+      for _, dims in hlo.ARRAY.findall(instruction.type):
+        assert size_of(dims) <= block, f"{size_of(dims)} numbers: {instruction}"
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_what_is_sent_on_cpu_devices(mesh):
+  check(*sent(config_of(MESHES[mesh]), None))
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_what_is_sent_on_chips(mesh, monkeypatch):
+  pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
+  monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+  monkeypatch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+  check(*sent(config_of(MESHES[mesh]), measure.devices_of(chips.parse("v5e:2x4"))))
