@@ -62,7 +62,7 @@ def context_of(z, vectors, *, side=None, text_hash=None):
   batch = {"teacher_vectors": vectors, "text_hash": jnp.asarray(text_hash)}
   if side is not None:
     batch["teacher_side"] = jnp.asarray(side)[..., None]
-  teacher = functools.partial(train_step.teacher_vectors, None, batch, model=None)
+  teacher = functools.partial(train_step.teacher_vectors, None, batch, model=None, microbatches=1)
   return Context(batch, None, z, VOCABULARY, jax.random.key(0), teacher=teacher)
 
 
