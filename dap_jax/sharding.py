@@ -92,8 +92,9 @@ def read_rules(given: Sequence[tuple[str, Sequence[str | None]]]) -> Rules:
     try:
       pattern, axes = rule
       re.compile(pattern)
-      assert set(axes) <= {*ROWS, "model", None} and not isinstance(axes, str)
-    except (ValueError, TypeError, AssertionError, re.error) as error:
+      if isinstance(axes, str) or not set(axes) <= {*ROWS, "model", None}:
+        raise ValueError(axes)
+    except (ValueError, TypeError, re.error) as error:
       raise UserError(
         f"sharding_rules: {rule!r}: expected (PATTERN, AXES), e.g. ('word/embedding$', ('model',"
         " None)): a regular expression, and an axis of the mesh or None for each dimension"
@@ -102,14 +103,19 @@ def read_rules(given: Sequence[tuple[str, Sequence[str | None]]]) -> Rules:
   return tuple(found)
 
 
+def dividing(shape: tuple[int, ...], axes: Sequence[str | None], mesh: Mesh | AbstractMesh) -> P:
+  """The axes as a PartitionSpec, without those that do not divide their dimension."""
+  pairs = zip(shape, axes, strict=False)
+  return P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
+
+
 def spec_of(
   path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules = RULES
 ) -> P:
   """The PartitionSpec of one leaf by its rule; an axis that does not divide is not sharded."""
   for pattern, spec in rules:
     if re.search(pattern, path):
-      pairs = zip(shape, spec, strict=False)
-      found = P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
+      found = dividing(shape, spec, mesh)
       lost = {axis for axis in spec if axis and mesh.shape[axis] > 1} - set(found)
       if lost and path.startswith("params/") and math.prod(shape) >= LARGE:
         logger.warning("%s %s is whole along %s: not divisible", path, [*shape], ", ".join(lost))
@@ -179,9 +185,7 @@ def gathered(parameter: jax.Array, *axes: str | None) -> jax.Array:
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.shape.get("fsdp", 1) == 1:
     return parameter
-  pairs = zip(parameter.shape, axes, strict=True)
-  kept = P(*(axis if axis and dim % mesh.shape[axis] == 0 else None for dim, axis in pairs))
-  return jax.lax.with_sharding_constraint(parameter, kept)
+  return jax.lax.with_sharding_constraint(parameter, dividing(parameter.shape, axes, mesh))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -171,26 +171,25 @@ def test_gradients_sent_are_the_compilers():
   assert found.memory["state"] == pytest.approx(compiled.memory["state"], rel=0.01)
 
 
+def report_of(config, topology):
+  """What `plan` says of the tiny config."""
+  parsed, vocabulary = chips.parse(topology), step.guess_vocabulary(config, english_ids=50)
+  given = {"vocabulary": vocabulary, "languages": 4, "devices": jax.devices()[: parsed.chips]}
+  return predict.predict(config, parsed, **given)
+
+
 def test_chunks_of_one_row_on_one_chip():
   """One row is traced otherwise than several; the estimate takes it all the same."""
   config = tiny.get_config().to_dict()
   config["program"] |= {"microbatches": 16, "remat": "layers"}
-  vocabulary = step.guess_vocabulary(config, english_ids=50)
-  given = {"vocabulary": vocabulary, "languages": 4, "devices": jax.devices()[:1]}
-  report = predict.predict(config, chips.parse("gpu:h100x1"), **given)
+  report = report_of(config, "gpu:h100x1")
   assert report["fits"]
   assert report["collectives"] == []
 
 
 def test_a_report_says_that_it_is_an_estimate():
   config = tiny.get_config().to_dict()
-  report = predict.predict(
-    config,
-    chips.parse("gpu:h200x8"),
-    vocabulary=step.guess_vocabulary(config, english_ids=50),
-    languages=4,
-    devices=jax.devices()[:8],
-  )
+  report = report_of(config, "gpu:h200x8")
   assert report["method"] == "formula"
   assert report["fits"]
   assert report["memory"]["uncertainty"] > 0
@@ -202,13 +201,7 @@ def test_a_state_that_is_too_large_is_not_even_estimated():
   config = tiny.get_config()
   config.tokenizer.vocabulary_size = 1_000_000_000
   config = config.to_dict()
-  report = predict.predict(
-    config,
-    chips.parse("gpu:h200x8"),
-    vocabulary=step.guess_vocabulary(config, english_ids=50),
-    languages=4,
-    devices=jax.devices()[:8],
-  )
+  report = report_of(config, "gpu:h200x8")
   assert not report["fits"]
   assert "seconds" not in report
 
