@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import jax
 from etils import epath
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from dap_jax import processes
 from dap_jax.errors import UserError
 from dap_jax.sharding import path_name
 from dap_jax.trees import overlay, select
@@ -198,13 +198,12 @@ class Checkpoints:
     """Moves a damaged checkpoint out of the way of later saves."""
     target = self._workdir / "corrupt" / str(step)
     self._orbax.close()
-    if jax.process_index() == 0:
+    if processes.is_first():
       if target.exists():
         target.rmtree()
       target.parent.mkdir(parents=True, exist_ok=True)
       (self._workdir / FOLDER / str(step)).rename(target)
-    if jax.process_count() > 1:
-      multihost_utils.sync_global_devices("a damaged checkpoint was moved")
+    processes.wait("a damaged checkpoint was moved")
     self._open(self._policy)
     return target
 
@@ -231,7 +230,7 @@ def remove_unfinished(folder: epath.Path) -> None:
 
   Orbax can, but on a thread of its own, which fails noisily where the run ends soon with an error.
   """
-  if jax.process_index() == 0 and folder.exists():
+  if processes.is_first() and folder.exists():
     for path in folder.iterdir():
       if UNFINISHED in path.name:
         path.rmtree()

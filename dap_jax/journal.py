@@ -10,12 +10,11 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from dap_jax import processes
 from dap_jax.json_files import write_json
 from dap_jax.workdir import writing
 
@@ -24,11 +23,14 @@ logger = logging.getLogger(__name__)
 
 def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
   """Whether metrics.jsonl has the scores of a step; process 0 looks, all get its answer."""
-  path, found = epath.Path(workdir) / "metrics.jsonl", False
-  if jax.process_index() == 0 and path.exists():
-    lines = [json.loads(line) for line in path.read_text().split("\n") if line.endswith("}")]
-    found = any(line["step"] == step and any(map(is_score, line)) for line in lines)
-  return bool(multihost_utils.broadcast_one_to_all(np.int32(found)))
+  path = epath.Path(workdir) / "metrics.jsonl"
+
+  def look() -> bool:
+    text = path.read_text() if path.exists() else ""
+    lines = [json.loads(line) for line in text.split("\n") if line.endswith("}")]
+    return any(line["step"] == step and any(map(is_score, line)) for line in lines)
+
+  return bool(processes.of_first(look))
 
 
 def is_score(name: str) -> bool:

@@ -6,11 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 from etils import epath
-from jax.experimental import multihost_utils
 
-from dap_jax import teachers, warm_start
+from dap_jax import processes, teachers, warm_start
 from dap_jax.data import cache, store, synonyms
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
@@ -46,12 +44,11 @@ def prepare(
   data.pop("bucket_tokens", None)
   elements = {name: data.pop(name) for name in ("renderings", "hard_negatives") if name in data}
   extras = make_extras(needed, data=data, teacher=teacher)
-  if jax.process_index() == 0:
+  if processes.is_first():
     claim(path, config)
     if not store.complete(path / "data"):
       prepare_once(path, config=config, source=source, data=data, extras=extras)
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices("the data is prepared")
+  processes.wait("the data is prepared")
   tokens = Tokenizer.load(path / "tokenizer", max_tokens=config["max_tokens"])
   load = bind(store.load, elements, where="data", pad_id=tokens.pad_id)
   corpus = load(path / "data")
