@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dap_jax import build, sharding
+from dap_jax import build, processes, sharding
 from dap_jax.checkpoint import Checkpoints
 from dap_jax.planning import work
 from dap_jax.planning.chips import CHIPS
@@ -109,7 +109,7 @@ class Checks:
     straight, expected = self._train(parts, batch, state)
     resumed, losses = self._train(parts, batch, restored)
     same = losses == expected and all(jax.tree.leaves(jax.tree.map(equal, straight, resumed)))
-    if jax.process_index() == 0:
+    if processes.is_first():
       self._folder.rmtree()
     said = f"a resumed run has the bits of a straight one; {size / 1e6:.0f} MB written in"
     said += f" {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dap_jax import checkpoint, processes, sharding, text_batches, workdir
+from dap_jax import processes, sharding, stored, text_batches, workdir
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.evals import Pieces
@@ -228,7 +228,7 @@ def load_workdir(
   tokens = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
   section = {**config["model"], **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
-  found = checkpoint.restore_params(folder, abstract_params(network, mesh), step=step)
+  found = stored.restore(folder, abstract_params(network, mesh), step=step)
   changed = differing(config["model"], other, max_tokens, config["max_tokens"])
   return Embedder(network, found.state, section, tokens, limit, found.step, mesh, changed)
 

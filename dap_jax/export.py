@@ -46,7 +46,7 @@ def main() -> None:
   import jax
   from etils import epath
 
-  from dap_jax import checkpoint, embedder, workdir
+  from dap_jax import embedder, stored, workdir
   from dap_jax.data import store
   from dap_jax.hub import card, to_hf
 
@@ -55,7 +55,7 @@ def main() -> None:
   loaded = embedder.load(folder, step=STEP.value)
   params, step = loaded.params, str(loaded.step)
   if DECODER.value:
-    params |= checkpoint.restore_stored(folder, without=params, step=step)
+    params |= stored.restore_others(folder, without=params, step=step)
     if "decoder" not in params:
       raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   if not writes:

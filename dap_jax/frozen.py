@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
-from dap_jax import checkpoint
+from dap_jax import checkpoint, stored
 from dap_jax.build import Parts
 from dap_jax.errors import UserError
 from dap_jax.teachers import Teacher
@@ -44,7 +44,7 @@ def place(
         f"{folder} is gone: it held the parameters that the run began with, which one of its"
         " objectives compares with; put it back, or begin anew in another --workdir"
       )
-    initial = checkpoint.restore_params(folder, wanted.initial, step="newest").state
+    initial = stored.restore(folder, wanted.initial, step="newest").state
   weights = None
   if wanted.teacher is not None:
     places = jax.tree.map(lambda leaf: leaf.sharding, wanted.teacher)

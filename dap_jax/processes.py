@@ -49,14 +49,16 @@ def same(contents: Mapping[str, bytes], *, cure: str) -> None:
   """
   if jax.process_count() == 1:
     return
-  for what, content in contents.items():
-    digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-    all_digests = multihost_utils.process_allgather(digest)
-    others = np.flatnonzero((all_digests != all_digests[0]).any(1))
-    if len(others):
+  digests = [
+    np.frombuffer(hashlib.sha256(content).digest(), np.uint8) for content in contents.values()
+  ]
+  everyones = multihost_utils.process_allgather(np.stack(digests))
+  differ = (everyones != everyones[0]).any(2)
+  for what, others in zip(contents, differ.T, strict=True):
+    if others.any():
       raise UserError(
-        f"process {others[0]} has another {what} than process 0 ({len(others)} of"
-        f" {len(all_digests)} differ): {cure}"
+        f"process {np.flatnonzero(others)[0]} has another {what} than process 0 ({others.sum()} of"
+        f" {len(others)} differ): {cure}"
       )
 
 

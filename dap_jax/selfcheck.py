@@ -28,16 +28,15 @@ def main() -> None:
   if CONFIG.value is None:
     command.fail("--config is needed; --help lists the flags", status=2)
   hosts.set_up_jax()
-  import jax  # after it knows of its processes
 
-  from dap_jax import checks
+  from dap_jax import checks, processes  # after JAX knows of its processes
 
   with tempfile.TemporaryDirectory() as temporary:
     own = checks.Checks(CONFIG.value.to_dict(), folder=WORKDIR.value or temporary)
     wrong = 0
     for check in own.all():
       wrong += not check.ok
-      if jax.process_index() == 0:
+      if processes.is_first():
         print(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:<14} {check.said}", flush=True)
   sys.exit(1 if wrong else 0)
 

@@ -142,7 +142,7 @@ def train(
       return
     given = {"batch_size": batch_size, "bucket_tokens": own.bucket_tokens}
     introduction.introduce(own.parts, own.corpus, start=start.said, **given)
-    writes = jax.process_index() == 0
+    writes = processes.is_first()
     with Journal(workdir, steps=steps, first_step=start.step, writes=writes) as journal:
       run = Run(
         parts=own.parts,

@@ -22,7 +22,8 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dap_jax import checkpoint, more_rows, sharding, workdir
+from dap_jax import more_rows, sharding, stored, workdir
+from dap_jax.checkpoint import leaf_shapes
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
@@ -134,7 +135,7 @@ class FromWorkdir:
 
   def __init__(self, name: str):
     self._folder = epath.Path(name)
-    self._stored = checkpoint.stored_params(self._folder)
+    self._shapes = stored.shapes(self._folder)
     config = workdir.read_config(name)["model"]
     absent = [key for key in DECIDED if key not in config]
     if absent or not store.complete(self._folder / "data"):
@@ -155,15 +156,14 @@ class FromWorkdir:
     if "decoder" in abstract and not names.is_tied(abstract["decoder"]):
       theirs = store.english_ids(self._folder / "data")
       abstract = with_head_of(abstract, len(theirs))
-    stored = without_languages(self._stored)
+    written = without_languages(self._shapes)
     anew = [
       name
       for name in ("projection", "decoder", "masked_lm", "unmasking")
-      if name in abstract
-      and checkpoint.leaf_shapes(stored.get(name, {})) != checkpoint.leaf_shapes(abstract[name])
+      if name in abstract and leaf_shapes(written.get(name, {})) != leaf_shapes(abstract[name])
     ]
     wanted = {name: tree for name, tree in abstract.items() if name not in anew}
-    found = checkpoint.restore_params(self._folder, wanted, step="newest")
+    found = stored.restore(self._folder, wanted, step="newest")
     said = f"weights of {self._folder} at step {found.step}"
     if anew:
       said += f"; {' and '.join(anew)} start anew"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from orbax.checkpoint.utils import TMP_DIR_SUFFIX
 
-from dap_jax import checkpoint, sharding
+from dap_jax import checkpoint, sharding, stored
 from dap_jax.errors import UserError
 from dap_jax.train_step import TrainState
 
@@ -56,11 +56,11 @@ def test_keeps_the_last_and_the_best_across_restarts(tmp_path):
     assert checkpoints.best_step() == 20
   params = abstract_of(mesh).params
   for step, number in [("newest", 50), ("best", 20), ("40", 40)]:
-    restored = checkpoint.restore_params(tmp_path, params, step=step)
+    restored = stored.restore(tmp_path, params, step=step)
     assert restored.step == number
     assert (restored.state["encoder"]["mlp_in"]["kernel"] == kernel_of(number)).all()
   with pytest.raises(UserError, match=r"no checkpoint '30': there are \[20, 40, 50\]"):
-    checkpoint.restore_params(tmp_path, params, step="30")
+    stored.restore(tmp_path, params, step="30")
 
 
 def test_a_metric_of_which_the_smallest_is_best(tmp_path):
@@ -73,7 +73,7 @@ def test_a_metric_of_which_the_smallest_is_best(tmp_path):
     assert checkpoints.steps() == [20, 30]
     assert checkpoints.best_step() == 20
   params = abstract_of(mesh).params
-  assert checkpoint.restore_params(tmp_path, params, step="best").step == 20
+  assert stored.restore(tmp_path, params, step="best").step == 20
 
 
 def test_restores_onto_the_mesh_of_now(tmp_path):

@@ -187,6 +187,16 @@ def test_wrong_flags_of_processes(bare):
   assert "which is not given" in bare.fail(*flags, "--processes=2", status=2)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_stays_alone(bare, number):
+  """Process 0, which waits for the other, and process 1, which finds nobody."""
+  address = bare.free_address()
+  flags = [f"--coordinator={address}", "--processes=2", f"--process_id={number}"]
+  flags += ["--meet_seconds=3", "--model=m", "--input=i", "--output=o"]
+  said = bare.fail("embed", *flags, status=1)
+  assert f"error: after 3 s not all of 2 processes have met at {address}" in said
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 16])
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
 def test_shares_are_all_rows_once(monkeypatch, count, processes):
