@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains under Slurm, a task a node with all its GPUs; a job that is stopped is queued again.
+# Trains under Slurm, a task a node with all its GPUs; queued again until the run is finished.
 #   sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh --config=... --workdir=... [flags of train]
 # Install first, where the nodes see it: bash launch/gpu.sh --help
 #SBATCH --job-name=dap_jax
@@ -9,5 +9,9 @@
 #SBATCH --signal=TERM@120
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?slurm.sh is for sbatch}"
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
 # SIGTERM, two minutes before the end or with a preemption, reaches train on every node: it saves.
-exec srun --kill-on-bad-exit=1 .venv/bin/python -m dap_jax.train --distributed "$@"
+srun --kill-on-bad-exit=1 .venv/bin/python -m dap_jax.train --distributed "$@" 2>&1 | tee "$said"
+# Slurm itself queues again what it preempted or lost, not what its time limit stopped.
+grep -q "^finished at step" "$said" || scontrol requeue "$SLURM_JOB_ID"
