@@ -6,6 +6,9 @@ import pathlib
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# Most of the tests' time is compiling. What XLA does is the same; LLVM then leaves it as it is.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -31,3 +34,11 @@ def shared():
 def commands(tmp_path_factory):
   """Commands on a corpus, and a run of 60 steps that was never interrupted."""
   return Commands(tmp_path_factory.mktemp("commands")).straight_run()
+
+
+# Files of a few long tests; begun last, one of them would keep a worker when the others are done.
+LONG = ("test_elastic.py", "test_program.py", "test_pod_program.py", "test_selfcheck.py")
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: item.path.name not in LONG)

@@ -83,6 +83,12 @@ def loss_and_grads(model, *, chunks=1, key=None, dtype=np.float32):
   return np.asarray(found), jax.device_get(grads)
 
 
+@functools.cache
+def plainly(key=None, dtype=np.float32):
+  """Of the network as it is, in one pass; `key`: the seed of one."""
+  return loss_and_grads(network(), key=None if key is None else jax.random.key(key), dtype=dtype)
+
+
 def assert_same(found, expected, *, rtol):
   """The losses, and each gradient as a whole: the distance over the length."""
   np.testing.assert_allclose(found[0], expected[0], rtol=rtol)
@@ -98,15 +104,13 @@ def assert_same(found, expected, *, rtol):
 def test_microbatches_have_the_exact_gradient(chunks):
   """Against one pass over all rows, with every head and none of dropout's chance, in float64."""
   with jax.enable_x64(True):
-    model = network()
-    found = loss_and_grads(model, chunks=chunks, dtype=np.float64)
+    found = loss_and_grads(network(), chunks=chunks, dtype=np.float64)
     assert found[0].dtype == np.float64
-    assert_same(found, loss_and_grads(model, dtype=np.float64), rtol=1e-12)
+    assert_same(found, plainly(dtype=np.float64), rtol=1e-12)
 
 
 def test_microbatches_in_float32():
-  model = network()
-  assert_same(loss_and_grads(model, chunks=8), loss_and_grads(model), rtol=1e-5)
+  assert_same(loss_and_grads(network(), chunks=8), plainly(), rtol=1e-5)
 
 
 def test_a_chunk_has_a_dropout_key_of_its_own():
@@ -158,10 +162,10 @@ def test_microbatches_and_dropout_on_a_mesh(mesh):
 @pytest.mark.parametrize("key", [None, 5])
 def test_recomputing_changes_nothing(remat, key):
   """With dropout too: what is computed again has the same key."""
-  key = None if key is None else jax.random.key(key)
+  own_key = None if key is None else jax.random.key(key)
   with jax.debug_key_reuse(False):  # to use a key twice is what recomputing is
-    found = loss_and_grads(network(remat=remat), key=key)
-  assert_same(found, loss_and_grads(network(), key=key), rtol=1e-5)
+    found = loss_and_grads(network(remat=remat), key=own_key)
+  assert_same(found, plainly(key), rtol=1e-5)
 
 
 @pytest.mark.parametrize("remat", ["none", "layers"])
@@ -171,7 +175,7 @@ def test_scanned_layers_are_the_same_layers(remat):
   params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   plain = network().init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
   jax.tree.map(np.testing.assert_array_equal, params, plain)  # a checkpoint of one is the other's
-  assert_same(loss_and_grads(model), loss_and_grads(network()), rtol=1e-5)
+  assert_same(loss_and_grads(model), plainly(), rtol=1e-5)
 
 
 def test_scanned_layers_give_every_layers_states():
