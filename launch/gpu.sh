@@ -11,4 +11,12 @@ if [ ! -e "$mark" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[cuda13]==$version"
   touch "$mark"
 fi
+if [ -z "${JAX_PLATFORMS:-}" ]; then  # else JAX would go on without a GPU, and train on the CPU
+  found=$(.venv/bin/python -c 'import jax; print(jax.default_backend())')
+  if [ "$found" != gpu ]; then
+    echo "error: JAX finds no GPU here: nvidia-smi must list one, with a driver for CUDA 13 (580 or" \
+      "newer); JAX_PLATFORMS=cpu trains without" >&2
+    exit 1
+  fi
+fi
 exec .venv/bin/python -m dap_jax.train "$@"
