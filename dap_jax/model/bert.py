@@ -7,12 +7,14 @@ Numerics follow BERT (arXiv 1810.04805): post-LayerNorm, learned positions, exac
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
+from dap_jax.model.dropout import Dropout
 from dap_jax.model.words import Words
 
 
@@ -36,7 +38,7 @@ class Embeddings(nn.Module):
     if self.token_types:
       self.token_type = table(nn.Embed, self.token_types)
     self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = Dropout(self.dropout)
 
   def place(self, x: jax.Array, positions: jax.Array, *, deterministic: bool) -> jax.Array:
     """x [N, L, D] + position [L] or [N, L] + type 0, LayerNorm, dropout -> [N, L, D]."""
@@ -65,7 +67,7 @@ class Attention(nn.Module):
       return y.reshape(*y.shape[:-1], self.heads, width // self.heads)
 
     query, key, value = (split(dense(name)(x)) for name in ("query", "key", "value"))
-    drop = nn.Dropout(self.dropout, deterministic=deterministic)
+    drop = functools.partial(Dropout(self.dropout), deterministic=deterministic)
     mixed = attend(query, key, value, visible=mask[:, None, None, :], drop=drop)
     return dense("output")(mixed)
 
@@ -92,7 +94,7 @@ class Layer(nn.Module):
     def norm(name):
       return nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name=name)
 
-    drop = nn.Dropout(self.dropout, deterministic=deterministic)
+    drop = functools.partial(Dropout(self.dropout), deterministic=deterministic)
     attention = Attention(self.heads, self.dropout, self.dtype, name="attention")
     x = norm("attention_norm")(x + drop(attention(x, mask, deterministic=deterministic)))
     y = nn.gelu(dense(self.mlp_width, "mlp_in")(x), approximate=False)

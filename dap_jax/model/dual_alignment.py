@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.decoder import Decoder, TokenHead
+from dap_jax.model.dropout import Dropout
 from dap_jax.model.encoder import Encoder
 
 ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
@@ -62,7 +63,7 @@ class Classifier(nn.Module):
     """[N, D] -> logits [N, classes], float32 or wider."""
     given = {"dtype": self.dtype, "kernel_init": INITIALIZER}
     x = jnp.tanh(nn.Dense(self.width, **given, name="dense")(vectors))
-    x = nn.Dropout(self.dropout)(x, deterministic=deterministic)
+    x = Dropout(self.dropout)(x, deterministic=deterministic)
     logits = nn.Dense(self.classes, **given, name="logits")(x)
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 

@@ -8,12 +8,14 @@ attends to all tokens, the others to those within `window` on each side.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
+from dap_jax.model.dropout import Dropout
 from dap_jax.model.words import Words
 
 
@@ -47,7 +49,7 @@ class Embeddings(nn.Module):
       sizes.vocabulary_size, sizes.width, dtype=sizes.dtype, embedding_init=INITIALIZER
     )
     self.norm = norm(sizes)
-    self.drop = nn.Dropout(sizes.dropout)
+    self.drop = Dropout(sizes.dropout)
 
   def place(self, x: jax.Array, positions: jax.Array, *, deterministic: bool) -> jax.Array:
     """x [N, L, D] -> LayerNorm, dropout -> [N, L, D]."""
@@ -76,7 +78,7 @@ class Layer(nn.Module):
   ) -> jax.Array:
     """x [N, L, D], mask bool [N, L] (True = may be read), positions int32 [L] -> [N, L, D]."""
     sizes = self.sizes
-    drop = nn.Dropout(sizes.dropout, deterministic=deterministic)
+    drop = functools.partial(Dropout(sizes.dropout), deterministic=deterministic)
 
     def dense(features, name):
       return nn.DenseGeneral(
