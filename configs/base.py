@@ -189,7 +189,7 @@ def get_config() -> ConfigDict:
   # What a layer keeps for its backward pass: none = no recomputing; layers = only its input;
   # matmuls = what its matrices give.
   config.program.remat = "none"
-  config.program.scan_layers = False  # one layer in a loop: compiles faster; the BERT family
+  config.program.scan_layers = False  # layers in a loop: compile faster, need more memory; BERT
 
   config.mesh = ConfigDict()
   config.mesh.data = -1  # devices along the batch; -1 = all that the others leave

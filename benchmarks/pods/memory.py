@@ -1,9 +1,9 @@
 """Memory of a chip by batch size and microbatches: what the TPU compiler says, no TPU needed.
 
-    python -m benchmarks.pods.memory [--topology=v5e:16x16] [--batches=1024,4096,16384,65536]
+    python -m benchmarks.pods.memory [--topology=v5e:4x4] [--batches=1024,4096,16384,65536]
 
-The model is that of configs/dap_xlmr.py, its layers scanned (it compiles faster), rematerialised or
-not. A minute or two a row on two cores. Needs libtpu, see requirements-plan.txt.
+The model is that of configs/dap_xlmr.py, its layers rematerialised or not. A minute or two a row on
+two cores. Needs libtpu, see requirements-plan.txt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def peak(topology, devices, *, batch: int, chunks: int, remat: str) -> float | N
   """Bytes a chip; None where the compiler refuses the program and does not say how much."""
   config = dap_xlmr.get_config().to_dict()
   config["batch_size"] = batch
-  config["program"] = {"microbatches": chunks, "remat": remat, "scan_layers": True}
+  config["program"] |= {"microbatches": chunks, "remat": remat}
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS)
   planned = step.plan_step(config, vocabulary=vocabulary, languages=LANGUAGES, devices=devices)
   found = measure.measure(*planned)
@@ -33,10 +33,10 @@ def peak(topology, devices, *, batch: int, chunks: int, remat: str) -> float | N
 
 def main() -> None:
   parser = argparse.ArgumentParser()
-  parser.add_argument("--topology", default="v5e:16x16")
+  parser.add_argument("--topology", default="v5e:4x4")
   parser.add_argument("--batches", default="1024,4096,16384,65536")
-  parser.add_argument("--microbatches", default="1,4,16")
-  parser.add_argument("--remats", default="none,layers")
+  parser.add_argument("--microbatches", default="1,8,64")
+  parser.add_argument("--remats", default="none")
   flags = parser.parse_args()
   topology = chips.parse(flags.topology)
   devices = measure.devices_of(topology)
