@@ -18,20 +18,40 @@ import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-from dap_jax import processes
+from dap_jax import command, processes
 from dap_jax.errors import UserError
 from dap_jax.sharding import path_name
 
 logger = logging.getLogger(__name__)
-# What fails in Orbax is raised, so it is told; each of its threads logs pages of traceback before.
-logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
-
 ITEM = "state"
 FOLDER = "checkpoints"
 # Orbax times a save by the wall clock, and gives up after 20 minutes: a clock that is set forward
 # would end the run. A save that hangs is the watchdog's.
 SAVE_LIMIT_S = 10 * 24 * 3600
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
+
+
+class OrbaxLog(logging.Filter):
+  """Drops what Orbax logs: what fails is raised; each of its threads logs a page of it before.
+
+  Of several processes the one whose write fails raises nothing before the others are at a barrier,
+  where they wait for its write: for ever. That it logs is the only sign, so all end then.
+  """
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    """Whether the record is not of Orbax."""
+    if record.pathname.endswith("/async_checkpointer.py") and record.exc_info and command.together:
+      error = deepest(record.exc_info[1])
+      if isinstance(error, OSError | ValueError):  # else another process is to blame, and tells it
+        command.fail(
+          f"no checkpoint can be written: {root_cause(error)}; the same command resumes from the"
+          " newest one, once it can be",
+          status=1,
+        )
+    return "/orbax/" not in record.pathname
+
+
+logging.getLogger("absl").addFilter(OrbaxLog())
 
 
 class Restored(NamedTuple):
@@ -238,8 +258,14 @@ def remove_unfinished(folder: epath.Path) -> None:
 
 def root_cause(error: BaseException) -> str:
   """The first line of the exception that started it all; of a long line the end, the cause."""
-  while error.__cause__ is not None:
-    error = error.__cause__
+  error = deepest(error)
   line = (str(error).strip().splitlines() or [type(error).__name__])[0]
   line = line.partition(" [os_error_code=")[0]  # TensorStore's; the words for it stand before
   return line if len(line) <= 200 else f"... {line[-200:]}"
+
+
+def deepest(error: BaseException) -> BaseException:
+  """The exception that started it all."""
+  while error.__cause__ is not None:
+    error = error.__cause__
+  return error

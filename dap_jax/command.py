@@ -105,4 +105,12 @@ def run(main: Callable[[], None]) -> None:
       if together:
         together.finish()
 
-  app.run(guarded, flags_parser=parse)
+  try:
+    app.run(guarded, flags_parser=parse)
+  except SystemExit as end:
+    if not isinstance(end.code, int) or end.code == 0:
+      raise
+    # All is said and closed; Python would wait for threads, such as Orbax's, which may be for ever.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(end.code)
