@@ -22,7 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 RUN = {"steps": 200, "eval_steps": 200, "log_steps": 10, "checkpoint.save_steps": 100}
 # What compiles in seconds, since every run here is a program of its own.
 RUN |= {"objectives.representation_translation.weight": 0.0, "model.dropout": 0.0}
-QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 SWEEP = f"""
 from dap_jax.sweeps import hyper
 
@@ -47,7 +46,7 @@ def start(folder, *flags):
   return subprocess.Popen(
     [sys.executable, "launch/sweep.py", *map(str, flags)],
     cwd=ROOT,
-    env=environment(folder / "cache") | QUICK,
+    env=environment(folder / "cache"),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
