@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -43,15 +44,24 @@ class OrbaxLog(logging.Filter):
     if record.pathname.endswith("/async_checkpointer.py") and record.exc_info and command.together:
       error = deepest(record.exc_info[1])
       if isinstance(error, OSError | ValueError):  # else another process is to blame, and tells it
-        command.fail(
-          f"no checkpoint can be written: {root_cause(error)}; the same command resumes from the"
-          " newest one, once it can be",
-          status=1,
-        )
+        command.fail(not_written(error, "the workdir"), status=1)
     return "/orbax/" not in record.pathname
 
 
 logging.getLogger("absl").addFilter(OrbaxLog())
+print_unraisable = sys.unraisablehook
+
+
+def pass_over_closed_loop(unraisable: sys.UnraisableHookArgs) -> None:
+  """As `sys.unraisablehook`: TensorStore's threads call it once for each file of a failed save.
+
+  They report to an event loop that Orbax has closed by then, having raised the failure.
+  """
+  if str(unraisable.exc_value) != "Event loop is closed":
+    print_unraisable(unraisable)
+
+
+sys.unraisablehook = pass_over_closed_loop
 
 
 class Restored(NamedTuple):
@@ -158,10 +168,7 @@ class Checkpoints:
     except (OSError, ValueError) as error:
       if "Gloo" in str(error):  # another process died: `processes.together` tells it
         raise
-      raise UserError(
-        f"no checkpoint can be written to {self._workdir / FOLDER}: {root_cause(error)}; the same"
-        " command resumes from the newest one, once it can be"
-      ) from error
+      raise UserError(not_written(error, self._workdir / FOLDER)) from error
 
   def restore(self, abstract_state: Any, *, at_most: int | None = None) -> Restored | None:
     """The newest checkpoint that can be read; None where there is none at all.
@@ -254,6 +261,14 @@ def remove_unfinished(folder: epath.Path) -> None:
     for path in folder.iterdir():
       if UNFINISHED in path.name:
         path.rmtree()
+
+
+def not_written(error: BaseException, folder: epath.Path | str) -> str:
+  """What a user is told of a save that fails."""
+  return (
+    f"no checkpoint can be written to {folder}: {root_cause(error)};"
+    " the same command resumes from the newest one, once it can be"
+  )
 
 
 def root_cause(error: BaseException) -> str:

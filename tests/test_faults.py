@@ -204,6 +204,20 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
     assert checkpoints.steps() == [1, 2]
 
 
+def test_a_save_that_fails_on_one_of_two_processes_ends_both(commands):
+  """Orbax only logs it there, and waits for the other process, which waits for its write."""
+  run = commands.prepared("full_for_one")
+  flags = commands.train_flags(run)
+  processes = commands.start_processes(*flags, "--hang_seconds=100")
+  resource.prlimit(processes[1].pid, resource.RLIMIT_FSIZE, (4096, 4096))
+  first, second = (process.communicate(timeout=300) for process in processes)
+  assert [process.returncode for process in processes] == [1, 1]
+  (line,) = [line for line in "".join(first).split("\n") if line.startswith("error: ")]
+  assert "process 1: no checkpoint can be written to the workdir" in line, line
+  assert "File too large" in line
+  assert "Traceback" not in "".join(first + second)
+
+
 def test_a_clock_that_is_set_forward_ends_no_save(tmp_path, monkeypatch):
   """Two hours in each of some saves, at once or a little later: Orbax reads the wall clock."""
   mesh, true_time, ahead_s = sharding.make_mesh(data=8, model=1), time.time, [0]

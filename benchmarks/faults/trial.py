@@ -21,6 +21,7 @@ import numpy as np
 from dap_jax import checkpoint
 from dap_jax.errors import UserError
 from tests.commands import ROOT, environment, final_state, lines_of, write_corpus
+from tests.xla_flags import QUICK
 
 DEVICES = 2  # of all processes together
 STEPS, LOG_STEPS = 40, 5  # of config.py
@@ -29,8 +30,6 @@ ERROR, SILENT, TRACEBACK = "error: ", "status 1 without a word", "Traceback (mos
 HANG_S = 30  # --hang_seconds
 LIMIT_S = 330  # a start that has not ended by then hangs; JAX waits 300 s for the others
 WIDTH = 32  # of the teacher's vectors, and of the student's
-# Compiles fast, and all runs alike.
-XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 FATAL = "Terminating process because the JAX distributed service detected fatal errors"
 
 
@@ -94,7 +93,7 @@ class Trial:
     self._sent, self._running = {}, []
     for index in range(self.processes):
       own = environment(self.place.folder / "cache", devices=DEVICES // self.processes)
-      own |= {"XLA_FLAGS": XLA_FLAGS, "PYTHONUNBUFFERED": "1"} | (environments or {}).get(index, {})
+      own |= {"XLA_FLAGS": QUICK, "PYTHONUNBUFFERED": "1"} | (environments or {}).get(index, {})
       with self._log(index).open("wb") as log:
         process = subprocess.Popen(
           self._command(index), cwd=ROOT, env=own, stdout=log, stderr=subprocess.STDOUT
