@@ -131,14 +131,10 @@ def get_config() -> ConfigDict:
   config.objectives.representation_translation.weight = 1.0  # lambda of the paper
   config.objectives.representation_translation.mask_ratio = 1.0  # below 1 leaks the answer
   config.objectives.representation_translation.direction = "to_pivot"
-  # Positions whose logits (x batch x English ids) are held at a time: memory and speed, no number.
-  config.objectives.representation_translation.chunk_positions = 4
   config.objectives.masked_lm = ConfigDict()  # MLM and TLM
   config.objectives.masked_lm.weight = 0.0  # 0.1 beside TR in the DAP paper's TLM baseline
   config.objectives.masked_lm.sequence = "pair"  # pair (TLM), sentence (MLM), both
   config.objectives.masked_lm.mask_ratio = 0.2  # of ordinary tokens; 0.15 in BERT
-  # Hidden places of a meaning whose logits (x batch x ids) are held at a time.
-  config.objectives.masked_lm.chunk_positions = 1
   config.objectives.mexma = ConfigDict()
   config.objectives.mexma.weight = 0.0  # the paper trains this alone, without translation_ranking
   config.objectives.mexma.mask_ratio = 0.4  # of ordinary tokens, on both sides
@@ -146,7 +142,6 @@ def get_config() -> ConfigDict:
   config.objectives.mexma.mask_share = 0.8
   config.objectives.mexma.mse_weight = 1.0  # of the squared difference of translations' vectors
   config.objectives.mexma.koleo_weight = 0.01  # of KoLeo, which spreads the vectors
-  config.objectives.mexma.chunk_positions = 1  # as of masked_lm
   config.objectives.soft_alignment = ConfigDict()
   config.objectives.soft_alignment.weight = 0.0  # the paper trains this alone
   # Whose similarities: priority (the side whose language is first in teacher.languages, else the
@@ -190,6 +185,7 @@ def get_config() -> ConfigDict:
   # matmuls = what its matrices give.
   config.program.remat = "none"
   config.program.scan_layers = False  # layers in a loop: compile faster, need more memory; BERT
+  config.program.chunk_tokens = 256  # of a device whose logits over the vocabulary are held at once
 
   config.mesh = ConfigDict()
   config.mesh.data = -1  # devices along the batch; -1 = all that the others leave

@@ -20,6 +20,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from dap_jax import microbatches, optim, sharding, train_step
+from dap_jax.cross_entropy import CHUNK_TOKENS
+from dap_jax.errors import UserError
 from dap_jax.make_model import check_dimensions, make_model
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.objectives import Vocabulary
@@ -35,11 +37,20 @@ class Program:
   Attributes:
     microbatches: chunks of the rows, see `microbatches.py`.
     remat, scan_layers: see `model.encoder.Encoder`.
+    chunk_tokens: see `objectives.Context`.
+
+  Raises:
+    UserError: chunk_tokens is less than 1.
   """
 
   microbatches: int = 1
   remat: str = "none"
   scan_layers: bool = False
+  chunk_tokens: int = CHUNK_TOKENS
+
+  def __post_init__(self):
+    if self.chunk_tokens < 1:
+      raise UserError(f"program.chunk_tokens={self.chunk_tokens}: expected 1 or more")
 
 
 class Parts(NamedTuple):
@@ -155,6 +166,7 @@ def build(
     "vocabulary": vocabulary,
     "teacher": None if teacher is None else teacher[0],
     "microbatches": program.microbatches,
+    "chunk_tokens": program.chunk_tokens,
   }
   step = functools.partial(train_step.train_step, optimizer=transformation, **settings)
   jitted = jit_step(step, abstract_state, abstract_frozen, mesh=mesh)

@@ -1,8 +1,8 @@
-"""Cross-entropy over a large vocabulary, without ever holding the logits of all positions.
+"""Cross-entropy over a large vocabulary, without ever holding the logits of all tokens.
 
-B rows, L positions, D width, V ids. The logits of a batch are the largest array of a masked LM by
-far (1024 x 32 x 250,002 float32 are 33 GB), and on a CPU most of the time goes into allocating
-them. Here they live for a few positions at a time.
+B rows, D width, V ids. The logits of a batch are the largest array of a masked LM by far (of 1,024
+rows x 32 tokens x 250,002 ids 33 GB in float32), and on a CPU most of the time goes into allocating
+them. Here they live for a few tokens of each device at a time, however many rows it has.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import jax.numpy as jnp
 
 from dap_jax import sharding
 
+CHUNK_TOKENS = 256
+
 
 class FactoredLogits(NamedTuple):
-  """Logits [B, L, V] = states @ kernel + bias, not multiplied out.
+  """Logits [..., V] = states @ kernel + bias, not multiplied out.
 
   Attributes:
-    states: [B, L, D], in the compute dtype.
+    states: [..., D], in the compute dtype.
     kernel: [D, V], as the parameters.
     bias: [V], as the parameters.
   """
@@ -45,16 +47,16 @@ class FactoredLogits(NamedTuple):
 def summed_cross_entropy(
   logits: FactoredLogits, labels: jax.Array, weights: jax.Array, *, chunk: int
 ) -> jax.Array:
-  """The sum over b and l of weights * -log softmax(logits)[labels], a scalar.
+  """The sum over all tokens of weights * -log softmax(logits)[labels], a scalar.
 
   The sum is linear in the losses, so the gradient of each chunk is made where its logits are, in
-  the forward pass: logits are multiplied out once, and B x chunk x V of them are alive.
+  the forward pass: logits are multiplied out once, and chunk x V of them are alive on a device.
 
   Args:
-    logits: differentiated.
-    labels: int32 [B, L], each in [0, V).
-    weights: [B, L], of any dtype; constants.
-    chunk: positions at a time.
+    logits: of the labels' tokens, in their order; differentiated.
+    labels: int32 [B, ...], each in [0, V).
+    weights: shaped like the labels, of any dtype; constants.
+    chunk: tokens of a device at a time, at most.
   """
   return _summed(logits, labels, weights.astype(jnp.float32), chunk)
 
@@ -63,32 +65,33 @@ def summed_cross_entropy(
 def _summed(logits, labels, weights, chunk):
   def add(total, part):
     states, labels, weights = part
-    return total + _chunk(logits._replace(states=states), labels, weights)[0].sum((1, 2)), None
+    return total + _chunk(logits._replace(states=states), labels, weights)[0].sum(1), None
 
-  logits, parts = logits.ready(), _cut((logits.states, labels, weights), chunk)
+  logits, parts = logits.ready(), _cut(logits.states, labels, weights, chunk)
   return jax.lax.scan(add, _zeros(parts, ()), parts)[0].sum()
 
 
 def _forward(logits, labels, weights, chunk):
-  dtype, given = jnp.promote_types(logits.states.dtype, jnp.float32), logits.kernel
-  logits, parts = logits.ready(), _cut((logits.states, labels, weights), chunk)
+  dtype, given = jnp.promote_types(logits.states.dtype, jnp.float32), logits
+  logits, parts = logits.ready(), _cut(logits.states, labels, weights, chunk)
 
   def add(sums, part):
     total, of_kernel, of_bias = sums
     states, labels, weights = part
     losses, slope = _chunk(logits._replace(states=states), labels, weights)
-    of_bias += slope.sum((1, 2))
+    of_bias += slope.sum(1)
     slope = slope.astype(states.dtype)
-    of_kernel += jnp.einsum("sbld,sblv->sdv", states, slope, preferred_element_type=dtype)
-    of_states = jnp.einsum("sblv,dv->sbld", slope, logits.kernel)
-    return (total + losses.sum((1, 2)), of_kernel, of_bias), of_states
+    of_kernel += jnp.einsum("std,stv->sdv", states, slope, preferred_element_type=dtype)
+    of_states = jnp.einsum("stv,dv->std", slope, logits.kernel)
+    return (total + losses.sum(1), of_kernel, of_bias), of_states
 
   zeros = [_zeros(parts, shape) for shape in ((), logits.kernel.shape, logits.bias.shape)]
   (total, *sums), of_states = jax.lax.scan(add, tuple(zeros), parts)
-  # [chunks, shards, B / shards, chunk, D] -> [B, L, D]
-  rows, length, width = logits.states.shape
-  of_states = jnp.moveaxis(of_states, 0, 2).reshape(rows, -1, width)[:, :length]
-  of_kernel, of_bias = (grad.sum(0).astype(given.dtype) for grad in sums)
+  # [chunks, shards, chunk, D] -> the states' shape, without what fills the last chunk
+  chunks, shards, size, width = of_states.shape
+  of_states = of_states.swapaxes(0, 1).reshape(shards, chunks * size, width)
+  of_states = of_states[:, : labels.size // shards].reshape(given.states.shape)
+  of_kernel, of_bias = (grad.sum(0).astype(given.kernel.dtype) for grad in sums)
   return total.sum(), FactoredLogits(of_states, of_kernel, of_bias)
 
 
@@ -106,22 +109,23 @@ def _zeros(parts, shape):
   return jnp.zeros((states.shape[1], *shape), jnp.promote_types(states.dtype, jnp.float32))
 
 
-def _cut(arrays, chunk: int):
-  """[B, L, ...] -> [chunks, shards, B / shards, chunk, ...]; weights past L are 0.
+def _cut(states, labels, weights, chunk: int):
+  """Each -> [chunks, shards, tokens, ...], as even chunks as can be; what fills up has weight 0.
 
   A device sums the gradient of its own shard of the rows over all chunks, and the shards meet once,
   after the loop; without that axis they would meet in every turn of it.
   """
+  shards = sharding.batch_shards(len(labels))
+  tokens = labels.size // shards
+  chunks = -(-tokens // chunk)
+  size = -(-tokens // chunks)
 
-  def cut(array):
-    rows, length, *rest = array.shape
-    shards = sharding.batch_shards(rows)
-    chunks = -(-length // chunk)
-    array = jnp.pad(array, [(0, 0), (0, chunks * chunk - length), *[(0, 0)] * len(rest)])
-    array = array.reshape(shards, rows // shards, chunks, chunk, *rest)
-    return jnp.moveaxis(array, 2, 0)
+  def cut(array, *width):
+    array = array.reshape(shards, tokens, *width)
+    array = jnp.pad(array, [(0, 0), (0, chunks * size - tokens), *[(0, 0) for _ in width]])
+    return array.reshape(shards, chunks, size, *width).swapaxes(0, 1)
 
-  return jax.tree.map(cut, arrays)
+  return cut(states, states.shape[-1]), cut(labels), cut(weights)
 
 
 def _chunk(logits, labels, weights):

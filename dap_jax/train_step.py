@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dap_jax.cross_entropy import FactoredLogits
+from dap_jax.cross_entropy import CHUNK_TOKENS, FactoredLogits
 from dap_jax.geometry import geometry
 from dap_jax.metrics import Mean
 from dap_jax.microbatches import in_chunks
@@ -76,6 +76,7 @@ def loss_fn(
   frozen: Frozen = NOTHING_FROZEN,
   teacher: DualAlignment | None = None,
   microbatches: int = 1,
+  chunk_tokens: int = CHUNK_TOKENS,
 ) -> tuple[jax.Array, dict[str, Mean]]:
   """The weighted sum of the objectives over the global batch.
 
@@ -91,6 +92,7 @@ def loss_fn(
     frozen: see `Frozen`.
     teacher: the teacher's network.
     microbatches: chunks of rows that encoder and heads run over, see `microbatches.py`.
+    chunk_tokens: see `objectives.Context`.
 
   Returns:
     The loss, a scalar, and the means of each objective and what else they report.
@@ -134,6 +136,7 @@ def loss_fn(
     initial=lambda: jax.lax.stop_gradient(
       bound("encode", frozen.initial)(batch["ids"], batch["mask"]).z
     ),
+    chunk_tokens=chunk_tokens,
   )
   loss, means = jnp.float32(0), geometry(encodings.z)
   for number, (name, objective) in enumerate(objectives.items()):

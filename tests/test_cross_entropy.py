@@ -33,7 +33,7 @@ def test_by_hand():
   np.testing.assert_allclose(total, np.log(2) - np.log(0.8), rtol=1e-6)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+@pytest.mark.parametrize("chunk", [1, 6, 15, 56, 100])
 def test_any_chunk_is_the_plain_loss_and_its_gradient(chunk):
   with jax.enable_x64(True):
     logits, labels, weights = example(dtype=jnp.float64)
@@ -58,6 +58,22 @@ def test_bfloat16_states_keep_float32_sums():
   assert found.states.dtype == jnp.bfloat16
   exact = jax.grad(plain)(logits, labels, weights)
   np.testing.assert_allclose(found.kernel, exact.kernel, atol=0.03)
+
+
+def test_memory_holds_the_logits_of_one_chunk():
+  """What the compiler sets aside, beside the 65,536 logits of a chunk: less than of ten chunks."""
+
+  def needed(rows):
+    shapes = example(rows=rows, length=8, width=2, ids=2048)[:2]
+    weights = jnp.ones((rows, 8), bool)
+
+    def loss(logits):
+      return summed_cross_entropy(logits, shapes[1], weights, chunk=32)
+
+    compiled = jax.jit(jax.value_and_grad(loss)).lower(shapes[0]).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert needed(8) <= needed(512) < 10 * 32 * 2048 * 4
 
 
 def test_devices_meet_once_after_the_loop():

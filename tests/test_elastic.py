@@ -35,7 +35,7 @@ def on_one_device(commands):
   return losses
 
 
-# All nine pairs: benchmarks/processes.py.
+# All nine pairs: benchmarks/pods/processes.py.
 @pytest.mark.parametrize(
   ("processes", "mesh"), [(1, "2x2x2"), (2, "4x2x1"), (4, "8x1x1"), (4, "2x2x2")]
 )

@@ -150,7 +150,7 @@ class Case:
       if len(replaced) == 2:
         slots &= (jnp.arange(8) >= 4)[:, None] == (side == "tgt")
       loss = representation_translation.reconstruction(
-        context, to_pivot=side == "tgt", replaced=slots, chunk_positions=5
+        context, to_pivot=side == "tgt", replaced=slots
       )
       losses.append(loss.compute())
     return Mean.of(jnp.stack(losses)), {}
@@ -162,6 +162,7 @@ class Case:
       objectives=self.objectives,
       vocabulary=self.vocabulary,
       key=None,
+      chunk_tokens=40,
     )
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(params, self.batch)
 

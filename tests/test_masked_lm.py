@@ -27,7 +27,7 @@ from tests.models import encoder_section, model_section
 from tests.test_golden import SIZES, TR, torch_names, tree_of, weights
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, None)
-SETTINGS = {"sequence": "both", "mask_ratio": 0.3, "chunk_positions": 2}
+SETTINGS = {"sequence": "both", "mask_ratio": 0.3}
 SMALL = {"layers": 1, "width": 16, "heads": 2, "mlp_width": 32, "positions": 24, "token_types": 1}
 LENGTHS = [[5, 9, 3], [7, 4, 2], [3, 6, 8], [9, 2, 9]]  # of three renderings, [CLS] and [SEP] in
 
@@ -157,7 +157,7 @@ def test_a_loss_by_hand():
   labels = jnp.array([[[0, 2]], [[2, 1]]])
   counted = jnp.array([[[True, True]], [[True, False]]])
   drawn = masked_lm.Draw(labels, labels, labels, counted)
-  loss = masked_lm.hidden_loss(factored, drawn, chunk_positions=1)
+  loss = masked_lm.hidden_loss(factored, drawn, chunk_tokens=1)
   np.testing.assert_allclose(loss.compute(), np.log(2 / 0.8 * 4) / 3, rtol=1e-6)
 
 
@@ -239,7 +239,6 @@ def test_what_it_trains():
     ({"sequence": "word"}, "sequence 'word' is none of sentence, pair, both"),
     ({"mask_ratio": 0.0}, "mask_ratio=0.0: expected more than 0 and at most 1"),
     ({"mask_ratio": 15}, "mask_ratio=15: expected more than 0"),
-    ({"chunk_positions": 0}, "chunk_positions=0: expected 1 or more"),
   ],
 )
 def test_mistakes(change, message):
@@ -302,8 +301,7 @@ def test_the_released_tlm(shared, precision):
 
     def tlm(context):
       context = context._replace(predict=predict)
-      given = {"sentences": 2, "chunk_positions": 5}
-      return masked_lm.prediction(context, drawn, mask, **given), {}
+      return masked_lm.prediction(context, drawn, mask, sentences=2), {}
 
     ranking = bind(translation_ranking.objective, TR, where="test")
     objectives = {
@@ -311,7 +309,7 @@ def test_the_released_tlm(shared, precision):
       "masked_lm": train_step.Objective(meta["tlm_weight"], tlm),
     }
     given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY, "key": None}
-    return train_step.loss_fn(own, batch, **given)
+    return train_step.loss_fn(own, batch, chunk_tokens=10, **given)
 
   step = jax.jit(jax.value_and_grad(loss, has_aux=True))
   (total, means), (grads, of_projection) = step(params)

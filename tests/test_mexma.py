@@ -37,8 +37,7 @@ from tests.test_masked_lm import (
   without_gradient,
 )
 
-SETTINGS = {"mask_ratio": 0.3, "mask_share": 0.8, "chunk_positions": 2}
-SETTINGS |= {"mse_weight": 0.7, "koleo_weight": 0.2}
+SETTINGS = {"mask_ratio": 0.3, "mask_share": 0.8, "mse_weight": 0.7, "koleo_weight": 0.2}
 
 
 def koleo_of(z, text_hash):
@@ -152,7 +151,6 @@ def test_what_it_trains():
     ({"mask_ratio": 40}, "mask_ratio=40: expected more than 0 and at most 1"),
     ({"mask_share": 1.5}, "mask_share=1.5: expected 0 to 1"),
     ({"koleo_weight": -1.0}, "koleo_weight=-1.0: expected 0 or more"),
-    ({"chunk_positions": 0}, "chunk_positions=0: expected 1 or more"),
   ],
 )
 def test_mistakes(change, message):

@@ -104,7 +104,7 @@ def batch_of(lengths, *, padded=12, seed=0):
 
 
 def objectives_of():
-  reconstruct = {"mask_ratio": 1.0, "direction": "to_pivot", "chunk_positions": 4}
+  reconstruct = {"mask_ratio": 1.0, "direction": "to_pivot"}
   return build.make_objectives(
     {
       "translation_ranking": {"weight": 1.0, **RANKING},

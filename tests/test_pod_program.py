@@ -2,7 +2,7 @@
 
 The sizes are chosen so that what may be sent is smaller than what may not: a vector of every
 sentence, B K D = 65,536 numbers, and every token's state on the chips that share a layer, against a
-chip's block of the B x B cosines, 524,288, and of the logits of one position, B V / 8 = 1,048,576.
+chip's block of the B x B cosines, 524,288, and its logits of one position, B V / 8 = 1,048,576.
 """
 
 import math
@@ -38,9 +38,7 @@ def config_of(mesh, **program):
   config.objectives.representation_translation.weight = 1.0
   config.objectives.masked_lm.weight = 1.0
   config.objectives.masked_lm.sequence = "both"
-  for head in (config.objectives.representation_translation, config.objectives.masked_lm):
-    head.chunk_positions = 1
-  config.program.update(program)
+  config.program.update({"chunk_tokens": B // 8} | program)
   return config.to_dict() | {"mesh": mesh}
 
 

@@ -23,16 +23,14 @@ EVERY_HEAD = {
     "weight": 1.0,
     "mask_ratio": 0.5,
     "direction": "to_pivot",
-    "chunk_positions": 4,
   },
-  "masked_lm": {"weight": 0.5, "sequence": "both", "mask_ratio": 0.3, "chunk_positions": 1},
+  "masked_lm": {"weight": 0.5, "sequence": "both", "mask_ratio": 0.3},
   "mexma": {
     "weight": 0.5,
     "mask_ratio": 0.4,
     "mask_share": 0.8,
     "mse_weight": 1.0,
     "koleo_weight": 0.01,
-    "chunk_positions": 1,
   },
 }
 
@@ -77,6 +75,7 @@ def loss_and_grads(model, *, chunks=1, key=None, dtype=np.float32):
         vocabulary=VOCABULARY,
         key=key,
         microbatches=chunks,
+        chunk_tokens=100,
       )[0]
     )
   )(params, batch_of(LENGTHS))
@@ -216,6 +215,8 @@ def test_chunks_that_do_not_divide_are_named(chunks, message):
 def test_programs_that_there_are_not_are_named():
   with pytest.raises(UserError, match="program.remat='all' is none of none, layers, matmuls"):
     network(remat="all")
+  with pytest.raises(UserError, match="program.chunk_tokens=0: expected 1 or more"):
+    build.Program(chunk_tokens=0)
   with pytest.raises(UserError, match="modernbert' are not all alike"):
     modern = encoder_section("modernbert", width=16, heads=2, mlp_width=32, positions=40)
     given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "scan_layers": True}

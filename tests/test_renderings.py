@@ -37,12 +37,18 @@ def network():
 
 def reconstruction(model, params, batch, direction, *, mask_ratio=1.0):
   """The mean of RTL alone, and its gradient."""
-  settings = {"mask_ratio": mask_ratio, "direction": direction, "chunk_positions": 5}
+  settings = {"mask_ratio": mask_ratio, "direction": direction}
   objectives = build.make_objectives({"representation_translation": {"weight": 1.0, **settings}})
 
   def loss(params, batch):
     return train_step.loss_fn(
-      params, batch, model=model, objectives=objectives, vocabulary=VOCABULARY, key=None
+      params,
+      batch,
+      model=model,
+      objectives=objectives,
+      vocabulary=VOCABULARY,
+      key=None,
+      chunk_tokens=20,
     )
 
   (_, means), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, batch)
@@ -147,28 +153,12 @@ def test_mistakes():
   with pytest.raises(UserError, match="direction 'sideways'"):
     reconstruction(model, params, batch_of(), "sideways")
   vocabulary = VOCABULARY._replace(english_ids=np.arange(5, 30, dtype=np.int32))
-  objectives = build.make_objectives(
-    {
-      "representation_translation": {
-        "weight": 1.0,
-        "mask_ratio": 1.0,
-        "direction": "both",
-        "chunk_positions": 0,
-      }
-    }
-  )
-  for chunk, message in ((0, "chunk_positions=0"), (4, r"needs decoder\.english_head=False")):
-    own = objectives["representation_translation"]
-    settled = own._replace(function=lambda c, f=own.function, n=chunk: f(c, chunk_positions=n))
-    with pytest.raises(UserError, match=message):
-      train_step.loss_fn(
-        params,
-        batch_of(),
-        model=model,
-        objectives={"rtl": settled},
-        vocabulary=vocabulary,
-        key=None,
-      )
+  settings = {"weight": 1.0, "mask_ratio": 1.0, "direction": "both"}
+  objectives = build.make_objectives({"representation_translation": settings})
+  with pytest.raises(UserError, match=r"needs decoder\.english_head=False"):
+    train_step.loss_fn(
+      params, batch_of(), model=model, objectives=objectives, vocabulary=vocabulary, key=None
+    )
 
 
 def test_the_config_of_both_directions_trains():

@@ -86,7 +86,7 @@ def test_matryoshka_dimensions_that_are_no_part_of_the_width(dimensions):
 
 
 def test_matryoshka_without_sentence_vectors():
-  tokens = {"mask_ratio": 1.0, "direction": "to_pivot", "chunk_positions": 4}
+  tokens = {"mask_ratio": 1.0, "direction": "to_pivot"}
   with pytest.raises(UserError, match="no objective that is on reads sentence vectors alone"):
     build.make_objectives(
       {"representation_translation": {"weight": 1.0, **tokens}}, matryoshka_dimensions=(4,)

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from dap_jax.cross_entropy import CHUNK_TOKENS
+
 # What costs memory, time or data, so it is there only where an objective needs it.
 NEEDS = {
   "decoder": "the RTL decoder",
@@ -77,6 +79,7 @@ class Context(NamedTuple):
     teacher: int32 [B], one rendering of each meaning -> float32 [B, D_T], the frozen teacher's
       vectors of these texts, as it gives them, zeros where it has none; no gradient.
     initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.
+    chunk_tokens: of each device whose logits over the vocabulary are held at a time.
   """
 
   batch: dict[str, jax.Array]
@@ -92,3 +95,4 @@ class Context(NamedTuple):
   classify: Callable[..., jax.Array] | None = None
   teacher: Callable[[jax.Array], jax.Array] | None = None
   initial: Callable[[], jax.Array] | None = None
+  chunk_tokens: int = CHUNK_TOKENS

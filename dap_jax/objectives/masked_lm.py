@@ -141,25 +141,16 @@ def draw(
   return Draw(jnp.where(hidden, replaced, ids), positions, labels, counted)
 
 
-def hidden_loss(logits: FactoredLogits, drawn: Draw, *, chunk_positions: int) -> Mean:
-  """Cross-entropy at the hidden places.
+def hidden_loss(logits: FactoredLogits, drawn: Draw, *, chunk_tokens: int) -> Mean:
+  """Cross-entropy at the hidden places: of their logits, in the order of their labels.
 
-  Args:
-    logits: of the places, states [B * G, M, D].
-    drawn: their labels.
-    chunk_positions: of each meaning's G M places, how many logits are held at a time.
+  chunk_tokens: see `Context`.
   """
-  rows = len(drawn.labels)
-  states = logits.states.reshape(rows, -1, logits.states.shape[-1])
-  labels, counted = drawn.labels.reshape(rows, -1), drawn.counted.reshape(rows, -1)
-  logits = logits._replace(states=states)
-  total = summed_cross_entropy(logits, labels, counted, chunk=chunk_positions)
-  return Mean(total, counted.sum(dtype=jnp.float32))
+  total = summed_cross_entropy(logits, drawn.labels, drawn.counted, chunk=chunk_tokens)
+  return Mean(total, drawn.counted.sum(dtype=jnp.float32))
 
 
-def prediction(
-  context: Context, drawn: Draw, mask: jax.Array, *, sentences: int, chunk_positions: int
-) -> Mean:
+def prediction(context: Context, drawn: Draw, mask: jax.Array, *, sentences: int) -> Mean:
   """The loss of a given draw; mask bool [B, G, T], T = `sentences` * L."""
   tokens, places = mask.shape[-1], drawn.positions.shape[-1]
   restarting = jnp.tile(jnp.arange(tokens // sentences), sentences)[None]
@@ -169,19 +160,17 @@ def prediction(
     mask.reshape(-1, tokens),
     drawn.positions.reshape(-1, places),
   )
-  return hidden_loss(logits, drawn, chunk_positions=chunk_positions)
+  return hidden_loss(logits, drawn, chunk_tokens=context.chunk_tokens)
 
 
-def check_settings(*, mask_ratio: float, chunk_positions: int) -> None:
-  """Raises UserError where a setting is out of its range."""
+def check_ratio(mask_ratio: float) -> None:
+  """Raises UserError where it is out of its range."""
   if not 0 < mask_ratio <= 1:
     raise UserError(f"mask_ratio={mask_ratio}: expected more than 0 and at most 1")
-  if chunk_positions < 1:
-    raise UserError(f"chunk_positions={chunk_positions}: expected 1 or more")
 
 
 def objective(
-  context: Context, *, sequence: str, mask_ratio: float, chunk_positions: int
+  context: Context, *, sequence: str, mask_ratio: float
 ) -> tuple[Mean, dict[str, Mean]]:
   """MLM, TLM or both over the global batch. It costs one more pass of the encoder for each.
 
@@ -190,14 +179,13 @@ def objective(
     sequence: "sentence" (MLM on every rendering), "pair" (TLM on the pivot with each translation),
       or "both" (one mean over the hidden tokens of the two).
     mask_ratio: share of the ordinary tokens that is hidden.
-    chunk_positions: hidden places of each meaning whose logits are held at a time.
 
   Returns:
     The mean over the hidden tokens, and no extra metrics.
   """
   if sequence not in SEQUENCES:
     raise UserError(f"sequence {sequence!r} is none of {', '.join(SEQUENCES)}")
-  check_settings(mask_ratio=mask_ratio, chunk_positions=chunk_positions)
+  check_ratio(mask_ratio)
   loss = Mean(jnp.float32(0), jnp.float32(0))
   for number, kind in enumerate(SEQUENCES[sequence]):
     ids, mask = (sequences(context.batch[name], kind) for name in ("ids", "mask"))
@@ -214,7 +202,6 @@ def objective(
       drawn,
       mask.reshape(drawn.ids.shape),
       sentences=ids.shape[2],
-      chunk_positions=chunk_positions,
     )
     loss = loss.merge(mean)
   return loss, {}

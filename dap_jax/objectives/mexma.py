@@ -29,7 +29,7 @@ from dap_jax.errors import UserError
 from dap_jax.geometry import unit
 from dap_jax.metrics import Mean
 from dap_jax.objectives import Context
-from dap_jax.objectives.masked_lm import Draw, check_settings, draw, hidden_loss
+from dap_jax.objectives.masked_lm import Draw, check_ratio, draw, hidden_loss
 
 EPSILON = 1e-8  # added to distances, in quadrature: the program's size
 
@@ -46,13 +46,12 @@ def sides(x: jax.Array) -> jax.Array:
   return jnp.stack([pivot, x[:, 1:]], axis=1)
 
 
-def unmasking(context: Context, drawn: Draw, *, chunk_positions: int) -> Mean:
+def unmasking(context: Context, drawn: Draw) -> Mean:
   """Predicts the hidden tokens of each side from its states and the other side's vector.
 
   Args:
     context: see `Context`.
     drawn: hidden tokens of each rendering, [B, K].
-    chunk_positions: see `objective`.
 
   Returns:
     The mean over the two sides of the mean over their hidden tokens.
@@ -73,7 +72,7 @@ def unmasking(context: Context, drawn: Draw, *, chunk_positions: int) -> Mean:
   for side in range(2):
     own = Draw(*(sides(x)[:, side] for x in drawn))
     of_side = logits._replace(states=states[:, side])
-    losses.append(hidden_loss(of_side, own, chunk_positions=chunk_positions).compute())
+    losses.append(hidden_loss(of_side, own, chunk_tokens=context.chunk_tokens).compute())
   return Mean.of(sum(losses) / 2)
 
 
@@ -104,7 +103,6 @@ def objective(
   mask_share: float,
   mse_weight: float,
   koleo_weight: float,
-  chunk_positions: int,
 ) -> tuple[Mean, dict[str, Mean]]:
   """MEXMA over the global batch. It costs one more pass of the encoder.
 
@@ -118,13 +116,12 @@ def objective(
     mask_share: share of the hidden tokens that becomes [MASK], see there; 0.8 in the program.
     mse_weight: a, of the squared difference of the sentence vectors (not normalised).
     koleo_weight: b, of KoLeo.
-    chunk_positions: hidden places of each meaning whose logits are held at a time.
 
   Returns:
     The loss; and its three parts without their weights, `mexma_masked`, `mexma_mse` and
     `mexma_koleo`.
   """
-  check_settings(mask_ratio=mask_ratio, chunk_positions=chunk_positions)
+  check_ratio(mask_ratio)
   if not 0 <= mask_share <= 1:
     raise UserError(f"mask_share={mask_share}: expected 0 to 1")
   for name, weight in (("mse_weight", mse_weight), ("koleo_weight", koleo_weight)):
@@ -146,7 +143,7 @@ def objective(
     key=context.key,
   )
   parts = {
-    "mexma_masked": unmasking(context, drawn, chunk_positions=chunk_positions),
+    "mexma_masked": unmasking(context, drawn),
     "mexma_mse": Mean.of((context.z[:, :1] - context.z[:, 1:]) ** 2),
     "mexma_koleo": koleo(context.z, batch["text_hash"]),
   }

@@ -55,9 +55,7 @@ def sides(array: jax.Array, *, to_pivot: bool) -> tuple[jax.Array, jax.Array]:
   return source, target
 
 
-def reconstruction(
-  context: Context, *, to_pivot: bool, replaced: jax.Array, chunk_positions: int
-) -> Mean:
+def reconstruction(context: Context, *, to_pivot: bool, replaced: jax.Array) -> Mean:
   """The loss of one route; `replaced` bool [B (K - 1), L]."""
   sources, targets = {}, {}
   arrays = {name: context.batch[name] for name in ("ids", "mask", "language")} | {"h": context.h}
@@ -75,12 +73,14 @@ def reconstruction(
   labels = compact_labels(targets["ids"], context.vocabulary)
   predicted = targets["mask"] & replaced & (labels >= 0)
   predicted = predicted.at[:, 0].set(False)  # [CLS] is not predicted
-  total = summed_cross_entropy(logits, jnp.maximum(labels, 0), predicted, chunk=chunk_positions)
+  total = summed_cross_entropy(
+    logits, jnp.maximum(labels, 0), predicted, chunk=context.chunk_tokens
+  )
   return Mean(total, predicted.sum(dtype=jnp.float32))
 
 
 def objective(
-  context: Context, *, mask_ratio: float, direction: str, chunk_positions: int
+  context: Context, *, mask_ratio: float, direction: str
 ) -> tuple[Mean, dict[str, Mean]]:
   """RTL over the global batch: of every translation with its pivot (K >= 2).
 
@@ -90,15 +90,12 @@ def objective(
       others show the encoder's own states of y: they leak the answer, and results are worse.
     direction: "to_pivot" (other language -> English, the paper's best), "from_pivot", or "both"
       (one mean over the tokens of the two).
-    chunk_positions: target positions whose logits, x B (K - 1), are held at a time.
 
   Returns:
     The mean over the predicted tokens, and no extra metrics.
   """
   if direction not in ROUTES:
     raise UserError(f"direction {direction!r} is none of {', '.join(ROUTES)}")
-  if chunk_positions < 1:
-    raise UserError(f"chunk_positions={chunk_positions}: expected 1 or more")
   if direction != "to_pivot" and context.vocabulary.english_ids is not None:
     raise UserError(
       f"direction {direction!r} predicts other languages: it needs decoder.english_head=False"
@@ -109,8 +106,5 @@ def objective(
     key = jax.random.fold_in(context.key, number)
     _, mask = sides(context.batch["mask"], to_pivot=to_pivot)
     replaced = draw_replaced(mask, mask_ratio=mask_ratio, key=key)
-    mean = reconstruction(
-      context, to_pivot=to_pivot, replaced=replaced, chunk_positions=chunk_positions
-    )
-    loss = loss.merge(mean)
+    loss = loss.merge(reconstruction(context, to_pivot=to_pivot, replaced=replaced))
   return loss, {}
