@@ -15,8 +15,8 @@ from etils import epath
 from tqdm import tqdm
 
 from dap_jax import processes
+from dap_jax.errors import writing
 from dap_jax.json_files import write_json
-from dap_jax.workdir import writing
 
 logger = logging.getLogger(__name__)
 

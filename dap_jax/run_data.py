@@ -11,7 +11,7 @@ from etils import epath
 from dap_jax import processes, teachers, warm_start
 from dap_jax.data import cache, store, synonyms
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
+from dap_jax.errors import UserError, writing
 from dap_jax.hub import tokenizer as hub_tokenizer
 from dap_jax.settings import bind
 from dap_jax.workdir import claim
@@ -89,7 +89,8 @@ def prepare_once(
     return
   logger.info("preparing the data, once; it is kept in %s", path / "data")
   if first:  # weights are of use only with the vocabulary they were trained with
-    hub_tokenizer.write(first.tokenizer_files, path / "tokenizer")
+    with writing(path):
+      hub_tokenizer.write(first.tokenizer_files, path / "tokenizer")
   bind(
     store.prepare,
     settings,

@@ -8,12 +8,11 @@ events.out.*    TensorBoard                        protocols/      what scores o
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +78,6 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
     write_json(workdir / "config.json", config)
   except OSError as error:
     raise UserError(f"--workdir={workdir} cannot be written: {error}") from error
-
-
-@contextlib.contextmanager
-def writing(path: epath.PathLike) -> Iterator[None]:
-  """Around what writes to a file or folder: a full disk, say, becomes one clear line.
-
-  Raises:
-    UserError: it cannot be written.
-  """
-  try:
-    yield
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be written: {error}; the same command resumes, once it can be"
-    ) from error
 
 
 def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:

@@ -204,6 +204,17 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
     assert checkpoints.steps() == [1, 2]
 
 
+def test_data_that_cannot_be_written_is_told_and_prepared_anew(commands, tmp_path):
+  flags = commands.train_flags(tmp_path / "r", "--config.steps=2")
+  process = commands.start(*flags)
+  resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+  said = "".join(process.communicate(timeout=300))
+  assert process.returncode == 1 and "Traceback" not in said, said
+  (line,) = [line for line in said.split("\n") if line.startswith("error: ")]
+  assert "cannot be written: [Errno 27] File too large" in line
+  assert "resumed" not in commands.run(*flags)
+
+
 def test_a_save_that_fails_on_one_of_two_processes_ends_both(commands):
   """Orbax only logs it there, and waits for the other process, which waits for its write."""
   run = commands.prepared("full_for_one")

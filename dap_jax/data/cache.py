@@ -27,7 +27,7 @@ from etils import epath
 
 from dap_jax import text_files
 from dap_jax.data import formats, gettext_catalogues, store
-from dap_jax.errors import UserError
+from dap_jax.errors import UserError, writing
 from dap_jax.json_files import write_json
 
 logger = logging.getLogger(__name__)
@@ -132,8 +132,9 @@ def fetch(kept: Entry | None, workdir: epath.Path) -> bool:
   if kept is None or not store.complete(kept.folder / "data"):
     return False
   logger.info("the data comes from %s, where another run prepared it", kept.folder)
-  for part in PARTS:
-    copy(epath.Path(kept.folder) / part, workdir / part)
+  with writing(workdir):
+    for part in PARTS:
+      copy(epath.Path(kept.folder) / part, workdir / part)
   return True
 
 

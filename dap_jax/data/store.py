@@ -23,7 +23,7 @@ from etils import epath
 from dap_jax.data import reading, rows, split, tokenizer, train_file
 from dap_jax.data.elements import Feature, Layout, Ragged
 from dap_jax.data.loader import PairSource, Source
-from dap_jax.errors import UserError
+from dap_jax.errors import UserError, writing
 from dap_jax.settings import bind
 
 logger = logging.getLogger(__name__)
@@ -220,15 +220,16 @@ def write(
   heldout: Sequence[Mapping[str, str]],
 ) -> None:
   """Writes the files, info.json last and by renaming, so that its presence means completeness."""
-  directory.mkdir(parents=True, exist_ok=True)
   buffer = io.BytesIO()
   np.savez(buffer, **arrays)
-  (directory / "train.npz").write_bytes(buffer.getvalue())
   lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
-  (directory / "heldout.jsonl").write_text("".join(line + "\n" for line in lines))
-  temporary = directory / "info.json.tmp"
-  temporary.write_text(json.dumps(info, indent=1))
-  temporary.replace(directory / "info.json")
+  with writing(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "train.npz").write_bytes(buffer.getvalue())
+    (directory / "heldout.jsonl").write_text("".join(line + "\n" for line in lines))
+    temporary = directory / "info.json.tmp"
+    temporary.write_text(json.dumps(info, indent=1))
+    temporary.replace(directory / "info.json")
 
 
 def complete(directory: epath.PathLike) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tokenizers
 from etils import epath
 
-from dap_jax.errors import UserError
+from dap_jax.errors import UserError, writing
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
@@ -71,10 +71,11 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
       " change it in the config"
     ) from error
   directory = epath.Path(directory)
-  directory.mkdir(parents=True, exist_ok=True)
-  (directory / "sentencepiece.model").write_bytes(model.getvalue())
-  for name, content in transformers_files(model.getvalue()).items():
-    (directory / name).write_text(content)
+  with writing(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "sentencepiece.model").write_bytes(model.getvalue())
+    for name, content in transformers_files(model.getvalue()).items():
+      (directory / name).write_text(content)
 
 
 def transformers_files(model: bytes) -> dict[str, str]:
