@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from dap_jax import sharding
 
-CHUNK_TOKENS = 256
+CHUNK_TOKENS = 256  # unless the config says otherwise
 
 
 class FactoredLogits(NamedTuple):
