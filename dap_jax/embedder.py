@@ -21,10 +21,10 @@ from dap_jax.errors import UserError
 from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf
 from dap_jax.hub import tokenizer as tokenizer_files
+from dap_jax.inference_step import embed_step, layer_means_step, layer_states_step
 from dap_jax.make_model import DEFAULT_POOLING, ENCODER_ALONE, make_model, vocabulary_of
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.settings import bind
-from dap_jax.train_step import embed_step, layer_means_step, layer_states_step
 
 BATCH_SIZE = 128  # texts
 STATES_BATCH_SIZE = 32  # texts whose states in every layer are on the device at once
@@ -122,7 +122,7 @@ class Embedder:
     batch_size: int = BATCH_SIZE,
     advance: text_batches.Advance | None = None,
   ) -> np.ndarray:
-    """What a step of `train_step` makes of texts, float32 [len(texts), ...], in their order."""
+    """What a step of `inference_step` makes of texts, float32 [len(texts), ...], in their order."""
     self._same(texts)
     sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
     return text_batches.collect(sequences, run, advance=advance, **self._shapes(batch_size))
@@ -144,7 +144,7 @@ class Embedder:
     }
 
   def _network(self, step: Callable) -> text_batches.Network:
-    """A step of `train_step` as a function of ids and mask alone."""
+    """A step of `inference_step` as a function of ids and mask alone."""
     run = program(step, self.network, self.mesh)
 
     def network(ids, mask):

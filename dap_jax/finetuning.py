@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dap_jax import build, embedder, labelled_texts, scores, sharding, train_step
+from dap_jax import build, embedder, inference_step, labelled_texts, scores, sharding
 from dap_jax.checkpoint import Checkpoints
 from dap_jax.embedder import Embedder
 from dap_jax.errors import UserError
@@ -238,7 +238,7 @@ def evaluate(
   tuned = dataclasses.replace(loaded, network=parts.model, params=state.params, mesh=parts.mesh)
 
   def predict(texts: Sequence) -> np.ndarray:
-    found = tuned.collect(texts, train_step.classify_step)
+    found = tuned.collect(texts, inference_step.classify_step)
     if not np.isfinite(found).all():
       raise UserError("the fine-tuned model's logits are not finite: lower --learning_rate")
     return found.argmax(1)

@@ -18,9 +18,10 @@ import optax
 
 from dap_jax.cross_entropy import CHUNK_TOKENS, FactoredLogits
 from dap_jax.geometry import geometry
+from dap_jax.inference_step import embed_step
 from dap_jax.metrics import Mean
 from dap_jax.microbatches import in_chunks
-from dap_jax.model.dual_alignment import DualAlignment, Encodings, pool
+from dap_jax.model.dual_alignment import DualAlignment, Encodings
 from dap_jax.objectives import Context, Vocabulary
 
 
@@ -213,7 +214,7 @@ def gradients(
   Args:
     state, batch, frozen: see there.
     seed: the run's, uint32; with the step number it makes this step's key.
-    **settings: see `loss_fn`: model, objectives, vocabulary, teacher, microbatches.
+    **settings: the others of `loss_fn`, from `model` to `chunk_tokens`.
 
   Returns:
     The loss, its parts, `grad_norm` and `tokens` (real tokens of the batch); and the gradient.
@@ -258,46 +259,3 @@ def train_step(
   )
   means["not_finite"] = Mean.of(1 - finite.astype(jnp.float32))
   return TrainState(state.step + 1, params, opt_state), means
-
-
-def embed_step(
-  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
-) -> jax.Array:
-  """Sentence vectors as evaluation and export see them (pooled, never projected).
-
-  ids int32 [N, L], mask bool [N, L] -> float32 [N, D], of unit length if the model normalizes.
-  """
-  pooled = model.apply(
-    {"params": params}, ids[:, None], mask[:, None], deterministic=True, method="encode"
-  ).pooled[:, 0]
-  if not model.normalize:
-    return pooled
-  return pooled / jnp.maximum(jnp.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
-
-
-def classify_step(
-  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
-) -> jax.Array:
-  """ids int32 [N, L], mask bool [N, L] -> logits of the classes, float32 [N, classes]."""
-  variables = {"params": params}
-  encodings = model.apply(
-    variables, ids[:, None], mask[:, None], deterministic=True, method="encode"
-  )
-  return model.apply(variables, encodings.pooled[:, 0], deterministic=True, method="classify")
-
-
-def layer_states_step(
-  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
-) -> jax.Array:
-  """ids int32 [N, L], mask bool [N, L] -> float32 [N, layers + 1, L, D], the embeddings first."""
-  hidden = model.apply({"params": params}, ids, mask, method="hidden")
-  return jnp.stack(hidden, axis=1).astype(jnp.float32)
-
-
-def layer_means_step(
-  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
-) -> jax.Array:
-  """The mean of the real tokens' states in each layer: as above -> float32 [N, layers + 1, D]."""
-  hidden = model.apply({"params": params}, ids, mask, method="hidden")
-  means = [pool([states], mask, pooling="mean") for states in hidden]
-  return jnp.stack(means, axis=1).astype(jnp.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from dap_jax import build, checkpoint, embedder, finetuning, train_step
+from dap_jax import build, checkpoint, embedder, finetuning, inference_step, train_step
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.errors import UserError
 from dap_jax.labelled_batches import Batches
@@ -74,7 +74,7 @@ def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
   head, pooled = jax.device_get((params["classifier"], encoded.pooled[:, 0]))
   hidden = np.tanh(pooled @ head["dense"]["kernel"] + head["dense"]["bias"])
   expected = hidden @ head["logits"]["kernel"] + head["logits"]["bias"]
-  found = train_step.classify_step(params, ids[:, 0], mask[:, 0], model=parts.model)
+  found = inference_step.classify_step(params, ids[:, 0], mask[:, 0], model=parts.model)
   np.testing.assert_allclose(found, expected, atol=1e-6)
 
   def loss(params):
