@@ -16,8 +16,8 @@ import numpy as np
 import sentence_transformers
 import torch
 
-from dap_jax import embedder
-from dap_jax.data import formats
+from dap_jax.data.readers import formats
+from dap_jax.inference import embedder
 
 
 def mixed_texts(number: int) -> list[str]:

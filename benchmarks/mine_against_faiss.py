@@ -4,7 +4,7 @@
 
 Two sets of random unit vectors, of which the planted pairs have a cosine between 0.6 and 0.9;
 unrelated ones stay below 0.4. Both programs find the 4 nearest in both directions, each in a
-process of its own on the same .npy files, one after the other: `search.nearest`, and two
+process of its own on the same .npy files, one after the other: `exact_search.nearest`, and two
 IndexFlatIP, each filled and searched. Seconds are those of the search, with compilation, without
 the start of Python; CPU seconds those of the whole process on all cores; the peak is the kernel's
 figure of the resident set, pages of the mapped files included. A planted pair is found if each is
@@ -51,9 +51,11 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def ours(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The nearest row of y of each x, and of x of each y."""
-  from dap_jax import search
+  from dap_jax.mining import exact_search
 
-  found = search.nearest(search.Side.whole(x), search.Side.whole(y), neighbours=NEIGHBOURS)
+  found = exact_search.nearest(
+    exact_search.Side.whole(x), exact_search.Side.whole(y), neighbours=NEIGHBOURS
+  )
   return tuple(near.rows[:, 0] for near in found)
 
 

@@ -22,12 +22,13 @@ import jax
 import numpy as np
 import torch
 import transformers
+from dap_jax.model.vocabulary import Vocabulary
 
 from configs import base
-from dap_jax import build, sharding
+from dap_jax.core.train_step import Frozen
+from dap_jax.distributed import sharding
 from dap_jax.hub import names
-from dap_jax.objectives import Vocabulary
-from dap_jax.train_step import Frozen
+from dap_jax.training import build
 
 BATCH, LENGTH, VOCABULARY = 64, 32, 30_000
 SIZES = {"layers": 6, "width": 384, "heads": 12, "mlp_width": 1536, "positions": 64}

@@ -27,12 +27,12 @@ def get_config() -> ConfigDict:
   config.init_from = ""
 
   config.data = ConfigDict()
-  config.data.format = "gettext"  # a reader of dap_jax/data/formats.py
+  config.data.format = "gettext"  # a reader of dap_jax/data/readers/formats.py
   # The reader's own arguments; which ones depends on the format.
   config.data.arguments = ConfigDict({"packages": ("django", "wagtail", "sphinx")})
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
   config.data.languages = ()  # codes to keep; empty keeps all
-  config.data.rules = ()  # filters of dap_jax/data/clean.py, by name
+  config.data.rules = ()  # filters of dap_jax/data/readers/clean.py, by name
   config.data.markup = False  # strip tags and placeholders: for interface strings
   config.data.drop_characters = ""  # taken out of every text
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
@@ -49,7 +49,8 @@ def get_config() -> ConfigDict:
   # A folder in which runs share prepared data, see dap_jax/data/cache.py; "" = none.
   config.data.cache = ""
   config.data.dictionaries = ConfigDict()  # which words mean the same: of token_alignment
-  # Files and folders, in the formats of dap_jax/data/dictionaries.py: MUSE's, lists with keys.
+  # Files and folders in the formats of dap_jax/data/readers/dictionaries.py: MUSE's, lists with
+  # keys.
   config.data.dictionaries.paths = ()
   config.data.dictionaries.cldr_names = True  # languages, countries, months, ... from Babel
   config.data.dictionaries.max_synonyms = 16  # pairs of words of a sentence pair; more are cut
@@ -192,7 +193,8 @@ def get_config() -> ConfigDict:
   # Devices that share the batch, and the parameters and optimizer too: memory for traffic.
   config.mesh.fsdp = 1
   config.mesh.model = 1  # devices along wide matrices and the embedding
-  # Where parameters lie, before the rules of dap_jax/sharding.py: (pattern of paths, (axis or None
+  # Where parameters lie, before the rules of dap_jax/distributed/sharding.py:
+  # (pattern of paths, (axis or None
   # for each dimension)), e.g. ("word/embedding$", ("model", None)).
   config.sharding_rules = ()
 

@@ -18,8 +18,8 @@ from contextlib import nullcontext
 
 from absl import flags
 
-from dap_jax import command, hosts
-from dap_jax.errors import UserError
+from dap_jax.cli import command, distributed_flags
+from dap_jax.utils.errors import UserError
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 INPUT = flags.DEFINE_string("input", None, "A UTF-8 text file, one text a line; - for stdin.")
@@ -37,7 +37,7 @@ logger = logging.getLogger("dap_jax.embed")  # __name__ is __main__ here
 
 def embed(path: str, output: str, *, writes: bool) -> None:
   """The lines of a file -> a .npy file, which the one process that `writes` writes."""
-  from dap_jax import embedder, vector_files
+  from dap_jax.inference import embedder, vector_files
 
   if writes:
     vector_files.check_output(output, source=path)
@@ -55,7 +55,7 @@ def embed(path: str, output: str, *, writes: bool) -> None:
 def main() -> None:
   if None in (MODEL.value, INPUT.value, OUTPUT.value):
     command.fail("--model, --input and --output are all needed; --help lists them", status=2)
-  writes = hosts.take_part()
+  writes = distributed_flags.take_part()
   if os.path.isfile(INPUT.value) or "://" in INPUT.value:
     embed(INPUT.value, OUTPUT.value, writes=writes)
     return

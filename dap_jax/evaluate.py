@@ -31,9 +31,10 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from dap_jax import command, hosts, scores
-from dap_jax.errors import UserError
-from dap_jax.json_files import write_json
+from dap_jax.cli import command, distributed_flags
+from dap_jax.evals import scores
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import write_json
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 SUITE = flags.DEFINE_list("suite", "retrieval", "What to run; --help tells which there are.")
@@ -82,9 +83,10 @@ def value_like(default: Any, text: str) -> Any:
 
 def check_flags() -> dict[str, Any]:
   """What can be refused before a model is loaded; the settings of the suite."""
-  from dap_jax import evals, workdir
+  from dap_jax import evals
+  from dap_jax.workdir import layout
 
-  is_only_a_model = epath.Path(MODEL.value).is_dir() and not workdir.is_workdir(MODEL.value)
+  is_only_a_model = epath.Path(MODEL.value).is_dir() and not layout.is_workdir(MODEL.value)
   for suite in SUITE.value:
     evals.load(suite)
     if not DATA.value and (suite not in evals.ON_HELD_OUT or is_only_a_model):
@@ -112,11 +114,12 @@ def main() -> None:
     command.fail("--model is needed; --help lists the flags", status=2)
   if not SUITE.value:
     command.fail("--suite names none; --help lists them", status=2)
-  writes = hosts.take_part()
+  writes = distributed_flags.take_part()
   given = check_flags()
   if writes:
     check_output()
-  from dap_jax import embedder, evals
+  from dap_jax import evals
+  from dap_jax.inference import embedder
 
   model = embedder.load(
     MODEL.value,

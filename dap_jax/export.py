@@ -13,8 +13,8 @@ import logging
 
 from absl import flags
 
-from dap_jax import command, hosts
-from dap_jax.errors import UserError
+from dap_jax.cli import command, distributed_flags
+from dap_jax.utils.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to; must not exist yet.")
@@ -42,20 +42,21 @@ def held_out_scores(workdir, step: int) -> dict[str, float]:
 def main() -> None:
   if WORKDIR.value is None or OUTPUT.value is None:
     command.fail("--workdir and --output are both needed; --help lists the flags", status=2)
-  writes = hosts.take_part()
+  writes = distributed_flags.take_part()
   import jax
   from etils import epath
 
-  from dap_jax import embedder, stored, workdir
   from dap_jax.data import store
   from dap_jax.hub import card, to_hf
+  from dap_jax.inference import embedder
+  from dap_jax.workdir import layout, restore
 
   folder = epath.Path(WORKDIR.value)
-  config = workdir.read_config(folder)
+  config = layout.read_config(folder)
   loaded = embedder.load(folder, step=STEP.value)
   params, step = loaded.params, str(loaded.step)
   if DECODER.value:
-    params |= stored.restore_others(folder, without=params, step=step)
+    params |= restore.restore_others(folder, without=params, step=step)
     if "decoder" not in params:
       raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   if not writes:

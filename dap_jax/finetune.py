@@ -3,10 +3,10 @@
     python -m dap_jax.finetune --model=runs/demo --data=FOLDER --workdir=runs/demo_topics
 
 The defaults are the XNLI protocol of DAP. `--data` is a folder with a file a language, see
-dap_jax/labelled_texts.py: single texts, or pairs of texts, which become one sequence. The workdir
-takes metrics.jsonl, checkpoints and scores.json; the same command again, after it was killed, goes
-on from the newest checkpoint. It uses the devices of one machine. Logistic regression on the
-vectors of a model that stays as it is: evaluate --suite=classification.
+dap_jax/data/readers/labelled_texts.py: single texts, or pairs of texts, which become one sequence.
+The workdir takes metrics.jsonl, checkpoints and scores.json; the same command again, after it was
+killed, goes on from the newest checkpoint. It uses the devices of one machine. Logistic regression
+on the vectors of a model that stays as it is: evaluate --suite=classification.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 
 from absl import flags
 
-from dap_jax import command
+from dap_jax.cli import command
 
 MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
 DATA = flags.DEFINE_string("data", None, "A folder of labelled texts, a file a language.")
@@ -41,9 +41,10 @@ def main() -> None:
     command.fail("--model, --data and --workdir are all needed; --help lists the flags", status=2)
   if not 0 < LEARNING_RATE.value < math.inf:
     command.fail(f"--learning_rate={LEARNING_RATE.value}: expected more than 0", status=2)
-  from dap_jax import finetuning, scores
+  from dap_jax.evals import scores
+  from dap_jax.training.finetuning import run
 
-  result = finetuning.finetune(
+  result = run.finetune(
     model=MODEL.value,
     data=DATA.value,
     workdir=WORKDIR.value,

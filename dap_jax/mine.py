@@ -27,16 +27,17 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dap_jax import command, hosts, scores
-from dap_jax.errors import UserError
+from dap_jax.cli import command, distributed_flags
+from dap_jax.evals import scores
+from dap_jax.utils.errors import UserError
 
 if TYPE_CHECKING:
   import numpy as np
 
-  from dap_jax.embedder import Embedder
-  from dap_jax.evals import mining
-  from dap_jax.mine_files import Half, Scan
-  from dap_jax.search import Neighbours
+  from dap_jax.inference.embedder import Embedder
+  from dap_jax.mining import pairing
+  from dap_jax.mining.exact_search import Neighbours
+  from dap_jax.mining.files import Half, Scan
 
 SOURCE = flags.DEFINE_string("source", None, "A UTF-8 text file, .gz too, one sentence a line.")
 TARGET = flags.DEFINE_string("target", None, "Another one, in the other language.")
@@ -92,8 +93,10 @@ def check_flags() -> None:
 
 def main() -> None:
   check_flags()
-  writes = hosts.take_part()
-  from dap_jax import faiss_search, mine_files, mine_output, processes, vector_files
+  writes = distributed_flags.take_part()
+  from dap_jax.distributed import multihost
+  from dap_jax.inference import vector_files
+  from dap_jax.mining import faiss_search, files, pairs_file
 
   output = Path(OUTPUT.value)
   folder = output.with_name(f"{output.name}.work")
@@ -109,12 +112,12 @@ def main() -> None:
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
   settings = describe(scans, model)
   contents = {key: json.dumps(value).encode() for key, value in settings.items()}
-  processes.same(contents, cure="give all the same files")
+  multihost.same(contents, cure="give all the same files")
   if writes:
-    mine_files.claim(folder, settings, output=output)
+    files.claim(folder, settings, output=output)
   try:
-    with vector_files.locked(folder / mine_files.SETTINGS, folder) if writes else nullcontext():
-      processes.wait(f"{folder} is claimed")
+    with vector_files.locked(folder / files.SETTINGS, folder) if writes else nullcontext():
+      multihost.wait(f"{folder} is claimed")
       source, target = (
         prepare(name, folder, scanned=scans[name], vectors=given[name], model=model)
         for name in ("source", "target")
@@ -124,14 +127,14 @@ def main() -> None:
       if not writes:
         return
       mined = pair(*found, source, target)
-      mine_output.write(mined, source, target, folder / "pairs.tsv")
+      pairs_file.write(mined, source, target, folder / "pairs.tsv")
       (folder / "pairs.tsv").replace(output)
-      mine_files.remove(folder)
+      files.remove(folder)
   except vector_files.LockedError:
     raise
   except UserError:
     if writes:
-      mine_files.release(folder)
+      files.release(folder)
     raise
   except OSError as error:
     raise UserError(f"{folder} cannot be written: {error}; the same command goes on") from error
@@ -140,15 +143,13 @@ def main() -> None:
 
 def read_inputs() -> tuple[dict[str, Scan | None], dict[str, np.ndarray | None]]:
   """The texts, read once, and the given vectors, opened; what does not fit is a UserError."""
-  from dap_jax import mine_files
+  from dap_jax.mining import files
 
   flags_of = {"source": (SOURCE, SOURCE_VECTORS), "target": (TARGET, TARGET_VECTORS)}
   scans, given = {}, {}
   for name, (text, vectors) in flags_of.items():
-    given[name] = (
-      mine_files.open_vectors(vectors.value, flag=vectors.name) if vectors.value else None
-    )
-    scans[name] = mine_files.scan(text.value) if text.value else None
+    given[name] = files.open_vectors(vectors.value, flag=vectors.name) if vectors.value else None
+    scans[name] = files.scan(text.value) if text.value else None
     if text.value and vectors.value and scans[name].lines != len(given[name]):
       raise UserError(
         f"--{vectors.name}={vectors.value} has {len(given[name])} rows, --{name}={text.value}"
@@ -166,20 +167,20 @@ def read_inputs() -> tuple[dict[str, Scan | None], dict[str, np.ndarray | None]]
 
 def load_model() -> Embedder:
   """The model of the flags."""
-  from dap_jax import embedder
+  from dap_jax.inference import embedder
 
   return embedder.load(MODEL.value, step=STEP.value, max_tokens=MAX_TOKENS.value)
 
 
 def describe(scans: dict[str, Scan | None], model: Embedder | None) -> dict[str, Any]:
   """What the vectors depend on; the search has its own file for every number of neighbours."""
-  from dap_jax import mine_files
+  from dap_jax.mining import files
 
   found = {"model": model.digest() if model else None}
   for name, scanned in scans.items():
     path = getattr(flags.FLAGS, f"{name}_vectors")
     found[name] = scanned.digest if scanned else None
-    found[f"{name}_vectors"] = mine_files.digest(path) if path else None
+    found[f"{name}_vectors"] = files.digest(path) if path else None
   return found
 
 
@@ -194,28 +195,30 @@ def prepare(
   """The texts that take part, copied, and their vectors, made if they were not given."""
   import numpy as np
 
-  from dap_jax import mine_files, processes, search, vector_files
+  from dap_jax.distributed import multihost
+  from dap_jax.inference import vector_files
+  from dap_jax.mining import exact_search, files
 
   # What process 0 writes the others do not look for before it is there: some network file systems
   # remember for a while that a file was not.
   texts = None
   if scanned:
     path = folder / f"{name}.txt"
-    if processes.is_first():
-      mine_files.copy_texts(scanned, path)
-    processes.wait(f"{path} is there")
-    texts = mine_files.Texts(path)
+    if multihost.is_first():
+      files.copy_texts(scanned, path)
+    multihost.wait(f"{path} is there")
+    texts = files.Texts(path)
   lines = scanned.used if scanned else np.arange(len(vectors))
   rows = lines  # of the vectors
   if vectors is None:
     path = folder / f"{name}.npy"
-    if not processes.of_first(path.exists):
+    if not multihost.of_first(path.exists):
       source = vector_files.examine(str(texts.path))
       vector_files.write(source, str(path), model)
     vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
-  good = mine_files.usable(vectors, rows, lines, name=f"--{name}")
-  return mine_files.Half(
-    name, search.Side(vectors, rows[good]), lines[good], texts, np.flatnonzero(good)
+  good = files.usable(vectors, rows, lines, name=f"--{name}")
+  return files.Half(
+    name, exact_search.Side(vectors, rows[good]), lines[good], texts, np.flatnonzero(good)
   )
 
 
@@ -226,7 +229,8 @@ def floor(value: float | None) -> float:
 
 def search_all(source: Half, target: Half, folder: Path) -> tuple[Neighbours, Neighbours] | None:
   """The neighbours of both sides; None on the processes that take no part in FAISS's search."""
-  from dap_jax import faiss_search, processes, search
+  from dap_jax.distributed import multihost
+  from dap_jax.mining import exact_search, faiss_search
 
   kind, _, factory = INDEX.value.partition(":")
   logger.info(
@@ -240,23 +244,22 @@ def search_all(source: Half, target: Half, folder: Path) -> tuple[Neighbours, Ne
   )
   sides = {"x": source.side, "y": target.side, "neighbours": NEIGHBOURS.value, "what": "searching"}
   if kind == "faiss":
-    return faiss_search.nearest(**sides, factory=factory) if processes.is_first() else None
-  saved = search.Saved(folder / f"search-{NEIGHBOURS.value}.npz", SAVE_SECONDS.value)
-  return search.nearest(**sides, saved=saved)
+    return faiss_search.nearest(**sides, factory=factory) if multihost.is_first() else None
+  saved = exact_search.Saved(folder / f"search-{NEIGHBOURS.value}.npz", SAVE_SECONDS.value)
+  return exact_search.nearest(**sides, saved=saved)
 
 
-def pair(of_source: Neighbours, of_target: Neighbours, source: Half, target: Half) -> mining.Mined:
+def pair(of_source: Neighbours, of_target: Neighbours, source: Half, target: Half) -> pairing.Mined:
   """Scores, warns of hubs, and pairs."""
-  from dap_jax import mine_output
-  from dap_jax.evals import mining
+  from dap_jax.mining import pairing, pairs_file
 
   forward, backward = (
-    mining.at_least(proposals, score=floor(THRESHOLD.value), cosine=floor(MIN_COSINE.value))
-    for proposals in mining.propose(of_source, of_target, margin=MARGIN.value)
+    pairing.at_least(proposals, score=floor(THRESHOLD.value), cosine=floor(MIN_COSINE.value))
+    for proposals in pairing.propose(of_source, of_target, margin=MARGIN.value)
   )
-  mine_output.warn_of_hubs(forward, target)
-  mine_output.warn_of_hubs(backward, source)
-  return mining.combine(forward, backward, retrieval=RETRIEVAL.value)
+  pairs_file.warn_of_hubs(forward, target)
+  pairs_file.warn_of_hubs(backward, source)
+  return pairing.combine(forward, backward, retrieval=RETRIEVAL.value)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from dap_jax import command
-from dap_jax.json_files import write_json
+from dap_jax.cli import command
+from dap_jax.utils.json_files import write_json
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/dap_xlmr.py.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")

@@ -12,8 +12,8 @@ import logging
 
 from absl import flags
 
-from dap_jax import command
-from dap_jax.errors import UserError
+from dap_jax.cli import command
+from dap_jax.utils.errors import UserError
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; may be given repeatedly.")
 OUTPUT = flags.DEFINE_string(

@@ -16,7 +16,7 @@ import tempfile
 from absl import flags
 from ml_collections import config_flags
 
-from dap_jax import command, hosts
+from dap_jax.cli import command, distributed_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints will go; may be gs://.")
@@ -27,16 +27,17 @@ logger = logging.getLogger("dap_jax.selfcheck")  # __name__ is __main__ here
 def main() -> None:
   if CONFIG.value is None:
     command.fail("--config is needed; --help lists the flags", status=2)
-  hosts.set_up_jax()
+  distributed_flags.set_up_jax()
 
-  from dap_jax import checks, processes  # after JAX knows of its processes
+  from dap_jax.distributed import multihost  # after JAX knows of its processes
+  from dap_jax.planning import checks
 
   with tempfile.TemporaryDirectory() as temporary:
     own = checks.Checks(CONFIG.value.to_dict(), folder=WORKDIR.value or temporary)
     wrong = 0
     for check in own.all():
       wrong += not check.ok
-      if processes.is_first():
+      if multihost.is_first():
         print(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:<14} {check.said}", flush=True)
   sys.exit(1 if wrong else 0)
 

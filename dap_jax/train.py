@@ -14,8 +14,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dap_jax import command, hosts
-from dap_jax.errors import UserError
+from dap_jax.cli import command, distributed_flags
+from dap_jax.utils.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; may be gs://.")
@@ -37,13 +37,13 @@ def main() -> None:
       f" ml_collections.ConfigDict, it returned {type(config).__name__}"
     )
   settings: dict[str, Any] = config.to_dict()
-  hosts.set_up_jax(preemption=True)
-  from dap_jax import training  # after jax knows of its processes
-  from dap_jax.settings import bind
+  distributed_flags.set_up_jax(preemption=True)
+  from dap_jax.training import run  # after jax knows of its processes
+  from dap_jax.utils.binding import bind
 
   given = {"workdir": WORKDIR.value, "replay_step": REPLAY_STEP.value}
   given |= {"hang_seconds": HANG_SECONDS.value}
-  bind(training.train, settings, where="config", **given)()
+  bind(run.train, settings, where="config", **given)()
 
 
 if __name__ == "__main__":

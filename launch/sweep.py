@@ -26,8 +26,8 @@ sys.path[0:1] = [os.getcwd(), str(Path(__file__).parents[1])]
 
 from absl import flags  # noqa: E402
 
-from dap_jax import command  # noqa: E402
-from dap_jax.errors import UserError  # noqa: E402
+from dap_jax.cli import command  # noqa: E402
+from dap_jax.utils.errors import UserError  # noqa: E402
 
 SWEEP = flags.DEFINE_string("sweep", None, "The sweep file, FILE or FILE:ARG.")
 OUTPUT = flags.DEFINE_string("output", None, "The folder of all its runs, and of the table.")

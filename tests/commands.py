@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 
 import jax
+from dap_jax.model.vocabulary import vocabulary_of
 
-from dap_jax import build, checkpoint, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.make_model import vocabulary_of
+from dap_jax.training import build
+from dap_jax.workdir import checkpointing, layout
 
 ROOT = Path(__file__).parents[1]
 CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
@@ -124,12 +125,12 @@ class Commands:
 
 def final_state(run):
   """The newest state of a workdir on the host, and its step."""
-  config = workdir.read_config(run)
+  config = layout.read_config(run)
   tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
   config["mesh"] = {"data": -1, "fsdp": 1, "model": 1}
   parts = build.build(vocabulary=vocabulary, **{key: config[key] for key in build.KEYS})
-  with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
+  with checkpointing.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
     restored = checkpoints.restore(parts.abstract_state)
   return jax.device_get(restored.state), restored.step
 

@@ -3,7 +3,7 @@
 import torch
 import transformers
 
-from dap_jax.cross_entropy import FactoredLogits
+from dap_jax.core.cross_entropy import FactoredLogits
 
 SIZES = {"layers": 3, "width": 48, "heads": 4, "mlp_width": 96, "positions": 64}
 OF_BERT = {"token_types": 2, "position_offset": 0, "norm_eps": 1e-12}

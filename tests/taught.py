@@ -5,13 +5,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from dap_jax.core.objective import Context
+from dap_jax.model.vocabulary import vocabulary_of
 
 from configs import base
-from dap_jax import build, frozen, sharding, teachers, train_step
+from dap_jax.core import train_step
 from dap_jax.data import tokenizer
+from dap_jax.distributed import sharding
 from dap_jax.hub import to_hf
-from dap_jax.make_model import ENCODER_ALONE, make_model, vocabulary_of
-from dap_jax.objectives import Context
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.training import build, frozen
+from dap_jax.training.teacher import teachers
 from tests.models import encoder_section, model_section
 from tests.test_objectives import VOCABULARY, batch_of
 

@@ -11,9 +11,11 @@ import pytest
 
 import configs
 from configs import demo
-from dap_jax import build, optim, sharding
-from dap_jax.errors import UserError
-from dap_jax.train_step import Frozen
+from dap_jax.core import optimizer as optim
+from dap_jax.core.train_step import Frozen
+from dap_jax.distributed import sharding
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests.test_objectives import VOCABULARY, batch_of
 
 # Keys of a config that are arguments of `build.build`.

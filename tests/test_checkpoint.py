@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from orbax.checkpoint.utils import TMP_DIR_SUFFIX
 
-from dap_jax import checkpoint, sharding, stored
-from dap_jax.errors import UserError
-from dap_jax.train_step import TrainState
+from dap_jax.core.train_step import TrainState
+from dap_jax.distributed import sharding
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import checkpointing, restore
 
 METRIC = "eval/retrieval/to_pivot_accuracy"
 
@@ -38,7 +39,7 @@ def abstract_of(mesh, **settings):
 
 
 def opened(path, *, keep_last=2, best_metric=METRIC):
-  return checkpoint.Checkpoints(path, keep_last=keep_last, best_metric=best_metric)
+  return checkpointing.Checkpoints(path, keep_last=keep_last, best_metric=best_metric)
 
 
 def test_keeps_the_last_and_the_best_across_restarts(tmp_path):
@@ -56,11 +57,11 @@ def test_keeps_the_last_and_the_best_across_restarts(tmp_path):
     assert checkpoints.best_step() == 20
   params = abstract_of(mesh).params
   for step, number in [("newest", 50), ("best", 20), ("40", 40)]:
-    restored = stored.restore(tmp_path, params, step=step)
+    restored = restore.restore(tmp_path, params, step=step)
     assert restored.step == number
     assert (restored.state["encoder"]["mlp_in"]["kernel"] == kernel_of(number)).all()
   with pytest.raises(UserError, match=r"no checkpoint '30': there are \[20, 40, 50\]"):
-    stored.restore(tmp_path, params, step="30")
+    restore.restore(tmp_path, params, step="30")
 
 
 def test_a_metric_of_which_the_smallest_is_best(tmp_path):
@@ -73,7 +74,7 @@ def test_a_metric_of_which_the_smallest_is_best(tmp_path):
     assert checkpoints.steps() == [20, 30]
     assert checkpoints.best_step() == 20
   params = abstract_of(mesh).params
-  assert stored.restore(tmp_path, params, step="best").step == 20
+  assert restore.restore(tmp_path, params, step="best").step == 20
 
 
 def test_restores_onto_the_mesh_of_now(tmp_path):
@@ -181,5 +182,5 @@ def test_keeping_none_is_refused(tmp_path):
 def test_leaf_shapes_see_through_containers():
   tuples = {"opt_state": (jnp.zeros(2), {"m": jnp.zeros((3, 1))})}
   lists = {"opt_state": [jnp.zeros(2), {"m": jnp.zeros((3, 1))}]}
-  assert checkpoint.leaf_shapes(tuples) == checkpoint.leaf_shapes(lists)
-  assert checkpoint.leaf_shapes(tuples) == {"opt_state/0": (2,), "opt_state/1/m": (3, 1)}
+  assert checkpointing.leaf_shapes(tuples) == checkpointing.leaf_shapes(lists)
+  assert checkpointing.leaf_shapes(tuples) == {"opt_state/0": (2,), "opt_state/1/m": (3, 1)}

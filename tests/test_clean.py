@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from dap_jax.data import clean
-from dap_jax.errors import UserError
+from dap_jax.data.readers import clean
+from dap_jax.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from dap_jax import embedder, sharding, workdir
+from dap_jax.distributed import sharding
+from dap_jax.inference import embedder
+from dap_jax.workdir import layout
 from tests.commands import ROOT, environment, final_state, lines_of, lines_of_unfinished
 
 
@@ -41,7 +43,7 @@ def test_killed_at_a_random_step_it_resumes_bit_for_bit(commands):
   def reached():
     """The step, and a complete checkpoint: saves are asynchronous."""
     written = (run / "metrics.jsonl").exists() and len(lines_of_unfinished(run)) >= target
-    return written and workdir.has_checkpoints(run)
+    return written and layout.has_checkpoints(run)
 
   while not reached():
     assert time.monotonic() < deadline and process.poll() is None
@@ -174,7 +176,7 @@ def test_no_command_opens_a_connection(commands, tmp_path):
 
 def test_the_core_imports_nothing_heavy():
   heavy = {"tensorflow", "seqio", "grain", "torch", "clu", "tensorflow_datasets"}
-  for module in ("dap_jax.train_step", "dap_jax.build"):
+  for module in ("dap_jax.core.train_step", "dap_jax.training.build"):
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout == "[]\n", ran.stderr

@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from dap_jax import sharding
-from dap_jax.cross_entropy import FactoredLogits, summed_cross_entropy
+from dap_jax.core.cross_entropy import FactoredLogits, summed_cross_entropy
+from dap_jax.distributed import sharding
 
 
 def example(*, rows=8, length=7, width=6, ids=11, dtype=jnp.float32):

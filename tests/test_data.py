@@ -6,9 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from dap_jax.data import elements, loader, split, store, tokenizer
-from dap_jax.data.split import Pair
-from dap_jax.errors import UserError
+from dap_jax.data import elements, loader, store, tokenizer
+from dap_jax.data.readers import split
+from dap_jax.data.readers.split import Pair
+from dap_jax.utils.errors import UserError
 
 
 def corpus():

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from dap_jax import workdir
 from dap_jax.data import cache, store
 from dap_jax.data.elements import Feature
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import layout
 from tests.commands import ROOT, write_corpus
 
 DATA = {"format": "multiway", "pivot": "en", "max_tokens": 12}
@@ -186,22 +186,22 @@ def test_a_cache_that_cannot_be_written(corpus, tmp_path, place):
 def test_a_resumed_run_may_have_another_cache(tmp_path):
   """Also one that began before the key was there; what shapes the data may not change."""
   config = {"steps": 3, "data": {"pivot": "en"}}
-  workdir.claim(tmp_path, config)
+  layout.claim(tmp_path, config)
   fill(tmp_path)
   (tmp_path / "checkpoints" / "3").mkdir(parents=True)
-  workdir.claim(tmp_path, {"steps": 3, "data": {"pivot": "en", "cache": "x"}})
-  workdir.claim(tmp_path, {"steps": 3, "data": {"pivot": "en", "cache": ""}})
+  layout.claim(tmp_path, {"steps": 3, "data": {"pivot": "en", "cache": "x"}})
+  layout.claim(tmp_path, {"steps": 3, "data": {"pivot": "en", "cache": ""}})
   with pytest.raises(UserError, match=r"data\.pivot='en', this config has 'de'"):
-    workdir.claim(tmp_path, {"steps": 3, "data": {"pivot": "de", "cache": ""}})
+    layout.claim(tmp_path, {"steps": 3, "data": {"pivot": "de", "cache": ""}})
 
 
 def test_what_shapes_batches_alone_may_be_mended_until_the_first_step(tmp_path):
   """`data.renderings` can only be found wrong once the data is there."""
   config = {"data": {"pivot": "en", "renderings": 9}}
-  workdir.claim(tmp_path, config)
+  layout.claim(tmp_path, config)
   (tmp_path / "data").mkdir()
   (tmp_path / "data" / "info.json").write_text("{}")
-  workdir.claim(tmp_path, {"data": {"pivot": "en", "renderings": 3}})
+  layout.claim(tmp_path, {"data": {"pivot": "en", "renderings": 3}})
   (tmp_path / "checkpoints" / "1").mkdir(parents=True)
   with pytest.raises(UserError, match=r"data.renderings=3, this config has 2"):
-    workdir.claim(tmp_path, {"data": {"pivot": "en", "renderings": 2}})
+    layout.claim(tmp_path, {"data": {"pivot": "en", "renderings": 2}})

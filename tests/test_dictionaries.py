@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from dap_jax.data import dictionaries, words
-from dap_jax.data.dictionaries import Lexicon, base_language, named_pair
-from dap_jax.errors import UserError
+from dap_jax.data.readers import dictionaries, words
+from dap_jax.data.readers.dictionaries import Lexicon, base_language, named_pair
+from dap_jax.utils.errors import UserError
 
 
 def lexicon_of(path, pivot="en"):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from dap_jax import build
-from dap_jax.errors import UserError
 from dap_jax.objectives import distillation
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests import taught
 
 OBJECTIVES = {"distillation": {"weight": 1.0}}

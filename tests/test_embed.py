@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from dap_jax import embedder, vector_files
-from dap_jax.errors import UserError
+from dap_jax.inference import embedder, vector_files
+from dap_jax.utils.errors import UserError
 from tests.commands import ROOT, environment
 
 WORDS = ["the", "red", "page", "opens", "a", "new", "group", "finds", "them", "more"]

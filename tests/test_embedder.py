@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import sentence_transformers
 
-from dap_jax import embedder, text_batches
-from dap_jax.data import formats
+from dap_jax.data.readers import formats
+from dap_jax.inference import batching, embedder
 
 
 def test_minilm_gives_sentence_transformers_vectors():
@@ -38,7 +38,7 @@ def test_long_texts_come_in_smaller_batches():
     return ids[:, 1:2].astype(np.float32)
 
   lengths = [700, 9, 300, 1024, 16, 17]
-  vectors = text_batches.collect(
+  vectors = batching.collect(
     [[1, length, *[1] * (length - 2)] for length in lengths],
     embed,
     pad_id=0,

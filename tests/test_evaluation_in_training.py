@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from dap_jax import checkpoint, embedder, workdir
 from dap_jax.evals import sts
+from dap_jax.inference import embedder
+from dap_jax.workdir import checkpointing, layout
 from tests.commands import lines_of
 
 SUITE = "--config.eval_suites=sts={}"
@@ -72,7 +73,7 @@ def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
   (mine / "aa-en.tsv").write_text("no number\ta\tb\n")
   said = commands.fail(*commands.train_flags(run, *flags), status=1)
   assert "aa-en.tsv, line 1: expected score" in said
-  with checkpoint.Checkpoints(run, keep_last=1, best_metric="") as checkpoints:
+  with checkpointing.Checkpoints(run, keep_last=1, best_metric="") as checkpoints:
     assert checkpoints.steps() == [15]
   shutil.copy(folder / "aa-en.tsv", mine)
   said = commands.run(*commands.train_flags(run, *flags))
@@ -92,7 +93,7 @@ def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
 def test_mistakes(commands, folder, tmp_path, value, said):
   flags = [f"--config.eval_suites={value.format(folder)}"]
   assert said in commands.fail(*commands.train_flags(tmp_path / "run", *flags), status=1)
-  assert not workdir.is_workdir(tmp_path / "run")
+  assert not layout.is_workdir(tmp_path / "run")
 
 
 def test_a_metric_that_is_none_of_the_scores_is_said(commands, tmp_path):
@@ -109,5 +110,5 @@ def test_a_run_that_diverged_stops_before_its_evaluation(commands, tmp_path):
   said = commands.fail(*commands.train_flags(run, *flags), status=1)
   assert "is not finite: loss " in said
   assert not [line for line in lines_of(run) if "eval/retrieval/to_pivot_accuracy" in line]
-  with checkpoint.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
+  with checkpointing.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
     assert checkpoints.steps() == []

@@ -12,13 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from dap_jax.core.objective import Objective
+from dap_jax.distributed.watchdog import Watchdog
 
-from dap_jax import checkpoint, sharding, train_step
-from dap_jax.errors import UserError
-from dap_jax.journal import Journal
-from dap_jax.metrics import Mean
-from dap_jax.processes import Watchdog
-from dap_jax.train_step import Frozen, Objective, TrainState
+from dap_jax.core import train_step
+from dap_jax.core.mean import Mean
+from dap_jax.core.train_step import Frozen, TrainState
+from dap_jax.distributed import sharding
+from dap_jax.training.metrics_log import Journal
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import checkpointing
 from tests.commands import ROOT, lines_of
 from tests.test_checkpoint import abstract_of, is_state_of, state_of
 from tests.test_objectives import VOCABULARY, batch_of, tiny
@@ -188,7 +191,7 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
   given = {"keep_last": 2, "best_metric": ""}
   with (
     pytest.raises(UserError, match=r"no checkpoint can be written to .*File too large"),
-    checkpoint.Checkpoints(tmp_path, **given) as checkpoints,
+    checkpointing.Checkpoints(tmp_path, **given) as checkpoints,
   ):
     checkpoints.save(1, state_of(1, mesh), metrics={})
     checkpoints.wait()
@@ -196,7 +199,7 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
       checkpoints.save(2, state_of(2, mesh), metrics={})
       checkpoints.wait()
   assert not [record for record in caplog.records if record.exc_info]  # no page of tracebacks
-  with checkpoint.Checkpoints(tmp_path, **given) as checkpoints:
+  with checkpointing.Checkpoints(tmp_path, **given) as checkpoints:
     restored = checkpoints.restore(abstract_of(mesh))
     assert restored.step == 1 and is_state_of(1, restored.state)
     checkpoints.save(2, state_of(2, mesh), metrics={})
@@ -233,7 +236,7 @@ def test_a_clock_that_is_set_forward_ends_no_save(tmp_path, monkeypatch):
   """Two hours in each of some saves, at once or a little later: Orbax reads the wall clock."""
   mesh, true_time, ahead_s = sharding.make_mesh(data=8, model=1), time.time, [0]
   monkeypatch.setattr(time, "time", lambda: true_time() + ahead_s[0])
-  with checkpoint.Checkpoints(tmp_path, keep_last=1, best_metric="") as checkpoints:
+  with checkpointing.Checkpoints(tmp_path, keep_last=1, best_metric="") as checkpoints:
     for step in range(6):
       checkpoints.save(step, state_of(step, mesh), metrics={})
       time.sleep(0.005 * step)
@@ -248,7 +251,7 @@ def test_the_first_error_is_told(tmp_path):
   with (
     pytest.raises(UserError, match="of the run"),
     small_disk(20_000),
-    checkpoint.Checkpoints(tmp_path, keep_last=1, best_metric="") as checkpoints,
+    checkpointing.Checkpoints(tmp_path, keep_last=1, best_metric="") as checkpoints,
   ):
     checkpoints.save(1, state_of(1, mesh), metrics={})
     raise UserError("of the run")

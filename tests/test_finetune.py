@@ -9,14 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tokenizers
+from dap_jax.core.objective import Context
+from dap_jax.model.vocabulary import Vocabulary
 
-from dap_jax import build, checkpoint, embedder, finetuning, inference_step, train_step
+from dap_jax.core import inference_step, train_step
+from dap_jax.core.train_step import Frozen
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
-from dap_jax.labelled_batches import Batches
-from dap_jax.make_model import ENCODER_ALONE, make_model
-from dap_jax.objectives import Context, Vocabulary, classification
-from dap_jax.train_step import Frozen
+from dap_jax.inference import embedder
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.objectives import classification
+from dap_jax.training import build
+from dap_jax.training.finetuning import run as finetuning
+from dap_jax.training.finetuning.batches import Batches
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import checkpointing
 from tests.models import encoder_section, model_section
 from tests.topics import write, write_topics
 
@@ -260,7 +266,7 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
   )
   both = []
   for run in ("alone", "stopped"):
-    with checkpoint.Checkpoints(tmp_path / run, keep_last=1, best_metric="") as checkpoints:
+    with checkpointing.Checkpoints(tmp_path / run, keep_last=1, best_metric="") as checkpoints:
       both.append(checkpoints.restore(parts.abstract_state).state)
   jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, both))
 

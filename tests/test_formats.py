@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from dap_jax.data import formats
-from dap_jax.errors import UserError
+from dap_jax.data.readers import formats
+from dap_jax.utils.errors import UserError
 
 DE = [{"de": "ein Hund", "en": "a dog"}, {"de": "eine Katze", "en": "a cat"}]
 

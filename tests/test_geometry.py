@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dap_jax.geometry import geometry
+from dap_jax.core.geometry import geometry
 
 
 def test_worked_by_hand():

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from dap_jax.data import formats, gettext_catalogues
-from dap_jax.errors import UserError
+from dap_jax.data.readers import formats, gettext_catalogues
+from dap_jax.utils.errors import UserError
 
 
 def rows(packages):

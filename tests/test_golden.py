@@ -12,13 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.model.vocabulary import Vocabulary
 
-from dap_jax import optim, train_step, trees
+from dap_jax.core import optimizer as optim
+from dap_jax.core import train_step
+from dap_jax.core.mean import Mean
 from dap_jax.hub import names
-from dap_jax.make_model import ENCODER_ALONE, make_model
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Vocabulary, representation_translation, translation_ranking
-from dap_jax.settings import bind
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.objectives import representation_translation, translation_ranking
+from dap_jax.utils import trees
+from dap_jax.utils.binding import bind
 from tests.models import encoder_section, model_section
 
 SIZES = {"layers": 3, "width": 64, "heads": 4, "mlp_width": 128, "positions": 64}

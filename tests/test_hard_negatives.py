@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.core.objective import Context
 
-from dap_jax import train_step
-from dap_jax.data import clean, elements, formats, loader, rows, split, store, tokenizer
-from dap_jax.data.split import Pair
-from dap_jax.errors import UserError
-from dap_jax.objectives import Context, translation_ranking
+from dap_jax.core import train_step
+from dap_jax.data import elements, loader, rows, store, tokenizer
+from dap_jax.data.readers import clean, formats, split
+from dap_jax.data.readers.split import Pair
+from dap_jax.objectives import translation_ranking
+from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.test_data import PREPARE
 from tests.test_objectives import RANKING, VOCABULARY, objectives_of, tiny

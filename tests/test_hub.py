@@ -11,10 +11,12 @@ import sentence_transformers
 import torch
 import transformers
 
-from dap_jax import embedder, sharding, trees
 from dap_jax.data import tokenizer
-from dap_jax.errors import UserError
+from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf
+from dap_jax.inference import embedder
+from dap_jax.utils import trees
+from dap_jax.utils.errors import UserError
 from tests.models import ENCODERS, model_section, transformers_model
 
 TEXTS = ["red page", "old user opens the page", "", "x" * 500]

@@ -9,10 +9,10 @@ import pytest
 import safetensors.numpy
 import transformers
 
-from dap_jax import embedder
 from dap_jax.data import tokenizer
-from dap_jax.errors import UserError
 from dap_jax.hub import configs, download
+from dap_jax.inference import embedder
+from dap_jax.utils.errors import UserError
 from tests.models import transformers_model
 
 MMBERT = {

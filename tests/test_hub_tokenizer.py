@@ -10,8 +10,8 @@ import tokenizers
 import transformers
 
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
-from dap_jax.hub import tokenizer as hub_tokenizer
+from dap_jax.hub import tokenizer_files as hub_tokenizer
+from dap_jax.utils.errors import UserError
 
 SAMPLE = [
   "Log in to your account",

@@ -12,17 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.model.vocabulary import Vocabulary
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
-from dap_jax import sharding, train_step, trees
-from dap_jax.cross_entropy import FactoredLogits
-from dap_jax.errors import UserError
+from dap_jax.core import train_step
+from dap_jax.core.cross_entropy import FactoredLogits
+from dap_jax.distributed import sharding
 from dap_jax.hub import names
-from dap_jax.make_model import ENCODER_ALONE, make_model
-from dap_jax.objectives import Vocabulary, masked_lm, translation_ranking
-from dap_jax.settings import bind
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.objectives import masked_lm, translation_ranking
+from dap_jax.utils import trees
+from dap_jax.utils.binding import bind
+from dap_jax.utils.errors import UserError
 from tests.models import encoder_section, model_section
 from tests.test_golden import SIZES, TR, torch_names, tree_of, weights
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dap_jax.errors import UserError
 from dap_jax.evals import mexa
+from dap_jax.utils.errors import UserError
 
 
 def test_the_inequality_is_strict():
@@ -88,7 +88,7 @@ def test_equal_texts_are_no_evidence(tmp_path):
 
 def test_a_trained_model(commands):
   """Every layer is scored, and translations find each other: chance is about 1 of 20."""
-  from dap_jax import embedder
+  from dap_jax.inference import embedder
 
   model = embedder.load(commands.straight)
   result = mexa.evaluate(model, str(commands.straight))

@@ -17,11 +17,12 @@ from jax.test_util import check_grads
 
 from configs import base, tr_tlm
 from configs import mexma as mexma_config
-from dap_jax import build, embedder, warm_start
 from dap_jax.data import tokenizer
-from dap_jax.errors import UserError
 from dap_jax.hub import from_hf
+from dap_jax.inference import embedder
 from dap_jax.objectives import mexma
+from dap_jax.training import build, initial_weights
+from dap_jax.utils.errors import UserError
 from tests.commands import final_state, lines_of
 from tests.models import logits_of, transformers_model
 from tests.test_build import BUILT
@@ -195,7 +196,7 @@ def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   texts = ["red page", "old user opens the page", "new file"]
   tokenizer.train(texts * 9, vocabulary_size=23, directory=tmp_path / "tokens")
   module = transformers_model(model_type, vocabulary_size=23)
-  source = warm_start.open_source(str(saved(tmp_path / "whole", module, tmp_path / "tokens")))
+  source = initial_weights.open_source(str(saved(tmp_path / "whole", module, tmp_path / "tokens")))
   parts = parts_of(source)
   abstract = parts.abstract_state.params
   params, said = source.params(abstract, english_ids=None)
@@ -212,7 +213,7 @@ def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   np.testing.assert_allclose(logits, expected, atol=1e-5)
 
   bare = saved(tmp_path / "bare", module.base_model, tmp_path / "tokens")
-  found, said = warm_start.open_source(str(bare)).params(abstract, english_ids=None)
+  found, said = initial_weights.open_source(str(bare)).params(abstract, english_ids=None)
   assert "the masked-LM head starts anew, since it has none" in said
   assert set(found) == {"encoder"}
 

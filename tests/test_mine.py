@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dap_jax import mine_files, mine_output, search
-from dap_jax.errors import UserError
-from dap_jax.evals import mining
+from dap_jax.mining import exact_search, files, pairing, pairs_file
+from dap_jax.utils.errors import UserError
 from tests.commands import Commands
 
 
@@ -25,9 +24,9 @@ def bare(tmp_path_factory):
 def save_vectors(folder, *, rows=600, width=32, planted=200, seed=0):
   """x.npy and y.npy, random, with planted pairs of cosine 0.9; returns the set of their rows."""
   rng = np.random.default_rng(seed)
-  x, y = (search.exact_unit(rng.normal(size=(rows, width))) for _ in range(2))
+  x, y = (exact_search.exact_unit(rng.normal(size=(rows, width))) for _ in range(2))
   i, j = rng.permutation(rows)[:planted], rng.permutation(rows)[:planted]
-  across = search.exact_unit(y[j] - (y[j] * x[i]).sum(1, keepdims=True) * x[i])
+  across = exact_search.exact_unit(y[j] - (y[j] * x[i]).sum(1, keepdims=True) * x[i])
   y[j] = 0.9 * x[i] + np.sqrt(1 - 0.81) * across
   for name, side in (("x", x), ("y", y)):
     np.save(folder / f"{name}.npy", side.astype(np.float32))
@@ -178,7 +177,7 @@ def test_files_that_hold_no_vectors(tmp_path, array, said):
   path = tmp_path / "v.npy"
   np.save(path, array, allow_pickle=True)
   with pytest.raises(UserError) as raised:
-    mine_files.open_vectors(str(path), flag="source_vectors")
+    files.open_vectors(str(path), flag="source_vectors")
   assert said in str(raised.value) and "--source_vectors=" in str(raised.value)
 
 
@@ -187,62 +186,62 @@ def test_a_cut_short_vector_file(tmp_path):
   data = (tmp_path / "v.npy").read_bytes()
   (tmp_path / "v.npy").write_bytes(data[:-8])
   with pytest.raises(UserError, match="cannot be read"):
-    mine_files.open_vectors(str(tmp_path / "v.npy"), flag="source_vectors")
+    files.open_vectors(str(tmp_path / "v.npy"), flag="source_vectors")
 
 
 def test_no_usable_vector_at_all():
   vectors, rows = np.full((3, 4), np.nan, np.float32), np.arange(3)
   with pytest.raises(UserError, match="every vector is 0 or not finite"):
-    mine_files.usable(vectors, rows, rows, name="--source")
+    files.usable(vectors, rows, rows, name="--source")
 
 
 def test_texts_that_are_none(tmp_path):
   path = tmp_path / "t.txt"
   path.write_bytes(b"one\n\xff\xfe\n")
   with pytest.raises(UserError, match="t.txt:2: not UTF-8"):
-    mine_files.scan(str(path))
+    files.scan(str(path))
   for empty in (b"", b"\n \n\t\n"):
     path.write_bytes(empty)
     with pytest.raises(UserError, match="holds no text"):
-      mine_files.scan(str(path))
+      files.scan(str(path))
 
 
 def copy_of(scanned, path):
-  mine_files.copy_texts(scanned, path)
-  return mine_files.Texts(path)
+  files.copy_texts(scanned, path)
+  return files.Texts(path)
 
 
 def test_lines_that_take_part(tmp_path, caplog):
   """Line 2 repeats the first but for a blank; 3 is empty; only \\n ends a line."""
   caplog.set_level(logging.INFO)
   (tmp_path / "t.txt").write_bytes("\ufeffa\nb\u2028c\rd\n a \n\nää".encode())
-  scanned = mine_files.scan(str(tmp_path / "t.txt"))
+  scanned = files.scan(str(tmp_path / "t.txt"))
   assert scanned.lines == 5
   assert scanned.used.tolist() == [0, 1, 4]
   assert "1 empty of 5" in caplog.text and "1 repeated of 5" in caplog.text
   texts = copy_of(scanned, tmp_path / "copy.txt")
   assert texts.read(np.array([2, 0, 1])) == ["ää", "a", "b\u2028c\rd"]
-  half = mine_files.Half("source", None, scanned.used[1:], texts, np.array([1, 2]))
+  half = files.Half("source", None, scanned.used[1:], texts, np.array([1, 2]))
   assert half.read(np.array([0, 1])) == ["b\u2028c d", "ää"]
 
 
 def test_a_work_folder_belongs_to_its_command(tmp_path):
   folder, output = tmp_path / "o.tsv.work", tmp_path / "o.tsv"
-  mine_files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
-  mine_files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
+  files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
+  files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
   with pytest.raises(UserError, match="threshold=None that did not finish, this one has 1.0"):
-    mine_files.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
+    files.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
   (folder / "search-4.npz").write_bytes(b"")
-  mine_files.release(folder)
+  files.release(folder)
   assert folder.exists()  # what took long is kept
   with pytest.raises(UserError, match="is a folder"):
-    mine_files.claim(tmp_path / "w", {}, output=tmp_path)
+    files.claim(tmp_path / "w", {}, output=tmp_path)
   with pytest.raises(UserError, match="cannot be written"):
-    mine_files.claim(tmp_path / "none" / "w", {}, output=output)
+    files.claim(tmp_path / "none" / "w", {}, output=output)
   (tmp_path / "other").mkdir()
   (tmp_path / "other" / "mine.txt").write_text("")
   with pytest.raises(UserError, match="is no work folder"):
-    mine_files.claim(tmp_path / "other", {}, output=output)
+    files.claim(tmp_path / "other", {}, output=output)
 
 
 @pytest.mark.parametrize(
@@ -263,15 +262,15 @@ def test_a_work_folder_belongs_to_its_command(tmp_path):
   ],
 )
 def test_numbers_agree(one, other, same):
-  assert (mine_output.numbers(one) == mine_output.numbers(other)) is same
+  assert (pairs_file.numbers(one) == pairs_file.numbers(other)) is same
 
 
 def half_of(texts, folder):
   """One side, with its texts."""
   (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts))
-  scanned = mine_files.scan(str(folder / "t.txt"))
+  scanned = files.scan(str(folder / "t.txt"))
   places = np.arange(len(texts))
-  return mine_files.Half("target", None, places, copy_of(scanned, folder / "c"), places)
+  return files.Half("target", None, places, copy_of(scanned, folder / "c"), places)
 
 
 def test_hubs_are_named(tmp_path, caplog):
@@ -279,12 +278,12 @@ def test_hubs_are_named(tmp_path, caplog):
   half = half_of([f"text {number}" for number in range(20)], tmp_path)
   partners = np.array([3] * 12 + list(range(8)))
   scores = np.array([-np.inf, *[1.0] * 19])
-  mine_output.warn_of_hubs(mining.Proposals(partners, scores, scores), half)
+  pairs_file.warn_of_hubs(pairing.Proposals(partners, scores, scores), half)
   assert "1 of 20 target sentences are the choice of 12 others" in caplog.text
   assert "12 x line 4: text 3" in caplog.text
   caplog.clear()
-  few = mining.Proposals(partners[5:], scores[5:], scores[5:])
-  mine_output.warn_of_hubs(few, half)
+  few = pairing.Proposals(partners[5:], scores[5:], scores[5:])
+  pairs_file.warn_of_hubs(few, half)
   assert not caplog.text
 
 
@@ -293,5 +292,5 @@ def test_a_hub_is_one_against_the_average(tmp_path, caplog):
   half = half_of(["one", "two"], tmp_path)
   partners = np.array(list(itertools.islice(itertools.cycle([0, 1]), 100)))
   ones = np.ones(100)
-  mine_output.warn_of_hubs(mining.Proposals(partners, ones, ones), half)
+  pairs_file.warn_of_hubs(pairing.Proposals(partners, ones, ones), half)
   assert not caplog.text

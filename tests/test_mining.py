@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dap_jax import search
-from dap_jax.errors import UserError
-from dap_jax.evals import bucc, mining, neighbours
+from dap_jax.evals import bucc, unit_vectors
+from dap_jax.mining import exact_search, margins, pairing
+from dap_jax.utils.errors import UserError
 
 K = 3
 
@@ -15,7 +15,7 @@ def sides(seed=0):
   rng = np.random.default_rng(seed)
   x, y = rng.normal(size=(12, 5)), rng.normal(size=(15, 5))
   y[:8] = x[:8] + 0.5 * rng.normal(size=(8, 5))
-  return neighbours.unit(x), neighbours.unit(y)
+  return unit_vectors.unit(x), unit_vectors.unit(y)
 
 
 def by_loops(x, y, margin):
@@ -35,8 +35,8 @@ def by_loops(x, y, margin):
   return scores
 
 
-@pytest.mark.parametrize("margin", neighbours.MARGINS)
-@pytest.mark.parametrize("retrieval", mining.RETRIEVALS)
+@pytest.mark.parametrize("margin", margins.MARGINS)
+@pytest.mark.parametrize("retrieval", pairing.RETRIEVALS)
 def test_mining_is_the_published_formula(margin, retrieval):
   x, y = sides()
   scores = by_loops(x, y, margin)
@@ -56,7 +56,7 @@ def test_mining_is_the_published_formula(margin, retrieval):
       i, j = max(left, key=scores.get)
       expected.add((i, j))
       left = {(a, b) for a, b in left if a != i and b != j}
-  mined = mining.mine(x, y, margin=margin, neighbours=K, retrieval=retrieval)
+  mined = pairing.mine(x, y, margin=margin, neighbours=K, retrieval=retrieval)
   assert {tuple(pair) for pair in mined.pairs.tolist()} == {(int(i), int(j)) for i, j in expected}
   assert (np.diff(mined.scores) <= 0).all()
   for (i, j), score, cosine in zip(mined.pairs, mined.scores, mined.cosines, strict=True):
@@ -67,13 +67,13 @@ def test_mining_is_the_published_formula(margin, retrieval):
 def test_a_ratio_to_nothing_positive_is_no_score():
   """cos -0.5 over -0.25 would be 2, the best of all."""
   cosines, around = np.array([[-0.5, 0.1, 0.3]]), np.array([[-0.25, 0.0, 0.2]])
-  scores = neighbours.score_margin(cosines, around, margin="ratio")
+  scores = margins.score_margin(cosines, around, margin="ratio")
   np.testing.assert_allclose(scores, [[-np.inf, -np.inf, 1.5]])
 
 
 def test_greedy_matching_is_greedy(monkeypatch):
   """Against sets, in pieces of 7."""
-  monkeypatch.setattr(mining, "PIECE", 7)
+  monkeypatch.setattr(pairing, "PIECE", 7)
   i, j = np.random.default_rng(0).integers(0, 30, (2, 100))
   seen_x, seen_y, expected = set(), set(), []
   for a, b in zip(i, j, strict=True):
@@ -82,7 +82,7 @@ def test_greedy_matching_is_greedy(monkeypatch):
       seen_x.add(a)
       seen_y.add(b)
   assert 0 < sum(expected) < 100
-  np.testing.assert_array_equal(mining.one_to_one(i, j, sizes=(30, 30)), expected)
+  np.testing.assert_array_equal(pairing.one_to_one(i, j, sizes=(30, 30)), expected)
 
 
 NONE = (-np.inf, -1)
@@ -94,46 +94,50 @@ def test_missing_neighbours_by_hand():
   Means .6, none; .8, .3. Distances: x0-y0 .8 - .7 = .1, x0-y1 .4 - .45 < 0; y1-x0 the same, and
   y1-x1 has no mean of x1's.
   """
-  of_x = search.Neighbours(np.array([[0.8, 0.4], [NONE[0]] * 2]), np.array([[0, 1], [NONE[1]] * 2]))
-  of_y = search.Neighbours(np.array([[0.8, NONE[0]], [0.4, 0.2]]), np.array([[0, NONE[1]], [0, 1]]))
-  forward, backward = mining.propose(of_x, of_y, margin="distance")
+  of_x = exact_search.Neighbours(
+    np.array([[0.8, 0.4], [NONE[0]] * 2]), np.array([[0, 1], [NONE[1]] * 2])
+  )
+  of_y = exact_search.Neighbours(
+    np.array([[0.8, NONE[0]], [0.4, 0.2]]), np.array([[0, NONE[1]], [0, 1]])
+  )
+  forward, backward = pairing.propose(of_x, of_y, margin="distance")
   np.testing.assert_allclose(forward.scores, [0.1, -np.inf])
   np.testing.assert_allclose(backward.scores, [0.1, -0.05])
   np.testing.assert_array_equal(backward.partners, [0, 0])
-  assert mining.combine(forward, backward, retrieval="backward").pairs.tolist() == [[0, 0], [0, 1]]
-  assert mining.combine(forward, backward, retrieval="max").pairs.tolist() == [[0, 0]]
+  assert pairing.combine(forward, backward, retrieval="backward").pairs.tolist() == [[0, 0], [0, 1]]
+  assert pairing.combine(forward, backward, retrieval="max").pairs.tolist() == [[0, 0]]
 
 
 def test_floors_come_before_matching():
   """The best score has a low cosine; without it its two sentences are free for others."""
-  forward = mining.Proposals(np.array([0, 0]), np.array([3.0, 2.0]), np.array([0.2, 0.7]))
-  backward = mining.Proposals(np.array([0, 0]), np.array([3.0, 1.0]), np.array([0.2, 0.9]))
-  assert mining.combine(forward, backward, retrieval="max").pairs.tolist() == [[0, 0]]
-  floored = [mining.at_least(side, score=1.0, cosine=0.5) for side in (forward, backward)]
-  assert mining.combine(*floored, retrieval="max").pairs.tolist() == [[1, 0], [0, 1]]
-  floored = [mining.at_least(side, score=1.5, cosine=0.5) for side in (forward, backward)]
-  assert mining.combine(*floored, retrieval="max").pairs.tolist() == [[1, 0]]
+  forward = pairing.Proposals(np.array([0, 0]), np.array([3.0, 2.0]), np.array([0.2, 0.7]))
+  backward = pairing.Proposals(np.array([0, 0]), np.array([3.0, 1.0]), np.array([0.2, 0.9]))
+  assert pairing.combine(forward, backward, retrieval="max").pairs.tolist() == [[0, 0]]
+  floored = [pairing.at_least(side, score=1.0, cosine=0.5) for side in (forward, backward)]
+  assert pairing.combine(*floored, retrieval="max").pairs.tolist() == [[1, 0], [0, 1]]
+  floored = [pairing.at_least(side, score=1.5, cosine=0.5) for side in (forward, backward)]
+  assert pairing.combine(*floored, retrieval="max").pairs.tolist() == [[1, 0]]
 
 
 def mined_of(scores, hits):
   """Pairs (n, n) where a hit is gold and (n, -1) where not."""
   pairs = [[n, n if hit else -1] for n, hit in enumerate(hits)]
-  return mining.Mined(np.array(pairs), np.array(scores, float), np.zeros(len(scores)))
+  return pairing.Mined(np.array(pairs), np.array(scores, float), np.zeros(len(scores)))
 
 
 def test_the_threshold_by_hand():
   """Gold 3; hits at 1, 2, 4: F1 after n = 1..4 is 2/4, 4/5, 4/6, 6/7; the last is best."""
   gold = {(0, 0), (1, 1), (3, 3)}
   mined = mined_of([9, 8, 7, 6, 4], [True, True, False, True, False])
-  threshold, counts = mining.best_threshold(mined, gold)
+  threshold, counts = pairing.best_threshold(mined, gold)
   assert threshold == 5.0  # halfway between 6 and 4
-  assert counts == mining.Counts(pytest.approx(3 / 4), 1.0, pytest.approx(6 / 7))
-  pairs = mining.kept(mined, threshold)
+  assert counts == pairing.Counts(pytest.approx(3 / 4), 1.0, pytest.approx(6 / 7))
+  pairs = pairing.kept(mined, threshold)
   assert len(pairs) == 4
-  assert mining.evaluate(pairs, gold) == counts
+  assert pairing.evaluate(pairs, gold) == counts
   # On another split: one of two kept pairs is right, of two that there are.
   other = mined_of([6, 5, 1], [True, False, True])
-  assert mining.evaluate(mining.kept(other, threshold), {(0, 0), (2, 2)}) == mining.Counts(
+  assert pairing.evaluate(pairing.kept(other, threshold), {(0, 0), (2, 2)}) == pairing.Counts(
     0.5, 0.5, 0.5
   )
 
@@ -141,25 +145,25 @@ def test_the_threshold_by_hand():
 def test_the_threshold_parts_neighbouring_floats():
   """Halfway between 1 and the next float rounds to 1, which would keep the wrong pair too."""
   mined = mined_of([np.nextafter(1.0, 2.0), 1.0], [True, False])
-  threshold, counts = mining.best_threshold(mined, {(0, 0)})
+  threshold, counts = pairing.best_threshold(mined, {(0, 0)})
   assert counts.f1 == 1.0
-  assert mining.kept(mined, threshold) == {(0, 0)}
+  assert pairing.kept(mined, threshold) == {(0, 0)}
 
 
 def test_equal_scores_are_kept_together():
   """After the first of two equal scores F1 would be best, but no threshold can part them."""
   mined = mined_of([9, 9], [True, False])
-  threshold, counts = mining.best_threshold(mined, {(0, 0)})
+  threshold, counts = pairing.best_threshold(mined, {(0, 0)})
   assert counts.f1 == pytest.approx(2 / 3)
-  assert len(mining.kept(mined, threshold)) == 2
+  assert len(pairing.kept(mined, threshold)) == 2
 
 
 def test_nothing_right_keeps_nothing():
   mined = mined_of([9, 8], [False, False])
-  threshold, counts = mining.best_threshold(mined, {(7, 7)})
+  threshold, counts = pairing.best_threshold(mined, {(7, 7)})
   assert counts.f1 == 0.0
-  assert mining.kept(mined, threshold) == set()
-  assert mining.evaluate(set(), {(7, 7)}).f1 == 0.0
+  assert pairing.kept(mined, threshold) == set()
+  assert pairing.evaluate(set(), {(7, 7)}).f1 == 0.0
 
 
 WORDS = [f"word {number}" for number in range(12)]

@@ -10,9 +10,9 @@ import pytest
 from mteb.abstasks import AbsTaskBitextMining, AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from dap_jax import embedder, mteb_model
-from dap_jax.errors import UserError
 from dap_jax.evals import sts, tatoeba
+from dap_jax.inference import embedder, mteb_model
+from dap_jax.utils.errors import UserError
 from tests.commands import ROOT
 
 

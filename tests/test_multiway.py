@@ -10,14 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.core.objective import Context, Objective
 from jax.test_util import check_grads
 
 from configs import dap_multiway
 from configs import multiway as multiway_config
-from dap_jax import build, frozen, sharding, train_step
-from dap_jax.errors import UserError
-from dap_jax.objectives import Context, multiway
-from dap_jax.train_step import Frozen, Objective
+from dap_jax.core import train_step
+from dap_jax.core.train_step import Frozen
+from dap_jax.distributed import sharding
+from dap_jax.objectives import multiway
+from dap_jax.training import build, frozen
+from dap_jax.utils.errors import UserError
 from tests.commands import final_state, lines_of
 from tests.test_build import BUILT
 from tests.test_masked_lm import batch_of

@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.core.objective import Context
+from dap_jax.model.vocabulary import Vocabulary
 
-from dap_jax import build, train_step
-from dap_jax.errors import UserError
-from dap_jax.make_model import ENCODER_ALONE, make_model
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context, Vocabulary, representation_translation, translation_ranking
+from dap_jax.core import train_step
+from dap_jax.core.mean import Mean
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.objectives import representation_translation, translation_ranking
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests.models import encoder_section, logits_of, model_section
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dap_jax import sharding
+from dap_jax.distributed import sharding
 from dap_jax.planning import chips, formula, measure, predict, step
 from dap_jax.planning.footprint import footprint
 from dap_jax.planning.program import flatten, share_rows

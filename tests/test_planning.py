@@ -9,16 +9,18 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from dap_jax.model.vocabulary import vocabulary_of
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from configs import base
-from dap_jax import build, sharding, workdir
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
-from dap_jax.make_model import vocabulary_of
+from dap_jax.distributed import sharding
 from dap_jax.planning import chips, hlo, measure, predict, remedies, step, traffic, work
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import layout
 
 
 def test_flops_of_loops_and_gradients():
@@ -336,7 +338,7 @@ def test_what_is_planned_is_what_trains(commands, tmp_path, monkeypatch):
   commands.run(*commands.train_flags(run, *flags, "--config.steps=2"), devices=8)
   (trained,) = tmp_path.glob("*jit_train_step*")
 
-  config = workdir.read_config(run)
+  config = layout.read_config(run)
   tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
   corpus = store.load(run / "data", pad_id=tokens.pad_id)
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=corpus.english_ids)

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from configs import base
-from dap_jax import sharding
+from dap_jax.distributed import sharding
 from dap_jax.planning import chips, hlo, measure, step
 from tests.models import ENCODERS
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax import build, microbatches, sharding, train_step
-from dap_jax.errors import UserError
-from dap_jax.make_model import ENCODER_ALONE, make_model
-from dap_jax.train_step import Frozen
+from dap_jax.core import microbatches, train_step
+from dap_jax.core.train_step import Frozen
+from dap_jax.distributed import sharding
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests.models import encoder_section, model_section
 from tests.test_build import settings_of
 from tests.test_objectives import RANKING, VOCABULARY, batch_of

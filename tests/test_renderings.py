@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.model.vocabulary import Vocabulary
 
 from configs import dap_both
-from dap_jax import build, sharding, train_step
-from dap_jax.errors import UserError
-from dap_jax.make_model import ENCODER_ALONE, make_model
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Vocabulary
-from dap_jax.train_step import Frozen
+from dap_jax.core import train_step
+from dap_jax.core.mean import Mean
+from dap_jax.core.train_step import Frozen
+from dap_jax.distributed import sharding
+from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests.models import encoder_section, logits_of, model_section
 from tests.test_build import BUILT
 from tests.test_masked_lm import LENGTHS, batch_of

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dap_jax import embedder
 from dap_jax.data import store
-from dap_jax.errors import UserError
+from dap_jax.inference import embedder
 from dap_jax.report_page import charts, heldout, page, runs, scripts, tokens
+from dap_jax.utils.errors import UserError
 
 HOSTILE = '</script><script>window.harmed = 1</script><img src=x onerror="harmed=1">&<>"'
 LIMIT_MB = 3

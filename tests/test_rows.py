@@ -12,8 +12,9 @@ import logging
 import numpy as np
 import pytest
 
-from dap_jax.data import elements, loader, reading, rows
-from dap_jax.errors import UserError
+from dap_jax.data import elements, loader, rows
+from dap_jax.data.readers import corpus
+from dap_jax.utils.errors import UserError
 
 
 def ids(*numbers):
@@ -228,7 +229,7 @@ def test_rows_of_real_catalogues():
   if importlib.util.find_spec("django") is None:
     pytest.skip("needs django installed")
   rejected = collections.Counter()
-  pairs = reading.read_pairs(
+  pairs = corpus.read_pairs(
     format="gettext",
     arguments={"packages": ("django",)},
     pivot="en",

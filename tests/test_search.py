@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from dap_jax import faiss_search, search
-from dap_jax.errors import UserError
+from dap_jax.mining import exact_search, faiss_search
+from dap_jax.utils.errors import UserError
 
 K = 3
 BLOCKS = [(16, 16), (300, 48), (128, 8192)]  # on 8 devices the first has 128 x 16
@@ -20,14 +20,14 @@ def random_sides(n=301, m=170, width=24, seed=0):
 
 def full_sort(x, y, k=K):
   """Cosines and rows of the k nearest, the lower row first of equals, from all pairs."""
-  cosines = search.exact_unit(x) @ search.exact_unit(y).T
+  cosines = exact_search.exact_unit(x) @ exact_search.exact_unit(y).T
   rows = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
   return np.take_along_axis(cosines, rows, axis=1), rows
 
 
 def both(x, y, **arguments):
   arguments = {"neighbours": K} | arguments
-  return search.nearest(search.Side.whole(x), search.Side.whole(y), **arguments)
+  return exact_search.nearest(exact_search.Side.whole(x), exact_search.Side.whole(y), **arguments)
 
 
 def assert_full_sort(found, x, y, k=K):
@@ -106,7 +106,9 @@ def test_rows_that_take_no_part():
   rows = np.arange(0, len(x), 3)
   broken = np.full_like(x, np.nan)
   broken[rows] = x[rows]
-  found = search.nearest(search.Side(broken, rows), search.Side.whole(y), neighbours=K)
+  found = exact_search.nearest(
+    exact_search.Side(broken, rows), exact_search.Side.whole(y), neighbours=K
+  )
   assert_full_sort(found, x[rows], y)
 
 
@@ -131,17 +133,19 @@ def test_a_search_goes_on(tmp_path, caplog):
   """Stopped in the third of three rows of blocks; then with a damaged state."""
   x, y = random_sides()
   arguments = {"neighbours": K, "block": (128, 48)}  # 3 x 4 blocks
-  saved = search.Saved(tmp_path / "state.npz", seconds=0.0)
-  sides = search.Side.whole(x), search.Side.whole(y)
+  saved = exact_search.Saved(tmp_path / "state.npz", seconds=0.0)
+  sides = exact_search.Side.whole(x), exact_search.Side.whole(y)
   with pytest.raises(Stopped):
-    search.nearest(sides[0], sides[1]._replace(vectors=Failing(y, 10)), saved=saved, **arguments)
+    exact_search.nearest(
+      sides[0], sides[1]._replace(vectors=Failing(y, 10)), saved=saved, **arguments
+    )
   caplog.set_level(logging.INFO)
   kept = saved.path.read_bytes()
-  found = search.nearest(*sides, saved=saved, **arguments)
+  found = exact_search.nearest(*sides, saved=saved, **arguments)
   assert "256 of 301 rows were done" in caplog.text
   jax.tree.map(np.testing.assert_array_equal, found, both(x, y))
   saved.path.write_bytes(kept[: len(kept) // 2])
-  found = search.nearest(*sides, saved=saved, **arguments)
+  found = exact_search.nearest(*sides, saved=saved, **arguments)
   assert "cannot be read" in caplog.text
   jax.tree.map(np.testing.assert_array_equal, found, both(x, y))
 
@@ -149,7 +153,11 @@ def test_a_search_goes_on(tmp_path, caplog):
 def faiss_nearest(x, y, factory):
   pytest.importorskip("faiss", reason="needs faiss-cpu of requirements-dev.txt, which is absent")
   return faiss_search.nearest(
-    search.Side.whole(x), search.Side.whole(y), factory=factory, neighbours=K, what="test"
+    exact_search.Side.whole(x),
+    exact_search.Side.whole(y),
+    factory=factory,
+    neighbours=K,
+    what="test",
   )
 
 

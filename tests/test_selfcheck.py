@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from dap_jax import checks
+from dap_jax.planning import checks
 from tests.test_build import settings_of
 
 CHECKS = ["determinism", "resume", "mesh", "microbatches", "speed"]

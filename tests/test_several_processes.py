@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dap_jax import search, shares
+from dap_jax.distributed import row_shares
+from dap_jax.mining import exact_search
 from tests.commands import ROOT, Commands
 from tests.test_mine import read_rows, save_vectors, vector_flags
 
@@ -200,8 +201,8 @@ def test_a_process_that_stays_alone(bare, number):
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 16])
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
 def test_shares_are_all_rows_once(monkeypatch, count, processes):
-  monkeypatch.setattr(shares.jax, "process_count", lambda: processes)
-  rows = [list(range(count))[shares.of_process(count, number)] for number in range(processes)]
+  monkeypatch.setattr(row_shares.jax, "process_count", lambda: processes)
+  rows = [list(range(count))[row_shares.of_process(count, number)] for number in range(processes)]
   assert [row for own in rows for row in own] == list(range(count))
   assert max(map(len, rows)) == -(-count // processes)
 
@@ -209,20 +210,20 @@ def test_shares_are_all_rows_once(monkeypatch, count, processes):
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.float64, np.int64])
 def test_gathering_in_pieces_changes_no_bit(monkeypatch, dtype):
   """Seven rows, three a piece; any bits, NaN among them, come back."""
-  monkeypatch.setattr(shares, "PIECE_BYTES", 3 * 5 * np.dtype(dtype).itemsize)
+  monkeypatch.setattr(row_shares, "PIECE_BYTES", 3 * 5 * np.dtype(dtype).itemsize)
   rows = np.random.default_rng(0).bytes(7 * 5 * np.dtype(dtype).itemsize)
   rows = np.frombuffer(rows, dtype).reshape(7, 5).copy()
   rows[2] = np.array(np.nan).astype(dtype) if dtype in (np.float32, np.float64) else -1
-  pieces = list(shares.gathered(rows))
+  pieces = list(row_shares.gathered(rows))
   assert [piece.shape for piece in pieces] == [(1, 3, 5), (1, 3, 5), (1, 1, 5)]
   assert np.concatenate(pieces, axis=1).tobytes() == rows.tobytes()
-  assert shares.whole(rows, 7).tobytes() == rows.tobytes()
+  assert row_shares.whole(rows, 7).tobytes() == rows.tobytes()
 
 
 def test_lists_of_processes_become_one():
   """Two processes, one row, by hand: 0.9 of both is equal, and the first process has lower rows."""
   values = np.array([[[0.9, 0.2]], [[0.9, 0.5]]], np.float32)
   rows = np.array([[[1, 3]], [[7, 6]]], np.int32)
-  found = search.best(values, rows)
+  found = exact_search.best(values, rows)
   np.testing.assert_array_equal(found.values, np.array([[0.9, 0.9]], np.float32))
   np.testing.assert_array_equal(found.rows, [[1, 7]])

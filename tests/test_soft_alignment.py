@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from dap_jax import build
-from dap_jax.errors import UserError
 from dap_jax.objectives import soft_alignment, translation_ranking
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests import taught
 from tests.test_objectives import RANKING
 

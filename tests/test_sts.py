@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dap_jax.errors import UserError
 from dap_jax.evals import sts
+from dap_jax.utils.errors import UserError
 
 
 def encode_angles(texts):

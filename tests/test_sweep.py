@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from dap_jax import workdir
 from dap_jax.sweeps import plan, runner, state
+from dap_jax.workdir import layout
 from tests.commands import ROOT, Commands, environment, lines_of
 
 # ml_collections loads config files by an old name of importlib's.
@@ -103,7 +103,7 @@ def test_a_run_that_diverges_is_set_apart(swept):
     assert "1/5 wild seed 0: FAILED: step " in said and "is not finite: loss " in said
   assert "1 of 5 runs are not complete: wild seed 0" in second
   assert not (output / "wild" / "seed0").exists()
-  assert workdir.is_workdir(output / "failed" / "wild" / "seed0")
+  assert layout.is_workdir(output / "failed" / "wild" / "seed0")
   reason = (output / "failed" / "wild" / "seed0.txt").read_text()
   assert reason.startswith("step ") and "--replay_step=" in reason
   assert (output / "failed" / "wild" / "seed0.log").read_text().count("$ python -m") == 2

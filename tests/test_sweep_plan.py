@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dap_jax.errors import UserError
 from dap_jax.sweeps import hyper, plan, plot, results
+from dap_jax.utils.errors import UserError
 from tests.commands import ROOT
 from tests.test_sweep import write_sweep
 

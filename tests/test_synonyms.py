@@ -5,10 +5,11 @@ import collections
 import numpy as np
 import pytest
 
-from dap_jax.data import gettext_catalogues, store, synonyms, tokenizer
+from dap_jax.data import store, synonyms, tokenizer
+from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.synonyms import Forms, Sentence, Synonyms
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 from tests.test_data import PREPARE
 
 SETTINGS = {

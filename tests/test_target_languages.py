@@ -2,7 +2,7 @@
 
 import pytest
 
-from dap_jax import warm_start
+from dap_jax.training import initial_weights
 
 BOTH = (
   "--config.objectives.representation_translation.direction=both",
@@ -32,5 +32,5 @@ def test_the_decoder_goes_on_without_them(commands, sources, kind):
 
 def test_what_is_left_out():
   params = {"encoder": {"x": 1}, "decoder": {"head": 2, "language": 3}}
-  assert warm_start.without_languages(params) == {"encoder": {"x": 1}, "decoder": {"head": 2}}
-  assert warm_start.without_languages({"encoder": {"x": 1}}) == {"encoder": {"x": 1}}
+  assert initial_weights.without_languages(params) == {"encoder": {"x": 1}, "decoder": {"head": 2}}
+  assert initial_weights.without_languages({"encoder": {"x": 1}}) == {"encoder": {"x": 1}}

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from dap_jax.errors import UserError
-from dap_jax.evals import neighbours, tatoeba
+from dap_jax.evals import tatoeba, unit_vectors
+from dap_jax.utils.errors import UserError
 
 
 def test_margins_by_hand():
@@ -18,7 +18,7 @@ def test_margins_by_hand():
     ("distance", [0.16, 0.9]),
     ("ratio", [1.25, -np.inf]),
   ):
-    found = neighbours.score_margin(cosine, around, margin=margin)
+    found = unit_vectors.score_margin(cosine, around, margin=margin)
     np.testing.assert_allclose(found, expected)
 
 
@@ -27,8 +27,8 @@ def test_vectors_that_are_no_numbers_are_refused():
   vectors = np.eye(3)
   vectors[1, 2] = np.nan
   with pytest.raises(UserError, match="1 of 3 vectors are not finite"):
-    neighbours.unit(vectors)
-  np.testing.assert_array_equal(neighbours.unit(np.array([[0.0, 2.0], [0.0, 0.0]]))[0], [0, 1])
+    unit_vectors.unit(vectors)
+  np.testing.assert_array_equal(unit_vectors.unit(np.array([[0.0, 2.0], [0.0, 0.0]]))[0], [0, 1])
 
 
 def test_score_is_brute_force():

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax import embedder, teacher_vectors, teachers, train_step, training
+from dap_jax.core import train_step
 from dap_jax.data import store
-from dap_jax.errors import UserError
+from dap_jax.inference import embedder
+from dap_jax.training import run as training
+from dap_jax.training.teacher import teacher_vectors, teachers
+from dap_jax.utils.errors import UserError
 from tests import taught, tiny
 from tests.commands import Commands, final_state, lines_of, write_corpus
 

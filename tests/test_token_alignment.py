@@ -6,12 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dap_jax.core.objective import Context
 from jax.test_util import check_grads
 
 from configs import veco2
-from dap_jax import build, sharding, train_step, trees
-from dap_jax.errors import UserError
-from dap_jax.objectives import Context, token_alignment
+from dap_jax.core import train_step
+from dap_jax.distributed import sharding
+from dap_jax.objectives import token_alignment
+from dap_jax.training import build
+from dap_jax.utils import trees
+from dap_jax.utils.errors import UserError
 from tests.commands import CIPHERS, lines_of
 from tests.test_build import settings_of
 from tests.test_objectives import VOCABULARY, batch_of, tiny

@@ -4,9 +4,10 @@ import pytest
 import sentencepiece
 import transformers
 
-from dap_jax.data import gettext_catalogues, tokenizer
+from dap_jax.data import tokenizer
+from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 HOSTILE = ["", "   ", "a\tb", " a  b ", "x" * 10_000, "\x00a\x01", "👩‍👩‍👧 🎉", "ﬁ ½ Ⅷ", "a\u200bb"]
 HOSTILE += ["\u3000全角　スペース", "é e\u0301", "מלון", "ok\u2028ok", "\ufeffx"]

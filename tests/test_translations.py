@@ -2,8 +2,8 @@
 
 import pytest
 
-from dap_jax import translations
-from dap_jax.errors import UserError
+from dap_jax.evals import translations
+from dap_jax.utils.errors import UserError
 
 
 def write(folder, extension="txt", **texts):

@@ -9,18 +9,19 @@ import pytest
 import safetensors.numpy
 import tokenizers
 import torch
+from dap_jax.model.vocabulary import vocabulary_of
 
 from configs import base
-from dap_jax import build, sharding, warm_start
-from dap_jax.cross_entropy import FactoredLogits
+from dap_jax.core.cross_entropy import FactoredLogits
+from dap_jax.core.train_step import Frozen
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.errors import UserError
+from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf
-from dap_jax.hub import tokenizer as hub_tokenizer
-from dap_jax.make_model import vocabulary_of
+from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.model.decoder import Head
-from dap_jax.train_step import Frozen
+from dap_jax.training import build, initial_weights
+from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.models import model_section, transformers_model
 
@@ -35,7 +36,7 @@ def parts_of(
   for name, weight in weights.items():
     config["objectives"][name]["weight"] = weight
   asked = {**config["model"], "encoder": {**config["model"]["encoder"], "vocabulary_size": rows}}
-  model = {**warm_start.decide(asked, source.model), "projection": projection, "dropout": 0.0}
+  model = {**initial_weights.decide(asked, source.model), "projection": projection, "dropout": 0.0}
   vocabulary = vocabulary_of(
     tokens, rows=model["encoder"]["vocabulary_size"], english_ids=english_ids
   )
@@ -74,7 +75,7 @@ def checkpoint(request, tmp_path_factory):
 def test_rows_of_no_id_change_nothing(checkpoint):
   """44 rows in place of 40 are cut by `model`, have no share of a softmax, and get no gradient."""
   _, folder = checkpoint
-  source = warm_start.open_source(str(folder))
+  source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
   ids = np.random.default_rng(0).integers(5, 40, (8, 2, 12)).astype(np.int32)
   batch = {"ids": ids, "mask": np.ones_like(ids, bool)}
@@ -84,7 +85,7 @@ def test_rows_of_no_id_change_nothing(checkpoint):
   for rows in (0, 44):
     parts = parts_of(source, tokens, None, english_head=False, rows=rows, masked_lm=1.0)
     family = parts.model.encoder.family
-    params, said = warm_start.first_params(
+    params, said = initial_weights.first_params(
       source, parts.abstract_state.params, english_ids=None, rows=family.vocabulary_size
     )
     assert ("4 rows of no id after its 40" in said) == (rows == 44)
@@ -104,7 +105,7 @@ def test_rows_of_no_id_change_nothing(checkpoint):
 def test_the_decoder_starts_from_the_checkpoint(checkpoint):
   """Its last layers, its own embeddings, and a head whose logits are transformers' own."""
   module, folder = checkpoint
-  source = warm_start.open_source(str(folder))
+  source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
   parts = parts_of(source, tokens, ENGLISH)
   params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
@@ -135,7 +136,7 @@ def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoin
   module, folder = checkpoint
   module.base_model.save_pretrained(tmp_path)
   hub_tokenizer.write(hub_tokenizer.convert(folder), tmp_path)
-  source = warm_start.open_source(str(tmp_path))
+  source = initial_weights.open_source(str(tmp_path))
   tokens = Tokenizer.load(tmp_path, max_tokens=12)
   parts = parts_of(source, tokens, ENGLISH, layers=1)
   params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
@@ -149,7 +150,7 @@ def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoin
 
 def test_a_tied_head_keeps_all_ids(checkpoint):
   module, folder = checkpoint
-  source = warm_start.open_source(str(folder))
+  source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.load(folder, max_tokens=12)
   parts = parts_of(source, tokens, ENGLISH, english_head=False)
   params, _ = source.params(parts.abstract_state.params, english_ids=ENGLISH)
@@ -161,7 +162,7 @@ def test_a_tied_head_keeps_all_ids(checkpoint):
 
 def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
   _, folder = checkpoint
-  source = warm_start.open_source(str(folder))
+  source = initial_weights.open_source(str(folder))
   parts = parts_of(source, Tokenizer.load(folder, max_tokens=12), ENGLISH, layers=9)
   with pytest.raises(UserError, match="decoder.layers=9: .* has only"):
     source.params(parts.abstract_state.params, english_ids=ENGLISH)
@@ -170,7 +171,7 @@ def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
 def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path):
   """Encoder, decoder and projection, bit for bit."""
   _, folder = checkpoint
-  source = warm_start.open_source(str(folder))
+  source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.load(folder, max_tokens=12)
   parts = parts_of(source, tokens, ENGLISH, projection=True)
   abstract = parts.abstract_state.params
@@ -186,7 +187,7 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
     max_tokens=12,
     readme="",
   )
-  again, said = warm_start.open_source(str(tmp_path / "model")).params(
+  again, said = initial_weights.open_source(str(tmp_path / "model")).params(
     abstract, english_ids=ENGLISH
   )
   assert "its RTL decoder included" in said
@@ -199,12 +200,12 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   del tensors[lost]
   safetensors.numpy.save_file(tensors, file)
   with pytest.raises(UserError, match=f"missing {lost}"):
-    warm_start.open_source(str(tmp_path / "model")).params(abstract, english_ids=ENGLISH)
+    initial_weights.open_source(str(tmp_path / "model")).params(abstract, english_ids=ENGLISH)
 
 
 def test_head_rows_by_hand():
   """Theirs has ids 2, 4, 5; wanted are 3, 4: 4 comes from theirs, 3 from the words."""
-  rows = warm_start.head_rows(
+  rows = initial_weights.head_rows(
     jnp.array([[2.0, 4.0, 5.0], [20.0, 40.0, 50.0]]),
     jnp.array([0.25, 0.5, 0.75]),
     jnp.array([[float(i), -float(i)] for i in range(6)]),

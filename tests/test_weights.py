@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax import build, train_step
-from dap_jax.errors import UserError
-from dap_jax.make_model import check_dimensions
+from dap_jax.core import train_step
+from dap_jax.model.from_config import check_dimensions
 from dap_jax.objectives import translation_ranking
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 from tests.test_objectives import RANKING, VOCABULARY, batch_of, context_of, tiny
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from dap_jax.errors import UserError
 from dap_jax.evals import Pieces, word_alignment
+from dap_jax.utils.errors import UserError
 
 
 def test_aer_by_hand():

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from dap_jax.errors import UserError
 from dap_jax.evals import xsim
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals.unit_vectors import unit
+from dap_jax.utils.errors import UserError
 
 
 def angles(*degrees):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faults.trial import STEPS, Trial
-from dap_jax import checkpoint
+from dap_jax.workdir import checkpointing
 
 DIED = "another process|another task died"  # what the survivors of a process say
 
@@ -223,7 +223,7 @@ def newest_checkpoint(trial: Trial) -> Path:
   trial.until(lambda: len(trial.checkpoints()) >= 2)
   trial.send(signal.SIGKILL)
   trial.wait()
-  return trial.workdir / checkpoint.FOLDER / str(trial.checkpoints()[-1])
+  return trial.workdir / checkpointing.FOLDER / str(trial.checkpoints()[-1])
 
 
 def file_of_newest(trial: Trial) -> Path:

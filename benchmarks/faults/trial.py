@@ -18,8 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from dap_jax import checkpoint
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import checkpointing
 from tests.commands import ROOT, environment, final_state, lines_of, write_corpus
 from tests.xla_flags import QUICK
 
@@ -144,14 +144,16 @@ class Trial:
 
   def checkpoints(self) -> list[int]:
     """Steps of the complete checkpoints, rising."""
-    folder = self.workdir / checkpoint.FOLDER
+    folder = self.workdir / checkpointing.FOLDER
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     return sorted(int(name) for name in names if name.isdigit())
 
   def saving(self) -> bool:
     """Whether a checkpoint is being written."""
-    folder = self.workdir / checkpoint.FOLDER
-    return folder.exists() and any(checkpoint.UNFINISHED in path.name for path in folder.iterdir())
+    folder = self.workdir / checkpointing.FOLDER
+    return folder.exists() and any(
+      checkpointing.UNFINISHED in path.name for path in folder.iterdir()
+    )
 
   def send(self, number: signal.Signals, *indices: int) -> None:
     """Sends a signal to the processes with these numbers, without any to all of them."""

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax import text_files
-from dap_jax.data import formats, gettext_catalogues, store
-from dap_jax.errors import UserError, writing
-from dap_jax.json_files import write_json
+from dap_jax.data import store
+from dap_jax.data.readers import formats, gettext_catalogues
+from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.json_files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ def entry(
   """
   if not cache:
     return None
-  programs = [*Path(__file__).parent.glob("*.py"), inspect.getfile(text_files)]
-  programs += [inspect.getfile(type(extra)) for extra in extras]
-  programs += Path(__file__).parents[1].glob("teacher*.py")  # what makes a teacher's features
+  package = Path(__file__).parents[1]
+  programs = [*(package / "data").rglob("*.py"), *(inspect.getfile(type(x)) for x in extras)]
+  programs += (package / "training" / "teacher").glob("*.py")  # what makes a teacher's features
   depends = {
     "data": data,
     "settings": settings if extras else {},

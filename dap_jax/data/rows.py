@@ -17,7 +17,7 @@ import grain
 import numpy as np
 
 from dap_jax.data.elements import Layout, Pairs, element
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

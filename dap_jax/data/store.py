@@ -20,11 +20,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from etils import epath
 
-from dap_jax.data import reading, rows, split, tokenizer, train_file
+from dap_jax.data import rows, tokenizer, train_file
 from dap_jax.data.elements import Feature, Layout, Ragged
 from dap_jax.data.loader import PairSource, Source
-from dap_jax.errors import UserError, writing
-from dap_jax.settings import bind
+from dap_jax.data.readers import corpus, split
+from dap_jax.utils.binding import bind
+from dap_jax.utils.errors import UserError, writing
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def prepare(
     temperature: see `tasks.register`.
     min_pairs: languages with fewer training pairs are left out.
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
-    pivot, format, arguments, languages, rules, markup, drop_characters: see `reading`.
+    pivot, format, arguments, languages, rules, markup, drop_characters: see `readers.corpus`.
     extras: what else to make of the texts.
   """
   with quiet_stderr():  # TensorFlow: seconds that a resumed run need not pay, and chatter
@@ -134,7 +135,7 @@ def prepare(
       extra.open()
   features = [feature for extra in extras for feature in extra.features]
   rejected = Counter()
-  pairs = reading.read_pairs(
+  pairs = corpus.read_pairs(
     format=format,
     arguments=arguments,
     pivot=pivot,

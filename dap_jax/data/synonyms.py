@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dap_jax.data import dictionaries
 from dap_jax.data.elements import Feature
+from dap_jax.data.readers import dictionaries
+from dap_jax.data.readers.words import Word, glue, words
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.data.words import Word, glue, words
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tokenizers
 from etils import epath
 
-from dap_jax.errors import UserError, writing
+from dap_jax.utils.errors import UserError, writing
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from etils import epath
 
-from dap_jax.data import split, tokenizer
+from dap_jax.data import tokenizer
 from dap_jax.data.elements import Feature, Pairs, Ragged, Table
-from dap_jax.errors import UserError
+from dap_jax.data.readers import split
+from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 SUITES = ("retrieval", "xsim", "tatoeba", "bucc", "sts", "word_alignment", "mexa", "classification")
 ON_HELD_OUT = ("retrieval", "xsim", "mexa")  # those that can also run on a workdir's held-out rows

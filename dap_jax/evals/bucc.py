@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax import text_files
-from dap_jax.errors import UserError
-from dap_jax.evals import Encode, Model, Result, by_row, mining
-from dap_jax.evals.neighbours import MARGINS, encode_lists
+from dap_jax.data.readers import text_files
+from dap_jax.evals import Encode, Model, Result, by_row
+from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.mining import pairing
+from dap_jax.mining.margins import MARGINS
+from dap_jax.utils.errors import UserError
 
 TRAINING, TEST = "training", "test"
 VERSION = 1
@@ -27,10 +29,10 @@ def evaluate(
   model: Model, data: str, *, margin: str = "ratio", neighbours: int = 4, retrieval: str = "max"
 ) -> Result:
   """Every language pair; the settings are those of `mining.mine`."""
-  if margin not in MARGINS or retrieval not in mining.RETRIEVALS or neighbours < 1:
+  if margin not in MARGINS or retrieval not in pairing.RETRIEVALS or neighbours < 1:
     raise UserError(
       f"margin={margin}, neighbours={neighbours}, retrieval={retrieval}: expected one of"
-      f" {', '.join(MARGINS)}, 1 or more, and one of {', '.join(mining.RETRIEVALS)}"
+      f" {', '.join(MARGINS)}, 1 or more, and one of {', '.join(pairing.RETRIEVALS)}"
     )
   corpora = read(data)
   settings = {"margin": margin, "neighbours": neighbours, "retrieval": retrieval}
@@ -49,7 +51,7 @@ class Split(NamedTuple):
 
   x: list[str]
   y: list[str]
-  gold: set[mining.Pair]
+  gold: set[pairing.Pair]
 
 
 def read_fields(path: epath.Path) -> list[tuple[str, str]]:
@@ -127,15 +129,15 @@ def bucc(
   for name, splits in corpora.items():
     threshold = np.inf
     for split, (x, y, gold) in splits.items():
-      mined = mining.mine(
+      mined = pairing.mine(
         *encode_lists([x, y], encode), margin=margin, neighbours=neighbours, retrieval=retrieval
       )
       if split == TRAINING:
-        threshold, counts = mining.best_threshold(mined, gold)
+        threshold, counts = pairing.best_threshold(mined, gold)
         found[f"training_f1/{name}"] = counts.f1
         if np.isfinite(threshold):  # else nothing right was proposed, and nothing is kept
           found[f"threshold/{name}"] = threshold
       else:
-        counts = mining.evaluate(mining.kept(mined, threshold), gold)
+        counts = pairing.evaluate(pairing.kept(mined, threshold), gold)
         found |= {f"{TEST}_{key}/{name}": value for key, value in counts._asdict().items()}
   return found

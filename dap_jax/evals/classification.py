@@ -6,7 +6,7 @@ learns the classes from the unit vectors of one language's train split; of a pai
 accuracy on that language's dev split, the smallest of several; no other language has a say.
 Accuracy and macro F1 on every language's test split, in [0, 1]; the mean is over the OTHER
 languages. majority: the accuracy of always answering the most frequent class of training.
-Files: `dap_jax/labelled_texts.py`. Fine-tuning of the whole model: `dap_jax/finetune.py`.
+Files: `data/readers/labelled_texts.py`. Fine-tuning of the whole model: `dap_jax/finetune.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from dap_jax import labelled_texts
-from dap_jax.errors import UserError
+from dap_jax.data.readers import labelled_texts
+from dap_jax.data.readers.labelled_texts import LabelledTexts
 from dap_jax.evals import Encode, Model, Result, by_row
-from dap_jax.evals.neighbours import encode_lists
-from dap_jax.labelled_texts import LabelledTexts
+from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.utils.errors import UserError
 
 VERSION = 1
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # C, the inverse of the penalty

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dap_jax import translations
-from dap_jax.errors import UserError
-from dap_jax.evals import MEAN, Model, Result, by_row, with_means
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals import MEAN, Model, Result, by_row, translations, with_means
+from dap_jax.evals.unit_vectors import unit
+from dap_jax.utils.errors import UserError
 
 VERSION = 1
 

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dap_jax import translations
-from dap_jax.evals import Encode, Model, Result, by_row
-from dap_jax.evals.neighbours import encode_lists
+from dap_jax.evals import Encode, Model, Result, by_row, translations
+from dap_jax.evals.unit_vectors import encode_lists
 
 VERSION = 1
 

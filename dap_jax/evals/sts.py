@@ -15,10 +15,10 @@ import numpy as np
 from etils import epath
 from scipy import stats
 
-from dap_jax import text_files
-from dap_jax.errors import UserError
+from dap_jax.data.readers import text_files
 from dap_jax.evals import MEAN, Encode, Model, Result, by_row, with_means
-from dap_jax.evals.neighbours import encode_lists
+from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.utils.errors import UserError
 
 VERSION = 1
 ALL_EQUAL = 1e-6  # cosines that differ by less, as float32 rounds, are one

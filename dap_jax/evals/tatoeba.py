@@ -14,11 +14,11 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
-from dap_jax import text_files
-from dap_jax.errors import UserError
+from dap_jax.data.readers import text_files
 from dap_jax.evals import Encode, Model, Result, by_row
-from dap_jax.evals.neighbours import encode_lists
+from dap_jax.evals.unit_vectors import encode_lists
 from dap_jax.evals.xsim import propose
+from dap_jax.utils.errors import UserError
 
 # The sets of DAP's table (arXiv 2305.09148) in the benchmark's own codes: XTREME's 14; of DAP's 36
 # training languages those with exactly 1000 pairs; all 36. Set 112 is the whole benchmark.

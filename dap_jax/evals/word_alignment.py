@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax import text_files
-from dap_jax.errors import UserError
+from dap_jax.data.readers import text_files
 from dap_jax.evals import MEAN, Model, Pieces, Result, by_row, with_means
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals.unit_vectors import unit
+from dap_jax.utils.errors import UserError
 
 VERSION = 1
 UNITS = ("piece", "word")

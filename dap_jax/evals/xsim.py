@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax import search, text_files, translations
-from dap_jax.errors import UserError
-from dap_jax.evals import MEAN, Model, Result, by_row, mining, with_means
-from dap_jax.evals.neighbours import MARGINS, encode_lists
+from dap_jax.data.readers import text_files
+from dap_jax.evals import MEAN, Model, Result, by_row, translations, with_means
+from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.mining import exact_search, pairing
+from dap_jax.mining.margins import MARGINS
+from dap_jax.utils.errors import UserError
 
 VERSION = 1
 
@@ -41,7 +43,7 @@ def evaluate(
   Args:
     model: encodes.
     data, pivot, languages, extension: see `translations.read`.
-    margin, neighbours: see `evals.neighbours`.
+    margin, neighbours: see `mining.margins`.
     negatives: a file of hard negatives of the pivot, a line each, for xsim++.
     every_pair: all pairs of languages in place of those with the pivot.
   """
@@ -158,7 +160,7 @@ def propose(
   x: np.ndarray, y: np.ndarray, *, margin: str, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Vectors [N, D], [M, D] -> int [N], the row of y that each x proposes, and int [M], of x."""
-  sides = search.Side.whole(x), search.Side.whole(y)
-  nearest = search.nearest(*sides, neighbours=neighbours)
-  forward, backward = mining.propose(*nearest, margin=margin)
+  sides = exact_search.Side.whole(x), exact_search.Side.whole(y)
+  nearest = exact_search.nearest(*sides, neighbours=neighbours)
+  forward, backward = pairing.propose(*nearest, margin=margin)
   return forward.partners, backward.partners

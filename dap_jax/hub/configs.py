@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 SIZES = {
   "layers": "num_hidden_layers",

@@ -6,8 +6,8 @@ import re
 
 from etils import epath
 
-from dap_jax.errors import UserError
 from dap_jax.hub.weights import pickled
+from dap_jax.utils.errors import UserError
 
 # Never pickles: only what `from_hf` reads.
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax import trees
-from dap_jax.errors import UserError
 from dap_jax.hub import configs, modules, names, weights
 from dap_jax.hub.weights import Leaf, Stored
-from dap_jax.json_files import read_json
+from dap_jax.utils import trees
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import read_json
 
 DECODER = "decoder"  # the folder that export adds for those who train on
 ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax.errors import UserError
 from dap_jax.hub.configs import number
-from dap_jax.json_files import read_json
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import read_json
 
 # Pooling -> its key in 1_Pooling/config.json, as every version of sentence-transformers reads it.
 POOLING_KEYS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dap_jax.trees import flatten
+from dap_jax.utils.trees import flatten
 
 KERNEL = ("kernel", "weight", True)
 DENSE = (KERNEL, ("bias", "bias", False))

@@ -12,9 +12,9 @@ import numpy as np
 import safetensors
 from etils import epath
 
-from dap_jax.errors import UserError
-from dap_jax.hub import configs, modules, names, tokenizer, weights
+from dap_jax.hub import configs, modules, names, tokenizer_files, weights
 from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
+from dap_jax.utils.errors import UserError
 
 
 def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,4 +122,4 @@ def write(
       weights.write(folder / path, arrays)
     for file in epath.Path(tokenizer_directory).iterdir():
       (folder / file.name).write_bytes(file.read_bytes())
-    tokenizer.limit(folder / "tokenizer_config.json", max_tokens=max_tokens)
+    tokenizer_files.limit(folder / "tokenizer_config.json", max_tokens=max_tokens)

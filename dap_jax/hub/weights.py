@@ -19,10 +19,10 @@ import safetensors
 import safetensors.numpy
 from etils import epath
 
-from dap_jax import trees
-from dap_jax.errors import UserError
 from dap_jax.hub import names
-from dap_jax.json_files import read_json
+from dap_jax.utils import trees
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import read_json
 
 FILE = "model.safetensors"
 DTYPES = {

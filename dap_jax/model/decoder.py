@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax import sharding
+from dap_jax.distributed import sharding
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.encoder import Family
 

@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax import sharding
+from dap_jax.distributed import sharding
 from dap_jax.model.bert import Bert
 from dap_jax.model.modernbert import ModernBert
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

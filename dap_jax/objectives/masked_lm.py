@@ -21,10 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dap_jax.cross_entropy import FactoredLogits, summed_cross_entropy
-from dap_jax.errors import UserError
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context, Vocabulary
+from dap_jax.core.cross_entropy import FactoredLogits, summed_cross_entropy
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
+from dap_jax.model.vocabulary import Vocabulary
+from dap_jax.utils.errors import UserError
 
 SEQUENCES = {"sentence": ("sentence",), "pair": ("pair",), "both": ("sentence", "pair")}
 MASK_SHARE = 0.8  # BERT's

@@ -25,11 +25,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dap_jax.errors import UserError
-from dap_jax.geometry import unit
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context
+from dap_jax.core.geometry import unit
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
 from dap_jax.objectives.masked_lm import Draw, check_ratio, draw, hidden_loss
+from dap_jax.utils.errors import UserError
 
 EPSILON = 1e-8  # added to distances, in quadrature: the program's size
 

@@ -19,10 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dap_jax.errors import UserError
-from dap_jax.geometry import unit
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context
+from dap_jax.core.geometry import unit
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
+from dap_jax.utils.errors import UserError
 
 SENTENCE_LEVEL = True  # and of the initial vectors the same first dimensions
 

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dap_jax.cross_entropy import summed_cross_entropy
-from dap_jax.errors import UserError
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context, Vocabulary
+from dap_jax.core.cross_entropy import summed_cross_entropy
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
+from dap_jax.model.vocabulary import Vocabulary
+from dap_jax.utils.errors import UserError
 
 # Whether the pivot is what is rebuilt, or what it is rebuilt from.
 ROUTES = {"to_pivot": (True,), "from_pivot": (False,), "both": (True, False)}

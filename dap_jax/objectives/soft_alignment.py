@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dap_jax.errors import UserError
-from dap_jax.metrics import Mean
-from dap_jax.objectives import Context
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
 from dap_jax.objectives.translation_ranking import cosines, false_negatives
+from dap_jax.utils.errors import UserError
 
 SENTENCE_LEVEL = True
 PIVOT = 0

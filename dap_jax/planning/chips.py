@@ -13,7 +13,7 @@ import math
 import re
 from typing import NamedTuple
 
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 GB, TERA = 1e9, 1e12
 

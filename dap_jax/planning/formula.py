@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dap_jax import build, sharding
+from dap_jax.distributed import sharding
 from dap_jax.planning import work
 from dap_jax.planning.footprint import footprint, readers_of
 from dap_jax.planning.hlo import Collective
 from dap_jax.planning.measure import Measured, bytes_of
 from dap_jax.planning.program import Operation, Program, flatten, share_rows
+from dap_jax.training import build
 
 # By how much the temporary memory may be larger: by this share of it, and by a second copy of all
 # parameters and gradients in the compute dtype, which a compiler lays out otherwise or clears. The

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dap_jax import build
-from dap_jax.errors import UserError
 from dap_jax.planning import chips, hlo, traffic, work
 from dap_jax.planning.chips import Topology
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
 
 
 class Measured(NamedTuple):

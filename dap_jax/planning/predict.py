@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 
-from dap_jax import build
-from dap_jax.objectives import Vocabulary
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.planning import formula, measure, work
 from dap_jax.planning.chips import Topology
 from dap_jax.planning.measure import Measured, TooLarge
 from dap_jax.planning.step import plan_step, trace_on_one
+from dap_jax.training import build
 
 Report = dict[str, Any]
 

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dap_jax.errors import UserError
 from dap_jax.planning.chips import Topology
 from dap_jax.planning.predict import Report
+from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 Config = Mapping[str, Any]

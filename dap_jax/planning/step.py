@@ -9,10 +9,12 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from dap_jax import build, run_data, sharding, teachers
 from dap_jax.data import elements
-from dap_jax.objectives import Vocabulary
-from dap_jax.settings import bind
+from dap_jax.distributed import sharding
+from dap_jax.model.vocabulary import Vocabulary
+from dap_jax.training import build, run_data
+from dap_jax.training.teacher import teachers
+from dap_jax.utils.binding import bind
 
 
 def guess_vocabulary(config: Mapping[str, Any], *, english_ids: int) -> Vocabulary:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dap_jax.errors import UserError
 from dap_jax.report_page.measure import Measured
 from dap_jax.report_page.runs import Run, differences
+from dap_jax.utils.errors import UserError
 
 # How a value and a difference are written.
 SHARE, NUMBER = ("{:.1%}", "{:+z.1%}"), ("{:.3f}", "{:+z.3f}")

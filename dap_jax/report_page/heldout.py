@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dap_jax.evals import Encode, retrieval
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals.unit_vectors import unit
 from dap_jax.report_page import scripts
 
 FEW = 20  # sentences: with fewer a share says little

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dap_jax import embedder
 from dap_jax.data import store
-from dap_jax.errors import UserError
 from dap_jax.evals import by_row
+from dap_jax.inference import embedder
 from dap_jax.report_page import heldout, tokens
 from dap_jax.report_page.runs import Run
+from dap_jax.utils.errors import UserError
 
 
 class Measured(NamedTuple):

@@ -15,12 +15,12 @@ import jinja2
 import numpy as np
 import vl_convert
 
-from dap_jax.errors import UserError
 from dap_jax.report_page import charts, comparison
 from dap_jax.report_page.heldout import FEW, MAP_TEXTS
 from dap_jax.report_page.measure import Measured
 from dap_jax.report_page.runs import Run
 from dap_jax.report_page.tokens import PIECES, Alignment
+from dap_jax.utils.errors import UserError
 
 HERE = Path(__file__).parent
 COLUMNS = 3  # of the bars of languages, where the screen is wide

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dap_jax import workdir
-from dap_jax.errors import UserError
-from dap_jax.json_files import read_json
-from dap_jax.trees import flatten
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import read_json
+from dap_jax.utils.trees import flatten
+from dap_jax.workdir import layout
 
 MOST_POINTS = 400  # of a curve: as many as a screen can show
 
@@ -91,9 +91,9 @@ def read(folders: Sequence[str]) -> list[Run]:
 def read_one(folder: str, *, name: str) -> Run:
   """One of `read`."""
   path = epath.Path(folder)
-  if not workdir.is_workdir(path):
+  if not layout.is_workdir(path):
     raise UserError(f"--workdir={folder} is no workdir (no config.json and versions.json in it)")
-  config, versions = workdir.read_config(path), read_json(path / "versions.json")
+  config, versions = layout.read_config(path), read_json(path / "versions.json")
   absent = {"data", "model", "objectives", "steps", "batch_size"} - set(config)
   if absent:
     raise UserError(f"{path}/config.json lacks {', '.join(sorted(absent))}: it is no run of train")

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.embedder import Embedder
 from dap_jax.evals import word_alignment
-from dap_jax.evals.neighbours import unit
+from dap_jax.evals.unit_vectors import unit
+from dap_jax.inference.embedder import Embedder
 from dap_jax.report_page.heldout import Heldout
 
 PAIRS = 6

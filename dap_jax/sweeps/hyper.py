@@ -35,7 +35,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 Settings = dict[str, Any]  # of one run
 

@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dap_jax.errors import UserError
+from dap_jax.utils.errors import UserError
 
 NEEDED = ("seed", "steps", "max_tokens", "data", "model", "init_from")  # keys of a config
 

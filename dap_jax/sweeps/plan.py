@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax import evals, workdir
-from dap_jax.errors import UserError
+from dap_jax import evals
 from dap_jax.sweeps.overrides import config_flags_of, resolve
+from dap_jax.utils.errors import UserError
+from dap_jax.workdir import layout
 
 FAILED = "failed"  # folder of failed runs
 CACHE = "prepared"  # folder of the data that the runs share
@@ -238,9 +239,9 @@ def refuse_other(run: Run) -> None:
       continue
     settings = json.loads(json.dumps(run.settings))
     if settings.get("init_from"):  # then the checkpoint has the last word on the model
-      settings["model"] = workdir.read_config(folder).get("model", {})
+      settings["model"] = layout.read_config(folder).get("model", {})
     try:
-      workdir.refuse_other(folder, settings)
+      layout.refuse_other(folder, settings)
     except UserError as error:
       raise UserError(f"{error}; in a sweep, another name or --output") from error
 

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dap_jax.json_files import read_json
 from dap_jax.report_page import runs as workdirs
 from dap_jax.sweeps import state
 from dap_jax.sweeps.plan import Plan, Run
+from dap_jax.utils.json_files import read_json
 
 SPEEDS = ("pairs_per_second", "tokens_per_second", "data_wait")  # columns of these are medians
 

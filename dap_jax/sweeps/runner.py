@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from dap_jax.errors import UserError
 from dap_jax.report_page.runs import read_journal
 from dap_jax.sweeps.plan import Evaluation, Plan, Run, evaluate_command, train_command
 from dap_jax.sweeps.state import is_complete, is_evaluated, is_trained, set_apart, take_back
+from dap_jax.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 1.0

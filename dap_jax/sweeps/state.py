@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dap_jax import evals, scores
-from dap_jax.json_files import read_json
+from dap_jax import evals
+from dap_jax.evals import scores
 from dap_jax.report_page.runs import read_journal
 from dap_jax.sweeps.plan import Evaluation, Plan, Run
+from dap_jax.utils.json_files import read_json
 
 COMPLETE = "complete"
 LAST_LINES = 40  # of a failed run's output, kept beside the reason

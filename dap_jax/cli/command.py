@@ -1,0 +1,103 @@
+"""How every command starts and ends: flags, logging, one clear line for a user's mistake.
+
+Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags. Where one of
+several processes fails all end with its status, and process 0 prints the line.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from dap_jax.distributed import shutdown
+from dap_jax.distributed.shutdown import fail
+from dap_jax.utils.errors import UserError
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Reads the flags. A mistake in a value of the config has status 1, in the flags themselves 2."""
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    about_config = "config" in str(error)
+    fail(f"{error}; --help lists the flags", status=1 if about_config else 2)
+  except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
+    # config_flags loads the config file and applies --config.key=value while it parses.
+    lines = str(error.args[0] if error.args else error).strip().splitlines()
+    wrong = [word for word in argv if word.startswith("--config")]
+    fail(f"{' '.join(wrong)}: {lines[0] if lines else type(error).__name__}", status=1)
+  if len(rest) > 1:
+    fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
+  return rest
+
+
+def log_to_stderr() -> None:
+  """Our own lines, plainly; of the libraries (Orbax writes dozens a save) only errors."""
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+  ours = logging.getLogger("dap_jax")
+  ours.setLevel(logging.INFO)
+  ours.propagate = False
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter("%(message)s"))
+  ours.addHandler(handler)
+
+
+def leave_absent_tpus() -> None:
+  """Keeps JAX from looking for a TPU that is not there: libtpu may be installed for `plan` alone.
+
+  Its search takes seconds and prints a page. Nothing changes where JAX_PLATFORMS is set, where
+  there is a TPU, or where JAX has an accelerator of another kind.
+  """
+  others = any(
+    importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")
+  )
+  there = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+  if importlib.util.find_spec("libtpu") and not others and not there:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags, then runs `main`."""
+
+  def guarded(argv: list[str]) -> None:
+    del argv
+    log_to_stderr()
+    leave_absent_tpus()
+    try:
+      main()
+    except UserError as error:
+      fail(str(error), status=1)
+    except BrokenPipeError:  # `| head`: whoever read our output has seen enough
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      if shutdown.group:  # the others may need this one
+        fail("nobody reads the output any more", status=1)
+    except KeyboardInterrupt:
+      fail("interrupted; the same command resumes", status=130)
+    except Exception as error:
+      if not shutdown.group:
+        raise
+      shutdown.group.follow()
+      traceback.print_exc()
+      fail(f"{type(error).__name__}, see its traceback", status=1)
+    finally:  # a main may end with sys.exit
+      if shutdown.group:
+        shutdown.group.finish()
+
+  try:
+    app.run(guarded, flags_parser=parse)
+  except SystemExit as end:
+    if not isinstance(end.code, int) or end.code == 0:
+      raise
+    # All is said and closed; Python would wait for threads, such as Orbax's, which may be for ever.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(end.code)

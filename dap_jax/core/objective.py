@@ -1,0 +1,85 @@
+"""What an objective is: what it may read, what it gives back, and what it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dap_jax.core.cross_entropy import CHUNK_TOKENS
+from dap_jax.core.mean import Mean
+from dap_jax.model.vocabulary import Vocabulary
+
+# What costs memory, time or data, so it is there only where an objective needs it.
+NEEDS = {
+  "decoder": "the RTL decoder",
+  "languages": "the decoder's vectors of target languages",
+  "masked_lm": "the masked-LM head",
+  "unmasking": "MEXMA's unmasking head",
+  "teacher": "a frozen teacher, the config's `teacher`",
+  "initial": "the parameters that the run began with",
+  "synonyms": "words and synonyms in the batch, from `data.dictionaries`",
+}
+
+
+class Context(NamedTuple):
+  """What an objective may read. B meanings, K renderings, L tokens, D width.
+
+  Attributes:
+    batch: `ids` int32 [B, K, L], `mask` bool [B, K, L], `text_hash` int32 [B, K], `language` int32
+      [B, K]; rendering 0 is the pivot (English), language 0. With "synonyms": `words` int32
+      [B, K, L], the number of each token's word in its sentence, -1 outside words; `synonyms` int32
+      [B, K - 1, P, 2], word numbers of (pivot, translation k + 1), -1 where there are no more.
+      With a teacher of several languages: `teacher_side` int32 [B, K - 1, 1], whose language it
+      trusts more, 0 the pivot's, 1 the translation's.
+      In fine-tuning K = 1, and `label` int32 [B] takes the place of hash and language.
+    h: [B, K, L, D], last-layer token states of the encoder, in the compute dtype.
+    z: float32 [B, K, D], sentence vectors as trained (pooled, projected), not normalised.
+    vocabulary: see `Vocabulary`.
+    key: PRNG key of this objective at this step.
+    negatives: float32 [B, n, D], sentence vectors of the hard negatives of each meaning, texts in
+      the pivot's language that are no translation. Where there are some, the batch has
+      `has_negative` bool [B, n] and `negative_hash` int32 [B, n], their text hashes.
+    encode: the encoder, `model.DualAlignment.encode` with parameters and dropout bound.
+    decode, predict, unmask: the heads of the same names, bound alike, -> `FactoredLogits`.
+    classify: the head of that name, bound alike.
+    teacher: int32 [B], one rendering of each meaning -> float32 [B, D_T], the frozen teacher's
+      vectors of these texts, as it gives them, zeros where it has none; no gradient.
+    initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.
+    chunk_tokens: of each device whose logits over the vocabulary are held at a time.
+  """
+
+  batch: dict[str, jax.Array]
+  h: jax.Array
+  z: jax.Array
+  vocabulary: Vocabulary
+  key: jax.Array
+  negatives: jax.Array | None = None
+  encode: Callable[..., Any] | None = None
+  decode: Callable[..., Any] | None = None
+  predict: Callable[..., Any] | None = None
+  unmask: Callable[..., Any] | None = None
+  classify: Callable[..., jax.Array] | None = None
+  teacher: Callable[[jax.Array], jax.Array] | None = None
+  initial: Callable[[], jax.Array] | None = None
+  chunk_tokens: int = CHUNK_TOKENS
+
+
+class Objective(NamedTuple):
+  """weight: its factor in the loss; function: `objectives.NAME.objective` with settings bound.
+
+  A weight is a number, or a schedule: pairs (step, value), linear between them, constant outside.
+  """
+
+  weight: float | Sequence[tuple[int, float]]
+  function: Callable[[Context], tuple[Mean, dict[str, Mean]]]
+
+  def weight_at(self, step: jax.Array | int) -> float | jax.Array:
+    """The weight at a step: the number itself, or float32."""
+    if isinstance(self.weight, int | float):
+      return self.weight
+    steps, values = np.asarray(self.weight, np.float32).T
+    return jnp.interp(jnp.asarray(step, jnp.float32), steps, values)

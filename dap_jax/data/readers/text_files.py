@@ -1,0 +1,96 @@
+"""Text files: UTF-8, plain or `.gz`, one line a text; and folders of translations of one text.
+
+Only "\\n" and "\\r\\n" end a line. Errors name the file and the line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import re
+import zlib
+from collections.abc import Iterator
+
+from etils import epath
+
+from dap_jax.utils.errors import UserError
+
+Row = dict[str, str]  # language -> text, the renderings of one meaning
+
+LANGUAGE = re.compile(r"[a-z]{2,3}([-_@][A-Za-z0-9]+)*")  # de, pt-BR, zh_Hant, sr@latin, eng_Latn
+
+
+def lines(path: epath.Path) -> Iterator[str]:
+  """The lines of a UTF-8 file, `.gz` too, without their end; a byte-order mark is dropped."""
+  try:
+    with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
+      for number, line in enumerate(file, 1):
+        try:
+          text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+          raise UserError(
+            f"{path}:{number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv"
+          ) from error
+        yield text.removesuffix("\n").removesuffix("\r")
+  except (OSError, EOFError, zlib.error) as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+
+
+def multiway(*, pivot: str, folder: str, extension: str = "") -> Iterator[Row]:
+  """One file a language: `xx.tsv[.gz]` of `KEY<TAB>text`, or `xx.txt[.gz]`, line-aligned.
+
+  In keyed files a language may lack keys; in line-aligned ones it leaves the line empty. Files
+  whose name is no language code (`README.txt`) are passed over.
+
+  Args:
+    pivot: the pivot's language code.
+    folder: of the files.
+    extension: of line-aligned files that are not called .txt, e.g. `devtest` of FLORES-200.
+  """
+  if not epath.Path(folder).is_dir():
+    raise UserError(f"{folder!r} is no folder: expected one with a file a language")
+  kinds: dict[str, dict[str, epath.Path]] = {extension or "txt": {}}
+  if not extension:
+    kinds["tsv"] = {}
+  for path in sorted(epath.Path(folder).glob("*")):
+    match = re.fullmatch(r"([^.]+)\.([^.]+)(\.gz)?", path.name)
+    if match and match[2] in kinds and LANGUAGE.fullmatch(match[1]):
+      files = kinds[match[2]]
+      if match[1] in files:
+        raise UserError(f"{path} and {files[match[1]].name} are the same language: remove one")
+      files[match[1]] = path
+  keyed, plain = kinds.get("tsv", {}), kinds[extension or "txt"]
+  if bool(keyed) == bool(plain) or pivot not in (keyed or plain):
+    choices = (
+      f"xx.{extension}" if extension else "xx.tsv (keyed) or xx.txt (line-aligned), not both"
+    )
+    raise UserError(
+      f"{folder}: expected files {choices}, {pivot} among them; found {len(keyed)} keyed and"
+      f" {len(plain)} line-aligned ones"
+    )
+  yield from join(keyed, pivot=pivot) if keyed else aligned(plain)
+
+
+def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
+  """Line i of every file is one meaning; an empty line is a missing rendering."""
+  for texts in itertools.zip_longest(*map(lines, files.values())):
+    if None in texts:
+      counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())
+      raise UserError(f"line-aligned files must have equally many lines: {counts}")
+    yield dict(zip(files, texts, strict=True))
+
+
+def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
+  """Keyed files -> rows, in the order of the pivot's file."""
+  tables: dict[str, dict[str, str]] = {}
+  for code, path in files.items():
+    table = tables.setdefault(code, {})
+    for number, line in enumerate(lines(path), 1):
+      key, tab, text = line.partition("\t")
+      if not tab:
+        raise UserError(f"{path}:{number}: no tab, expected KEY<TAB>text")
+      if key in table:
+        raise UserError(f"{path}:{number}: the key {key!r} occurs twice")
+      table[key] = text
+  for key in tables[pivot]:
+    yield {code: table[key] for code, table in tables.items() if key in table}

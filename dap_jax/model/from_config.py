@@ -1,0 +1,177 @@
+"""Config -> the network: the sections `model`, `decoder` and `unmasking`, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from dap_jax.model.bert import Bert
+from dap_jax.model.decoder import Decoder, TokenHead
+from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
+from dap_jax.model.encoder import REMATS, Encoder, Family
+from dap_jax.model.modernbert import ModernBert
+from dap_jax.model.vocabulary import Vocabulary
+from dap_jax.utils.binding import bind
+from dap_jax.utils.errors import UserError
+
+# transformers' name of an architecture -> the family that computes it.
+FAMILIES = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), Bert)
+FAMILIES |= {"modernbert": ModernBert}
+DEFAULT_POOLING = "cls"
+# Arguments of `make_model` for the encoder without what only training needs.
+ENCODER_ALONE = {
+  "decoder": None,
+  "masked_lm": False,
+  "unmasking": None,
+  "languages": 0,
+  "remat": "none",
+  "scan_layers": False,
+}
+
+
+def make_family(
+  encoder: Mapping[str, Any], *, vocabulary: Vocabulary, dropout: float, compute_dtype: str
+) -> Family:
+  """The encoder's family and sizes from the config's `model.encoder` section."""
+  sizes = dict(encoder)
+  model_type, rows = sizes.pop("model_type", ""), sizes.pop("vocabulary_size", 0)
+  if model_type not in FAMILIES:
+    raise UserError(
+      f"model.encoder.model_type={model_type!r} is none of {', '.join(sorted(FAMILIES))}"
+    )
+  if compute_dtype not in ("float32", "bfloat16"):
+    raise UserError(f"model.compute_dtype={compute_dtype!r} is neither float32 nor bfloat16")
+  if rows not in (0, vocabulary.size):
+    raise UserError(
+      f"model.encoder.vocabulary_size={rows}, but the vocabulary has {vocabulary.size} ids"
+    )
+  if model_type != "modernbert" and (model_type == "distilbert") == bool(sizes.get("token_types")):
+    raise UserError(
+      f"model.encoder.token_types={sizes.get('token_types')} does not fit"
+      f" model.encoder.model_type={model_type!r}: DistilBERT has none, the others at least 1"
+    )
+  family = bind(
+    FAMILIES[model_type],
+    sizes,
+    where="model.encoder",
+    vocabulary_size=vocabulary.size,
+    dropout=dropout,
+    dtype=jnp.dtype(compute_dtype) if compute_dtype == "bfloat16" else None,
+  )()
+  if family.width % family.heads:
+    raise UserError(
+      f"model.encoder.width={family.width} is not divisible by model.encoder.heads={family.heads}"
+    )
+  return family
+
+
+def make_model(
+  *,
+  vocabulary: Vocabulary,
+  max_tokens: int,
+  decoder: Mapping[str, Any] | None,
+  masked_lm: bool,
+  unmasking: Mapping[str, Any] | None,
+  languages: int,
+  remat: str,
+  scan_layers: bool,
+  encoder: Mapping[str, Any],
+  dropout: float,
+  pooling: str,
+  dense: Mapping[str, Any],
+  normalize: bool,
+  projection: bool,
+  compute_dtype: str,
+) -> DualAlignment:
+  """The network from the config's `model`, `decoder` and `unmasking` sections.
+
+  `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `languages` of RTL's
+  targets, 0 where there is one; `remat`, `scan_layers`: see `Encoder`. Raises UserError for sizes
+  that do not fit together.
+  """
+  pooling = pooling or DEFAULT_POOLING
+  if pooling not in POOLINGS:
+    raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
+  if dense.get("activation") not in ACTIVATIONS:
+    raise UserError(
+      f"model.dense.activation={dense.get('activation')!r} is none of {', '.join(ACTIVATIONS)}"
+    )
+  given = {"vocabulary": vocabulary, "dropout": dropout, "compute_dtype": compute_dtype}
+  family = make_family(encoder, **given)
+  needed = family.position_offset + max_tokens * (2 if decoder else 1)
+  if family.positions < needed:
+    raise UserError(
+      f"model.encoder.positions={family.positions} is too few for max_tokens={max_tokens}: {needed}"
+      " are needed"
+      f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
+    )
+  given = {"family": family, "vocabulary": vocabulary}
+  given |= {"max_tokens": max_tokens, "languages": languages}
+  return DualAlignment(
+    encoder=make_encoder(family, remat=remat, scan=scan_layers),
+    decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
+    masked_lm=TokenHead(family, layers=0) if masked_lm else None,
+    unmasking=bind(make_unmasking, unmasking, where="unmasking", family=family)()
+    if unmasking
+    else None,
+    pooling=pooling,
+    dense_width=dense["width"],
+    dense_activation=dense["activation"],
+    normalize=normalize,
+    projection=projection,
+  )
+
+
+def make_encoder(family: Family, *, remat: str, scan: bool) -> Encoder:
+  """Raises UserError for a way to compute the layers that there is not."""
+  if remat not in REMATS:
+    raise UserError(f"program.remat={remat!r} is none of {', '.join(REMATS)}")
+  if scan and not family.layers_alike:
+    raise UserError(
+      "program.scan_layers=True: the layers of model.encoder.model_type='modernbert' are not all"
+      " alike, so no loop can go over them"
+    )
+  return Encoder(family, remat, scan)
+
+
+def make_unmasking(*, family: Family, layers: int) -> TokenHead:
+  """MEXMA's unmasking head: `layers` transformer layers and a masked-LM head."""
+  if not 1 <= layers <= family.layers:
+    raise UserError(f"unmasking.layers={layers}: expected 1 to {family.layers}, the encoder's")
+  return TokenHead(family, layers)
+
+
+def make_decoder(
+  *,
+  family: Family,
+  max_tokens: int,
+  vocabulary: Vocabulary,
+  languages: int,
+  layers: int,
+  english_head: bool,
+) -> Decoder:
+  """The RTL decoder: `layers` transformer layers; `english_head` predicts the English ids only."""
+  tied = not english_head
+  return Decoder(
+    family=family,
+    layers=layers,
+    max_tokens=max_tokens,
+    head_size=vocabulary.size if tied else len(vocabulary.english_ids),
+    tied=tied,
+    mask_id=vocabulary.mask_id,
+    languages=languages,
+  )
+
+
+def check_dimensions(dimensions: Sequence[int], network: DualAlignment) -> None:
+  """Refuses Matryoshka dimensions that are no part of the vectors which training contrasts."""
+  width = network.encoder.family.width
+  if network.dense_width and not network.projection:
+    width = network.dense_width
+  if not all(1 <= size < width for size in dimensions):
+    raise UserError(
+      f"matryoshka_dimensions={tuple(dimensions)}: expected 1 or more, and less than the width,"
+      f" {width}"
+    )

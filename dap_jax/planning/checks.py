@@ -1,0 +1,165 @@
+"""What must hold on the machines a run is to use; each check is short, on random tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from dap_jax.core.train_step import NOTHING_FROZEN, TrainState
+from dap_jax.distributed import multihost, sharding
+from dap_jax.planning import work
+from dap_jax.planning.chips import CHIPS
+from dap_jax.planning.step import guess_vocabulary, plan_step
+from dap_jax.training import build
+from dap_jax.workdir.checkpointing import Checkpoints
+
+STEPS = 3
+# JAX's names of devices -> ours.
+KINDS = {"TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e"}
+KINDS |= {"NVIDIA H100": "h100", "NVIDIA H200": "h200"}
+
+
+class Check(NamedTuple):
+  """name: what must hold; ok: whether it does; said: the figure, or what is wrong."""
+
+  name: str
+  ok: bool
+  said: str
+
+
+class Checks:
+  """The checks of one config.
+
+  Args:
+    config: the whole config; a teacher or the run's first parameters are not looked at.
+    folder: where a checkpoint can be written, on all hosts alike.
+  """
+
+  def __init__(self, config: Mapping[str, Any], *, folder: str):
+    off = {"soft_alignment", "distillation"}
+    objectives = {name: own for name, own in config["objectives"].items() if name not in off}
+    self._config = {**config, "objectives": objectives}
+    self._config["model"] = {**config["model"], "compute_dtype": "float32"}
+    self._folder = epath.Path(folder) / "selfcheck"
+    self._vocabulary = guess_vocabulary(config, english_ids=1000)
+
+  def all(self) -> Iterator[Check]:
+    """One after the other, in the order of a run: what each needs was right in those before."""
+    with jax.default_matmul_precision("float32"):
+      parts, batch = self._parts()
+      state, losses = self._train(parts, batch)
+      yield self._determinism(parts, batch, state, losses)
+      yield self._resume(parts, batch, state)
+      yield self._mesh(losses)
+      yield self._microbatches(losses)
+      yield self._speed()
+
+  def _parts(self, *, devices: Any = None, **changes: Any) -> tuple[build.Parts, dict]:
+    """Parts and a batch of random tokens, the same whatever the devices."""
+    config = {**self._config, **changes}
+    given = {"vocabulary": self._vocabulary, "languages": 37, "devices": devices}
+    parts, shapes = plan_step(config, **given)
+    rng = np.random.default_rng(0)
+    rows = {name: np.zeros(own.shape, own.dtype) for name, own in shapes.items()}
+    meanings, renderings, length = rows["ids"].shape
+    lengths = rng.integers(3, length + 1, (meanings, renderings, 1))
+    rows["mask"] = np.arange(length)[None, None] < lengths
+    english = self._vocabulary.english_ids
+    rows["ids"] = np.where(rows["mask"], rng.choice(english, rows["ids"].shape), 0).astype(np.int32)
+    rows["text_hash"] = rng.integers(0, 2**31 - 1, (meanings, renderings)).astype(np.int32)
+    rows["language"][:, 1:] = 1
+    return parts, sharding.put_whole_batch(rows, parts.mesh)
+
+  def _train(
+    self, parts: build.Parts, batch: dict[str, jax.Array], state: TrainState | None = None
+  ) -> tuple[TrainState, list[float]]:
+    """Some steps, from the seed or from a state, which is donated; the losses of all devices."""
+    with jax.set_mesh(parts.mesh):
+      state, losses = parts.init({}) if state is None else state, []
+      frozen = NOTHING_FROZEN
+      if parts.abstract_frozen.initial is not None:
+        frozen = frozen._replace(initial=jax.tree.map(lambda leaf: leaf.copy(), state.params))
+      for _ in range(STEPS):
+        state, means = parts.step(state, batch, frozen)
+        losses.append(float(means["loss"].compute()))
+    return state, losses
+
+  def _determinism(self, parts, batch, state, losses) -> Check:
+    again, other = self._train(parts, batch)
+    same = other == losses and all(jax.tree.leaves(jax.tree.map(equal, state, again)))
+    said = "the same steps twice give the same bits"
+    return Check("determinism", same, said if same else f"losses {losses}, then {other}")
+
+  def _resume(self, parts, batch, state) -> Check:
+    """Saves, restores, goes on; and measures how fast it was written."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    with (
+      jax.set_mesh(parts.mesh),
+      Checkpoints(self._folder, keep_last=1, best_metric="") as checkpoints,
+    ):
+      clock = time.monotonic()
+      checkpoints.save(STEPS, state, metrics={})
+      checkpoints.wait()
+      seconds = time.monotonic() - clock
+      restored = checkpoints.restore(parts.abstract_state).state
+    straight, expected = self._train(parts, batch, state)
+    resumed, losses = self._train(parts, batch, restored)
+    same = losses == expected and all(jax.tree.leaves(jax.tree.map(equal, straight, resumed)))
+    if multihost.is_first():
+      self._folder.rmtree()
+    said = f"a resumed run has the bits of a straight one; {size / 1e6:.0f} MB written in"
+    said += f" {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"
+    return Check("resume", same, said if same else f"losses {expected}, resumed {losses}")
+
+  def _mesh(self, losses) -> Check:
+    if jax.process_count() > 1 or jax.device_count() == 1:
+      return Check("mesh", True, "not compared: one device, or several hosts")
+    mesh = {"data": 1, "fsdp": 1, "model": 1}
+    parts, batch = self._parts(devices=jax.devices()[:1], mesh=mesh)
+    return self._near("mesh", losses, self._train(parts, batch)[1], "one device")
+
+  def _microbatches(self, losses) -> Check:
+    """Without dropout, whose masks are drawn for each chunk."""
+    shards = self._config["mesh"]["fsdp"] * max(1, self._config["mesh"]["data"])
+    if self._config["batch_size"] % (2 * max(shards, jax.device_count())):
+      return Check("microbatches", True, "not compared: the batch cannot be cut in two")
+    model = {**self._config["model"], "dropout": 0.0}
+    found = []
+    for chunks in (1, 2):
+      program = {**build.ONE_PASS, "microbatches": chunks}
+      found.append(self._train(*self._parts(program=program, model=model))[1])
+    return self._near("microbatches", found[1], found[0], "one pass over the batch")
+
+  def _near(self, name: str, ours: list[float], theirs: list[float], than: str) -> Check:
+    distance = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
+    said = f"losses are {distance:.1e} from those of {than}"
+    return Check(name, distance < 1e-4, said)
+
+  def _speed(self) -> Check:
+    """Steps per second as the config has them, and what share of the peak that is."""
+    own = {**self._config["model"], "compute_dtype": "bfloat16"}
+    with jax.default_matmul_precision("default"):
+      parts, batch = self._parts(model=own)
+      state, _ = self._train(parts, batch)
+      clock = time.monotonic()
+      self._train(parts, batch, state)
+      seconds = (time.monotonic() - clock) / STEPS
+    said = f"{seconds * 1e3:.0f} ms a step, {self._config['batch_size'] / seconds:,.0f} pairs/s"
+    kind = next((ours for name, ours in KINDS.items() if name in jax.devices()[0].device_kind), "")
+    if kind:
+      with jax.set_mesh(parts.mesh):
+        flops = work.matmul_flops(parts.trace(batch).jaxpr) / jax.device_count()
+      share = flops / seconds / CHIPS[kind].flops
+      said += f", {share:.0%} of the peak of {jax.devices()[0].device_kind}"
+    return Check("speed", True, said)
+
+
+def equal(a: jax.Array, b: jax.Array) -> bool:
+  """Bit for bit, of what this process has."""
+  pairs = zip(a.addressable_shards, b.addressable_shards, strict=True)
+  return all(np.array_equal(x.data, y.data) for x, y in pairs)

@@ -1,0 +1,5 @@
+"""A training run, from its config to its last step.
+
+May import everything but the commands, planning, reports and sweeps. Start with `run.py`, which
+prepares a run and starts it; `build.py` makes the jitted step, `loop.py` repeats it.
+"""

@@ -1,0 +1,1 @@
+"""Fine-tuning for classification: `run.py` is the run, `batches.py` its data."""

@@ -1,0 +1,142 @@
+"""What a run writes while it goes: metrics.jsonl, TensorBoard, a progress bar or plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from dap_jax.distributed import multihost
+from dap_jax.utils.errors import writing
+from dap_jax.utils.json_files import write_json
+
+logger = logging.getLogger(__name__)
+
+
+def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
+  """Whether metrics.jsonl has the scores of a step; process 0 looks, all get its answer."""
+  path = epath.Path(workdir) / "metrics.jsonl"
+
+  def look() -> bool:
+    text = path.read_text() if path.exists() else ""
+    lines = [json.loads(line) for line in text.split("\n") if line.endswith("}")]
+    return any(line["step"] == step and any(map(is_score, line)) for line in lines)
+
+  return bool(multihost.of_first(look))
+
+
+def is_score(name: str) -> bool:
+  """Whether a metric is of an evaluation: `eval/SUITE/...`."""
+  return name.startswith("eval/")
+
+
+class Journal:
+  """The records of one run; process 0 writes, the others keep silent. A context manager.
+
+  Args:
+    workdir: where metrics.jsonl and the TensorBoard events go.
+    steps: of the whole run.
+    first_step: where this start begins: later lines, of a run that was killed after its last
+      checkpoint, are dropped, since they will be written again.
+    writes: whether this process is the one that writes.
+  """
+
+  def __init__(self, workdir: epath.PathLike, *, steps: int, first_step: int, writes: bool):
+    self._writes, self._steps, self._folder = writes, steps, epath.Path(workdir)
+    if not writes:
+      return
+    # The package's own switch: without this module's name it would load TensorFlow, 5 s a start.
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
+    from tensorboard.summary import Writer
+
+    self._path = epath.Path(workdir) / "metrics.jsonl"
+    with writing(workdir):
+      self._keep_until(first_step)
+      self._events = Writer(str(workdir))
+    self._bar = tqdm(
+      total=steps,
+      initial=first_step,
+      unit="step",
+      disable=None,  # only on a terminal
+      file=sys.stderr,
+      dynamic_ncols=True,
+    )
+
+  def _keep_until(self, step: int) -> None:
+    lines = self._path.read_text().split("\n") if self._path.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    temporary = self._path.with_name(f"{self._path.name}.tmp")  # a kill leaves the old or the new
+    temporary.write_text("".join(line + "\n" for line in kept))
+    temporary.replace(self._path)
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Appends one line and the same numbers to TensorBoard."""
+    if not self._writes:
+      return
+    line = json.dumps({"step": step, **metrics})
+    with writing(self._folder):
+      with self._path.open("a") as file:
+        file.write(line + "\n")
+      for name, value in metrics.items():
+        self._events.add_scalar(name, value, step)
+      self._events.flush()
+
+  def keep_protocol(self, suite: str, protocol: Mapping[str, Any]) -> None:
+    """What the scores eval/SUITE/... of this run mean, in WORKDIR/protocols/SUITE.json."""
+    path = self._path.parent / "protocols" / f"{suite}.json" if self._writes else None
+    if path and not path.exists():
+      with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {key: value for key, value in protocol.items() if key != "step"})
+
+  def keep_batch(
+    self, number: int, batch_at: Callable[[int], Mapping[str, np.ndarray]]
+  ) -> epath.Path:
+    """Writes a batch that did harm to WORKDIR/not_finite/NUMBER.npz, for a look at it."""
+    path = self._folder / "not_finite" / f"{number}.npz"
+    if self._writes:
+      batch = batch_at(number)
+      with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+          np.savez(file, **batch)
+    return path
+
+  def advance(self) -> None:
+    """One more step on the bar."""
+    if self._writes:
+      self._bar.update()
+
+  def say(self, step: int, text: str, *, seconds_left: float) -> None:
+    """The state of the run: beside the bar on a terminal, a line elsewhere."""
+    if not self._writes:
+      return
+    self._bar.set_postfix_str(text)
+    if self._bar.disable:
+      logger.info(
+        "step %d/%d  %s  %s left", step, self._steps, text, tqdm.format_interval(seconds_left)
+      )
+
+  def announce(self, text: str) -> None:
+    """A line that stays on the screen."""
+    if self._writes:
+      with tqdm.external_write_mode(file=sys.stderr):
+        logger.info(text)
+
+  def __enter__(self) -> Journal:
+    return self
+
+  def __exit__(self, *_) -> None:
+    if self._writes:
+      self._bar.close()
+      # Each line was flushed. Where that failed, this fails too, and the first error is told.
+      with contextlib.suppress(OSError):
+        self._events.close()

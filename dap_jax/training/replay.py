@@ -1,0 +1,71 @@
+"""One step of a run again, alone, to see what went wrong in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dap_jax.core.train_step import Frozen, TrainState
+from dap_jax.distributed import sharding
+from dap_jax.training import build
+from dap_jax.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def replay(
+  parts: build.Parts,
+  state: TrainState,
+  *,
+  first_step: int,
+  step: int,
+  batch_at: Callable[[int], dict[str, np.ndarray]],
+  frozen: Frozen,
+) -> None:
+  """Takes the steps from a checkpoint to `step` and tells of that one; writes nothing.
+
+  Args:
+    parts: of the run.
+    state: at `first_step`; donated.
+    first_step: of the newest checkpoint that is not after `step`.
+    step: the batch's number: the update that leads to step + 1.
+    batch_at: number -> the whole global batch.
+    frozen: see `Frozen`.
+
+  Raises:
+    UserError: there is no such checkpoint.
+  """
+  if first_step > step:
+    raise UserError(
+      f"--replay_step={step}: the oldest checkpoint is of step {first_step}; copy config.json,"
+      " data/ and tokenizer/ to another workdir and train there up to it"
+    )
+  logger.info("replaying steps %d to %d", first_step, step)
+  for number in range(first_step, step):
+    state, _ = parts.step(state, sharding.put_whole_batch(batch_at(number), parts.mesh), frozen)
+  batch = batch_at(step)
+  means, grads = parts.gradients(state, sharding.put_whole_batch(batch, parts.mesh), frozen)
+  for name, value in sorted(means.items()):
+    logger.info("  %-40s %.6g", name, float(value.compute()))
+  for name, text in describe(state.params, grads).items():
+    logger.info("  %-40s %s", name, text)
+  lengths = batch["mask"].sum(-1)
+  logger.info("  %-40s %d to %d", "tokens of a text", lengths.min(), lengths.max())
+
+
+def describe(params: Any, grads: Any) -> dict[str, str]:
+  """Path of each parameter -> the length of its gradient; how much of either is not finite."""
+  found = {}
+  pairs = zip(jax.tree.leaves_with_path(params), jax.tree.leaves(grads), strict=True)
+  for (path, value), grad in pairs:
+    broken = [int((~jnp.isfinite(own)).sum()) for own in (value, grad)]
+    text = f"gradient {float(jnp.linalg.norm(grad)):.3g}"
+    if any(broken):
+      text += f"  NOT FINITE: {broken[0]} of the values, {broken[1]} of the gradient"
+    found[sharding.path_name(path)] = text
+  return found

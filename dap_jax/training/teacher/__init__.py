@@ -1,0 +1,1 @@
+"""A frozen teacher: its network, or vectors that were computed before training."""

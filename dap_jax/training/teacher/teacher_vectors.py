@@ -1,0 +1,179 @@
+"""A teacher's vectors of texts, kept with the data: computed by a model here, or read from files.
+
+N texts, D_T the teacher's width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dap_jax.data.elements import Feature
+from dap_jax.data.readers import clean, text_files
+from dap_jax.distributed import sharding
+from dap_jax.inference.embedder import Embedder
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+  """Vectors of texts. width: D_T."""
+
+  width: int
+
+  def encode(self, texts: Sequence[str]) -> np.ndarray:
+    """float32 [len(texts), D_T], zeros where it has none."""
+    ...
+
+
+class Vectors:
+  """`teacher_vectors` float32 [B, K, D_T]; each text's is kept once, however often it occurs.
+
+  Args:
+    source: where they come from; called, more than once, when the data is prepared.
+  """
+
+  def __init__(self, source: Callable[[], Source]):
+    self._source = source
+    self._rows: dict[str, int] = {}  # row 0 is that of no text
+    self._without = 0
+
+  @property
+  def features(self) -> tuple[Feature, ...]:
+    width = self._source().width
+    return (Feature("teacher_vectors", "rendering", width, columns=0, fill=0, dtype="float32"),)
+
+  def make(self, texts: Sequence[str | None]) -> dict[str, np.ndarray]:
+    rows = [0 if text is None else self._row(text) for text in texts]
+    return {"teacher_vectors": np.array(rows, np.int32)}
+
+  def _row(self, text: str) -> int:
+    return self._rows.setdefault(text, len(self._rows) + 1)
+
+  def tables(self) -> dict[str, np.ndarray]:
+    """Raises UserError where most of the texts have no vector."""
+    found = self._source().encode(list(self._rows))
+    has = found.any(1)
+    self._without = int((~has).sum())
+    example = next((text for text, own in zip(self._rows, has, strict=True) if not own), None)
+    said = f"{self._without} of the {len(has)} texts have no teacher's vector, {example!r} say"
+    if 2 * self._without > len(has):
+      raise UserError(
+        f"{said}: name files in teacher.vectors and teacher.texts that are not there yet, and the"
+        " texts that are needed will be written"
+      )
+    if self._without:
+      logger.warning("%s: objectives that need it pass over their pairs", said)
+    return {"teacher_vectors": np.concatenate([np.zeros_like(found[:1]), found])}
+
+  def report(self) -> dict[str, Any]:
+    return {"texts": len(self._rows), "texts_without_vector": self._without}
+
+
+class Computed:
+  """A `Source`: the vectors that a model computes, on this process's devices."""
+
+  def __init__(self, model: Embedder):
+    if jax.process_count() > 1:  # the others do not prepare data: they would not take part
+      mesh = sharding.make_mesh(devices=jax.local_devices())
+      whole = NamedSharding(mesh, PartitionSpec())
+      params = jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), whole), model.params)
+      model = dataclasses.replace(model, mesh=mesh, params=params)
+    self._model, self.width = model, model.width
+
+  def encode(self, texts: Sequence[str]) -> np.ndarray:
+    with Progress("the teacher's vectors", total=len(texts), unit="text") as progress:
+      return self._model.encode(texts, advance=progress.advance)
+
+
+class Given:
+  """A `Source`: the vectors of a file, found by their texts.
+
+  Args:
+    vectors: float [N, D_T].
+    texts: N of them; where one occurs twice, its first vector counts.
+  """
+
+  def __init__(self, vectors: np.ndarray, texts: Sequence[str]):
+    self._vectors, self.width = vectors, vectors.shape[1]
+    self._rows: dict[str, int] = {}
+    for row, text in enumerate(texts):
+      self._rows.setdefault(clean.normalise(text), row)
+
+  def encode(self, texts: Sequence[str]) -> np.ndarray:
+    rows = np.array([self._rows.get(text, -1) for text in texts])  # -1: it has none
+    found = self._vectors[rows].astype(np.float32)
+    found[rows < 0] = 0
+    return found
+
+
+class Wanted:
+  """A `Source` that has no vectors yet: it writes the texts that need some, and stops."""
+
+  width = 1
+
+  def __init__(self, vectors: str, texts: epath.Path):
+    self._vectors, self._texts = vectors, texts
+
+  def encode(self, texts: Sequence[str]) -> np.ndarray:
+    partial = self._texts.with_name(f"{self._texts.name}.partial")
+    try:
+      partial.write_text("".join(f"{text}\n" for text in texts))
+      partial.replace(self._texts)
+    except OSError as error:
+      raise UserError(f"teacher.texts={self._texts} cannot be written: {error}") from error
+    raise UserError(
+      f"teacher.texts={self._texts} was not there: it is written now, {len(texts)} texts. Make"
+      f" teacher.vectors={self._vectors} of them, float32 [{len(texts)}, width], e.g. with"
+      f" python -m dap_jax.embed --model=... --input={self._texts} --output={self._vectors},"
+      " and start again"
+    )
+
+
+def open_files(vectors: str, texts: str) -> Source:
+  """The files of vectors and texts.
+
+  Raises:
+    UserError: one of them is missing or damaged, or they do not fit together.
+  """
+  found = [epath.Path(name).exists() for name in (vectors, texts)]
+  if not any(found):
+    return Wanted(vectors, epath.Path(texts))
+  if not all(found):
+    key, name = ("teacher.texts", texts) if found[0] else ("teacher.vectors", vectors)
+    raise UserError(f"{key}={name} is not there, though the file that goes with it is")
+  try:
+    with epath.Path(vectors).open("rb") as file:
+      array = np.load(file, allow_pickle=False)
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(
+      f"teacher.vectors={vectors} is no .npy file that can be read: {error}"
+    ) from error
+  if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+    shape = getattr(array, "shape", type(array).__name__)
+    raise UserError(
+      f"teacher.vectors={vectors} holds {shape} of {getattr(array, 'dtype', 'other')}: expected an"
+      " array of floats [texts, width]"
+    )
+  lines = list(text_files.lines(epath.Path(texts)))
+  if len(lines) != len(array):
+    raise UserError(
+      f"teacher.vectors={vectors} has {len(array)} rows, teacher.texts={texts} has {len(lines)}"
+      " lines: expected as many"
+    )
+  bad = np.flatnonzero(~np.isfinite(array).all(1))
+  if len(bad):
+    raise UserError(
+      f"teacher.vectors={vectors}: row {bad[0]} and {len(bad) - 1} more hold numbers that are not"
+      " finite"
+    )
+  return Given(array, lines)

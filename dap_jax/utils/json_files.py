@@ -1,0 +1,28 @@
+"""JSON files: read with an error that names the file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from etils import epath
+
+from dap_jax.utils.errors import UserError
+
+
+def read_json(path: epath.Path, kind: type = dict) -> Any:
+  """A JSON object (`kind` dict) or list. Raises UserError where the file holds none."""
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError, RecursionError) as error:
+    raise UserError(f"cannot read {path}: {error}") from error
+  if not isinstance(content, kind):
+    raise UserError(f"cannot read {path}: expected a JSON {'object' if kind is dict else 'list'}")
+  return content
+
+
+def write_json(path: epath.Path, content: Any) -> None:
+  """Writes by renaming, so that a reader never sees half a file; NaN is a ValueError."""
+  temporary = path.parent / f"{path.name}.tmp"
+  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+  temporary.replace(path)

@@ -1,0 +1,286 @@
+"""Checkpoints of a run as it trains: `step, params, opt_state` and nothing else, by Orbax (v1).
+
+    WORKDIR/checkpoints/STEP/      the newest `keep_last`, and the best by a metric
+    WORKDIR/corrupt/STEP/          newest ones that could not be read, moved aside
+
+A state is restored with the shardings of the CURRENT mesh, never those it was written with.
+What reads them after training is in restore.py; nothing else imports Orbax.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from etils import epath
+from orbax.checkpoint import v1 as ocp
+
+from dap_jax.distributed import multihost, shutdown
+from dap_jax.distributed.sharding import path_name
+from dap_jax.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+ITEM = "state"
+FOLDER = "checkpoints"
+# Orbax times a save by the wall clock, and gives up after 20 minutes: a clock that is set forward
+# would end the run. A save that hangs is the watchdog's.
+SAVE_LIMIT_S = 10 * 24 * 3600
+UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
+
+
+class OrbaxLog(logging.Filter):
+  """Drops what Orbax logs: what fails is raised; each of its threads logs a page of it before.
+
+  Of several processes the one whose write fails raises nothing before the others are at a barrier,
+  where they wait for its write: for ever. That it logs is the only sign, so all end then.
+  """
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    """Whether the record is not of Orbax."""
+    if record.pathname.endswith("/async_checkpointer.py") and record.exc_info and shutdown.group:
+      error = deepest(record.exc_info[1])
+      if isinstance(error, OSError | ValueError):  # else another process is to blame, and tells it
+        shutdown.fail(not_written(error, "the workdir"), status=1)
+    return "/orbax/" not in record.pathname
+
+
+logging.getLogger("absl").addFilter(OrbaxLog())
+print_unraisable = sys.unraisablehook
+
+
+def pass_over_closed_loop(unraisable: sys.UnraisableHookArgs) -> None:
+  """As `sys.unraisablehook`: TensorStore's threads call it once for each file of a failed save.
+
+  They report to an event loop that Orbax has closed by then, having raised the failure.
+  """
+  if str(unraisable.exc_value) != "Event loop is closed":
+    print_unraisable(unraisable)
+
+
+sys.unraisablehook = pass_over_closed_loop
+
+
+class Restored(NamedTuple):
+  """state: as the abstract state asked; step: of the checkpoint it came from."""
+
+  state: Any
+  step: int
+
+
+def leaf_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  """path -> shape of every leaf; tuples, lists and named tuples look alike."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {path_name(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
+
+
+class Checkpoints:
+  """The checkpoints of one workdir. All processes call its methods alike.
+
+  Args:
+    workdir: a local or remote folder.
+    keep_last: how many of the newest are kept.
+    best_metric: the metric whose largest value is kept beside them, or with a minus sign before
+      its name the smallest; "" keeps none.
+
+  Raises:
+    UserError: the folder cannot be written.
+  """
+
+  def __init__(self, workdir: epath.PathLike, *, keep_last: int, best_metric: str):
+    # Orbax takes absolute paths only.
+    self._workdir, self._best = epath.Path(workdir).resolve(), best_metric
+    if keep_last < 1:
+      raise UserError(f"checkpoint.keep_last={keep_last}: keep at least 1 to be able to resume")
+    policies = ocp.training.preservation_policies
+    policy = policies.LatestN(keep_last)
+    if best_metric:
+      best = policies.BestN(
+        get_metric_fn=lambda metrics: metrics[best_metric],
+        n=1,
+        keep_checkpoints_without_metrics=False,
+      )
+      policy = policies.AnyPreservationPolicy([policy, best])
+    self._open(policy)
+
+  @property
+  def best_metric(self) -> str:
+    """Its name, without a sign."""
+    return self._best.removeprefix("-")
+
+  def _open(self, policy) -> None:
+    self._policy = policy
+    try:
+      remove_unfinished(self._workdir / FOLDER)
+      with ocp.Context(async_options=ocp.options.AsyncOptions(timeout_secs=SAVE_LIMIT_S)):
+        self._orbax = ocp.training.Checkpointer(
+          self._workdir / FOLDER,
+          preservation_policy=policy,
+          save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        )
+    except OSError as error:
+      raise UserError(f"workdir {self._workdir} cannot be written: {error}") from error
+
+  def steps(self) -> list[int]:
+    """Steps of the complete checkpoints, rising."""
+    return [checkpoint.step for checkpoint in self._orbax.checkpoints]
+
+  def best_step(self) -> int | None:
+    """The step with the largest best metric; None before there is one."""
+    scored = [c for c in self._orbax.checkpoints if c.metrics and self._best in c.metrics]
+    if not scored:
+      return None
+    return max(scored, key=lambda checkpoint: checkpoint.metrics[self._best]).step
+
+  def save(self, step: int, state: Any, *, metrics: Mapping[str, float]) -> None:
+    """Starts to save; the arrays are copied before it returns, so the state may be donated.
+
+    Args:
+      step: of the state.
+      state: a tree of sharded arrays.
+      metrics: of this step; only the best metric is stored.
+
+    Raises:
+      UserError: this save or the one before it failed: the disk is full, say.
+    """
+    value = metrics.get(self.best_metric)
+    if value is not None and self._best != self.best_metric:
+      value = -value  # Orbax keeps the largest
+    kept = None if value is None else {self._best: value}
+    with self._writing():  # it waits for the save before it, and has that one's errors
+      self._orbax.save_async(
+        step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept
+      )
+
+  def wait(self) -> None:
+    """Until the save under way is complete. Raises UserError where it failed, as `save` does."""
+    with self._writing():
+      self._orbax.wait()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    """Around what writes: OSError is Python's and Orbax's error, ValueError is TensorStore's."""
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      if "Gloo" in str(error):  # another process died: `multihost.together` tells it
+        raise
+      raise UserError(not_written(error, self._workdir / FOLDER)) from error
+
+  def restore(self, abstract_state: Any, *, at_most: int | None = None) -> Restored | None:
+    """The newest checkpoint that can be read; None where there is none at all.
+
+    An unreadable newer one is moved to `corrupt/`, with a warning.
+
+    Args:
+      abstract_state: ShapeDtypeStructs with the current mesh's shardings.
+      at_most: the newest that is not after this step, or the oldest where all are.
+
+    Raises:
+      UserError: the checkpoint is of another model, or none can be read.
+    """
+    steps = self.steps()
+    if at_most is not None:
+      steps = [step for step in steps if step <= at_most] or steps[:1]
+    for step in reversed(steps):
+      try:
+        state = self._orbax.load(step, abstract_state, checkpointable_name=ITEM)
+        return Restored(state, step)
+      except Exception as error:  # Orbax raises many types for damaged files
+        self._refuse_other_model(step, abstract_state)
+        logger.warning(
+          "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
+          step,
+          root_cause(error),
+          self._set_aside(step),
+        )
+    if steps:
+      raise UserError(
+        f"none of the checkpoints {steps} in {self._workdir / FOLDER} can be read;"
+        " choose another --workdir to start anew"
+      )
+    return None
+
+  def _refuse_other_model(self, step: int, abstract_state: Any) -> None:
+    """Tells a checkpoint of other shapes from a damaged one."""
+    try:
+      stored = leaf_shapes(self._orbax.metadata(step).metadata)
+    except Exception:
+      stored = {}
+    if not stored:  # no readable metadata: damaged
+      return
+    wanted = leaf_shapes(abstract_state)
+    for path in sorted(set(stored) | set(wanted)):
+      if stored.get(path) != wanted.get(path):
+        raise UserError(
+          f"checkpoint {step} in {self._workdir} is of another model: {path} is"
+          f" {stored.get(path, 'absent')} there and {wanted.get(path, 'absent')} in this config;"
+          " use its config or another --workdir"
+        )
+
+  def _set_aside(self, step: int) -> epath.Path:
+    """Moves a damaged checkpoint out of the way of later saves."""
+    target = self._workdir / "corrupt" / str(step)
+    self._orbax.close()
+    if multihost.is_first():
+      if target.exists():
+        target.rmtree()
+      target.parent.mkdir(parents=True, exist_ok=True)
+      (self._workdir / FOLDER / str(step)).rename(target)
+    multihost.wait("a damaged checkpoint was moved")
+    self._open(self._policy)
+    return target
+
+  def close(self) -> None:
+    """Waits for the save under way, then lets go of the folder; errors as of `wait`."""
+    with self._writing():
+      self._orbax.close()
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+    if kind is not None and jax.process_count() > 1:
+      return  # to close waits for the other processes, which may not know of the error yet
+    try:
+      self.close()
+    except UserError:
+      if kind is None:  # else the first error is the one to be told
+        raise
+
+
+def remove_unfinished(folder: epath.Path) -> None:
+  """Removes what a save left that was killed.
+
+  Orbax can, but on a thread of its own, which fails noisily where the run ends soon with an error.
+  """
+  if multihost.is_first() and folder.exists():
+    for path in folder.iterdir():
+      if UNFINISHED in path.name:
+        path.rmtree()
+
+
+def not_written(error: BaseException, folder: epath.Path | str) -> str:
+  """What a user is told of a save that fails."""
+  return (
+    f"no checkpoint can be written to {folder}: {root_cause(error)};"
+    " the same command resumes from the newest one, once it can be"
+  )
+
+
+def root_cause(error: BaseException) -> str:
+  """The first line of the exception that started it all; of a long line the end, the cause."""
+  error = deepest(error)
+  line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+  line = line.partition(" [os_error_code=")[0]  # TensorStore's; the words for it stand before
+  return line if len(line) <= 200 else f"... {line[-200:]}"
+
+
+def deepest(error: BaseException) -> BaseException:
+  """The exception that started it all."""
+  while error.__cause__ is not None:
+    error = error.__cause__
+  return error

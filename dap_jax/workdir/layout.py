@@ -1,0 +1,117 @@
+"""What lies in a workdir, and whose it is.
+
+config.json     the whole resolved config          metrics.jsonl   one JSON object a line
+versions.json   of the packages that started it    checkpoints/    see `checkpointing`
+tokenizer/      the vocabulary                     data/           see `data.store`
+events.out.*    TensorBoard                        protocols/      what scores of suites mean
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import read_json, write_json
+from dap_jax.utils.trees import flatten
+
+# Sections and keys that change where or how often, never what is computed: free on resuming.
+FREE = (
+  "skip_not_finite",
+  "log_steps",
+  "eval_steps",
+  "eval_suites",
+  "program",
+  "mesh",
+  "sharding_rules",
+  "checkpoint",
+  "data.cache",
+)
+# Keys that shaped what lies in data/ and tokenizer/.
+PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
+# Of these, what shapes batches only.
+UNPREPARED = ("data.renderings", "data.hard_negatives", "data.bucket_tokens")
+PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def is_workdir(folder: epath.PathLike) -> bool:
+  """Whether train wrote this folder: a model's folder has a config.json too, but no versions."""
+  folder = epath.Path(folder)
+  return (folder / "config.json").exists() and (folder / "versions.json").exists()
+
+
+def has_checkpoints(workdir: epath.PathLike) -> bool:
+  """Whether a run has begun here: config.json and a complete checkpoint."""
+  folder = epath.Path(workdir) / "checkpoints"
+  steps = folder.iterdir() if folder.exists() else ()
+  return is_workdir(workdir) and any(step.name.isdigit() for step in steps)
+
+
+def read_config(workdir: epath.PathLike) -> dict[str, Any]:
+  """The resolved config of a workdir. Raises UserError where there is none."""
+  path = epath.Path(workdir) / "config.json"
+  if not path.exists():
+    raise UserError(f"{workdir} is no workdir (it has no config.json): give one that train wrote")
+  return read_json(path)
+
+
+def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
+  """Makes the workdir this config's: writes config.json and versions.json, or checks them.
+
+  Raises:
+    UserError: the folder cannot be written, or holds a run of another config (`FREE` keys aside).
+  """
+  workdir = epath.Path(workdir)
+  config = json.loads(json.dumps(config))  # tuples become lists, as in the file
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if (workdir / "config.json").exists():
+      refuse_other(workdir, config)
+    write_json(workdir / "versions.json", versions())
+    write_json(workdir / "config.json", config)
+  except OSError as error:
+    raise UserError(f"--workdir={workdir} cannot be written: {error}") from error
+
+
+def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
+  """Compares with the config that the workdir was started with.
+
+  A run that never took a step may be mended: only what its prepared data depends on must agree.
+  """
+  theirs, ours = (flatten(tree, separator=".") for tree in (read_config(workdir), config))
+  begun = has_checkpoints(workdir)
+  prepared = (workdir / "data" / "info.json").exists()
+  for key in sorted(set(theirs) | set(ours)):
+    section = key.split(".")[0]
+    free = section in FREE or key in FREE
+    binds = begun or prepared and section in PREPARED and key not in UNPREPARED
+    if binds and not free and theirs.get(key) != ours.get(key):
+      raise UserError(
+        f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"
+        f" {ours.get(key)!r}: use another --workdir, or the same value to resume"
+      )
+
+
+def versions() -> dict[str, str]:
+  """Python, packages, and the commit of this source tree with a mark if it was changed."""
+  found = {"python": platform.python_version()}
+  for package in PACKAGES:
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      found[package] = "not installed"
+  try:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    tree = Path(__file__).parents[2]
+    ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True, timeout=10)
+    found["commit"] = ran.stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    found["commit"] = "unknown"
+  return found

@@ -1,0 +1,90 @@
+"""Parameters in the checkpoints of a run, for what comes after training. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from etils import epath
+from orbax.checkpoint import v1 as ocp
+
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.trees import overlay, select
+from dap_jax.workdir.checkpointing import FOLDER, ITEM, Restored, root_cause
+
+
+def restore(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Restored:
+  """The parameters alone, for evaluation and export; the optimizer's state is not read.
+
+  Args:
+    workdir: a folder that train wrote.
+    abstract_params: ShapeDtypeStructs with shardings; a subset of the stored tree is enough.
+    step: "newest", "best" or a number.
+
+  Raises:
+    UserError: there is no such checkpoint, or it is of another model.
+  """
+  with open_existing(workdir) as orbax:
+    found = scores_of(orbax)
+    number = choose(found, step, workdir=workdir)
+    try:
+      metadata = orbax.metadata(number).metadata
+      absent = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+      wanted = overlay(absent["params"], abstract_params)
+      state = orbax.load(number, {**absent, "params": wanted}, checkpointable_name=ITEM)
+    except Exception as error:
+      raise UserError(
+        f"checkpoint {number} of {workdir} cannot be read ({root_cause(error)});"
+        f" there are also {sorted(set(found) - {number})}"
+      ) from error
+  return Restored(select(state["params"], abstract_params), number)
+
+
+def restore_others(
+  workdir: epath.PathLike, *, without: Mapping[str, Any], step: str
+) -> dict[str, Any]:
+  """The stored parameter subtrees that `without` lacks, as they are stored, on the first device."""
+  here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  abstract = {
+    name: jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+      tree,
+      is_leaf=lambda leaf: hasattr(leaf, "shape"),
+    )
+    for name, tree in shapes(workdir, step=step).items()
+    if name not in without
+  }
+  return restore(workdir, abstract, step=step).state if abstract else {}
+
+
+def shapes(workdir: epath.PathLike, *, step: str = "newest") -> dict[str, Any]:
+  """The parameters of a checkpoint as shapes, nothing loaded; errors as of `restore`."""
+  with open_existing(workdir) as orbax:
+    number = choose(scores_of(orbax), step, workdir=workdir)
+    return orbax.metadata(number).metadata["params"]
+
+
+def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epath.PathLike) -> int:
+  """ "newest", "best" or a number -> the step of a checkpoint; `found`: step -> its metrics."""
+  scored = {number: next(iter(metrics.values())) for number, metrics in found.items() if metrics}
+  if step == "newest" and found:
+    return max(found)
+  if step == "best" and scored:
+    return max(scored, key=scored.get)
+  if step.isdigit() and int(step) in found:
+    return int(step)
+  raise UserError(f"{workdir} has no checkpoint {step!r}: there are {sorted(found) or 'none'}")
+
+
+def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:
+  """The checkpoints of a run, to read. Raises UserError where there are none."""
+  folder = epath.Path(workdir).resolve() / FOLDER
+  if not folder.exists():
+    raise UserError(f"{workdir} has no checkpoints: train there first, or give another folder")
+  return ocp.training.Checkpointer(folder)
+
+
+def scores_of(orbax: ocp.training.Checkpointer) -> dict[int, Mapping[str, float]]:
+  """step -> the metrics of each checkpoint."""
+  return {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
