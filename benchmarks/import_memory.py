@@ -40,12 +40,11 @@ def write(folder: str) -> None:
 
 def read(folder: str) -> None:
   """Imports it, and prints seconds and peak bytes."""
-  from dap_jax.model.vocabulary import Vocabulary
-
   from dap_jax.distributed import sharding
   from dap_jax.hub import from_hf
   from dap_jax.inference import embedder
   from dap_jax.model.from_config import ENCODER_ALONE, make_model
+  from dap_jax.model.vocabulary import Vocabulary
 
   before = peak()
   clock = time.perf_counter()

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
-from dap_jax.model.vocabulary import Vocabulary
 
 from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf
 from dap_jax.inference import embedder
 from dap_jax.model.dual_alignment import pool
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import Vocabulary
 
 LENGTHS = {"bert": 512, "distilbert": 512, "xlm-roberta": 512, "modernbert": 2048}
 SIZES = {

@@ -66,9 +66,9 @@ def main(argv: list[str]) -> None:
     config = config.to_dict()
     vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS)
     given = {"vocabulary": vocabulary, "languages": LANGUAGES, "devices": devices}
-    parts, batch = step.plan_step(config, **given)
-    guessed = formula.estimate(parts, batch, step.trace_on_one(config, **given))
-    compiled = measure.measure(parts, batch)
+    train_program, batch = step.plan_step(config, **given)
+    guessed = formula.estimate(train_program, batch, step.trace_on_one(config, **given))
+    compiled = measure.measure(train_program, batch)
     if isinstance(compiled, measure.TooLarge):
       print(f"| {name} | too large / {guessed.memory['peak'] / 1e9:.2f} at the peak |", flush=True)
       continue

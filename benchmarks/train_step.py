@@ -22,19 +22,19 @@ import jax
 import numpy as np
 import torch
 import transformers
-from dap_jax.model.vocabulary import Vocabulary
 
 from configs import base
 from dap_jax.core.train_step import Frozen
 from dap_jax.distributed import sharding
 from dap_jax.hub import names
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build
 
 BATCH, LENGTH, VOCABULARY = 64, 32, 30_000
 SIZES = {"layers": 6, "width": 384, "heads": 12, "mlp_width": 1536, "positions": 64}
 
 
-def our_parts(*, with_rtl: bool, dtype: str) -> build.Parts:
+def our_train_program(*, with_rtl: bool, dtype: str) -> build.TrainProgram:
   """The jitted step of this project."""
   config = base.get_config().to_dict()
   config["model"] |= {"dropout": 0.0, "pooling": "cls", "compute_dtype": dtype}
@@ -56,7 +56,7 @@ def our_parts(*, with_rtl: bool, dtype: str) -> build.Parts:
 
 
 def random_batch() -> dict[str, np.ndarray]:
-  """Full-length sentences; rendering 0 is y, 1 is x."""
+  """Full-length sentences; view 0 is y, 1 is x."""
   ids = np.random.default_rng(0).integers(5, VOCABULARY, (BATCH, 2, LENGTH)).astype(np.int32)
   ids[..., 0], ids[..., -1] = 2, 3
   text_hash = np.arange(2 * BATCH, dtype=np.int32).reshape(BATCH, 2)
@@ -149,18 +149,18 @@ def timed(step, *, seconds: float) -> float:
 
 def compare(*, with_rtl: bool, seconds: float, rounds: int, dtype: str) -> tuple[float, float]:
   """Median pairs per second of (ours, torch)."""
-  parts = our_parts(with_rtl=with_rtl, dtype=dtype)
+  train_program = our_train_program(with_rtl=with_rtl, dtype=dtype)
   batch = random_batch()
-  state = parts.init({})
+  state = train_program.init({})
   device = "cuda" if torch.cuda.is_available() else "cpu"
   params = jax.device_get(state.params)
   peer = TorchPeer(params, with_rtl=with_rtl, device=device, dtype=dtype)
   ids = torch.from_numpy(batch["ids"]).long().to(device)
-  placed = sharding.put_batch(batch, parts.mesh, batch_size=BATCH)
+  placed = sharding.put_batch(batch, train_program.mesh, batch_size=BATCH)
   held = {"state": state}
 
   def ours() -> float:
-    held["state"], means = parts.step(held["state"], placed, Frozen())
+    held["state"], means = train_program.step(held["state"], placed, Frozen())
     return float(means["loss"].compute())
 
   first, theirs = ours(), peer.step(ids)

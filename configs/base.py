@@ -40,9 +40,9 @@ def get_config() -> ConfigDict:
   # Padded lengths of batches, rising to max_tokens; each pair (or row) goes to the shortest that
   # holds all its texts, and the step is compiled once for each. () is one length, max_tokens.
   config.data.bucket_tokens = ()
-  # K, texts of a meaning in a batch: 2 = a pivot and a translation; more = a pivot and K - 1 of its
-  # translations, each time others, wherever pairs have equal pivots.
-  config.data.renderings = 2
+  # K, the views of an example in a batch: 2 = a pivot and a translation; more = a pivot and K - 1
+  # of its translations, each time others, wherever pairs have equal pivots.
+  config.data.views = 2
   # Texts in the pivot's language that are no translation, beside every pair; data.arguments says
   # where a format finds them. translation_ranking takes them all as further candidates.
   config.data.hard_negatives = 0
@@ -158,7 +158,7 @@ def get_config() -> ConfigDict:
   config.objectives.token_alignment.weight = 0.0
   config.objectives.token_alignment.temperature = 0.1  # divisor of the similarities; ours
   config.objectives.token_alignment.similarity = "cosine"  # cosine, dot; ours
-  # Every rendering of a row against those of other rows; made for data.renderings above 2.
+  # Every view of a row against those of other rows; made for data.views above 2.
   config.objectives.multiway = ConfigDict()
   config.objectives.multiway.weight = 0.0
   config.objectives.multiway.temperature = 0.05

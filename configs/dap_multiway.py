@@ -13,6 +13,6 @@ from configs import demo
 
 def get_config() -> ConfigDict:
   config = demo.get_config()
-  config.data.renderings = 4
+  config.data.views = 4
   config.objectives.multiway.weight = 1.0
   return config

@@ -2,7 +2,7 @@
 
     python -m dap_jax.train --config=configs/multiway.py --workdir=runs/multiway
 
-A row is an English sentence with three of its translations, others each time; every rendering is
+A row is an English sentence with three of its translations, others each time; every view is
 an anchor and meets all the others (arXiv 2602.21543; dap_jax/objectives/multiway.py). From a
 checkpoint, --config.init_from=... --config.objectives.multiway.anchor=0.1 keeps vectors near its
 own.
@@ -15,7 +15,7 @@ from configs import demo
 
 def get_config() -> ConfigDict:
   config = demo.get_config()
-  config.data.renderings = 4
+  config.data.views = 4
   config.objectives.translation_ranking.weight = 0.0
   config.objectives.representation_translation.weight = 0.0
   config.objectives.multiway.weight = 1.0

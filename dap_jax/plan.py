@@ -27,6 +27,7 @@ from ml_collections import config_flags
 
 from dap_jax.cli import command
 from dap_jax.utils.json_files import write_json
+from dap_jax.utils.renamed_keys import with_new_names
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/dap_xlmr.py.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")
@@ -113,9 +114,9 @@ def main() -> None:
   os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what it keeps needs a TPU to be read
   if not topology.is_tpu:  # devices to shard over, for this topology and larger ones
     os.environ["JAX_NUM_CPU_DEVICES"] = str(topology.chips * 2**TRIES.value)
-  from dap_jax.planning import measure, predict, remedies, step
+  from dap_jax.planning import measure, predict, step, suggestions
 
-  config = CONFIG.value.to_dict()
+  config = with_new_names(CONFIG.value.to_dict())
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value)
 
   def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:
@@ -126,9 +127,9 @@ def main() -> None:
   report = attempt(config, topology)
   print(table(report))
   if not report["fits"]:
-    found = remedies.find(config, topology, tries=TRIES.value, attempt=attempt)
+    found = suggestions.find(config, topology, tries=TRIES.value, attempt=attempt)
     if found is None:
-      larger = remedies.larger(config, topology, times=TRIES.value)
+      larger = suggestions.larger(config, topology, times=TRIES.value)
       most = [topology.name, *(place.name for _, _, place in larger)][-1]
       print(
         f"\nnothing that was tried fits, up to {most} with all of these settings: larger --tries"

@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dap_jax.cli import command, distributed_flags
+from dap_jax.utils.renamed_keys import with_new_names
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints will go; may be gs://.")
@@ -33,7 +34,7 @@ def main() -> None:
   from dap_jax.planning import checks
 
   with tempfile.TemporaryDirectory() as temporary:
-    own = checks.Checks(CONFIG.value.to_dict(), folder=WORKDIR.value or temporary)
+    own = checks.Checks(with_new_names(CONFIG.value.to_dict()), folder=WORKDIR.value or temporary)
     wrong = 0
     for check in own.all():
       wrong += not check.ok

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from dap_jax.cli import command, distributed_flags
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.renamed_keys import with_new_names
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; may be gs://.")
@@ -36,7 +37,7 @@ def main() -> None:
       f"--config={flags.FLAGS['config'].config_filename}: its get_config() must return an"
       f" ml_collections.ConfigDict, it returned {type(config).__name__}"
     )
-  settings: dict[str, Any] = config.to_dict()
+  settings: dict[str, Any] = with_new_names(config.to_dict())
   distributed_flags.set_up_jax(preemption=True)
   from dap_jax.training import run  # after jax knows of its processes
   from dap_jax.utils.binding import bind

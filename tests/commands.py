@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import jax
-from dap_jax.model.vocabulary import vocabulary_of
 
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build
 from dap_jax.workdir import checkpointing, layout
 
@@ -129,9 +129,9 @@ def final_state(run):
   tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
   config["mesh"] = {"data": -1, "fsdp": 1, "model": 1}
-  parts = build.build(vocabulary=vocabulary, **{key: config[key] for key in build.KEYS})
+  train_program = build.build(vocabulary=vocabulary, **{key: config[key] for key in build.KEYS})
   with checkpointing.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
-    restored = checkpoints.restore(parts.abstract_state)
+    restored = checkpoints.restore(train_program.abstract_state)
   return jax.device_get(restored.state), restored.step
 
 

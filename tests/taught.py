@@ -5,15 +5,15 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from dap_jax.core.objective import Context
-from dap_jax.model.vocabulary import vocabulary_of
 
 from configs import base
 from dap_jax.core import train_step
+from dap_jax.core.objective import Context
 from dap_jax.data import tokenizer
 from dap_jax.distributed import sharding
 from dap_jax.hub import to_hf
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build, frozen
 from dap_jax.training.teacher import teachers
 from tests.models import encoder_section, model_section
@@ -98,15 +98,15 @@ def parts_of(objectives, *, network, mesh, **model):
   )
 
 
-def loss_of(parts, network, batch):
+def loss_of(train_program, network, batch):
   """The loss of a batch without dropout, as a function of student's and teacher's parameters."""
 
   def loss(params, teacher):
     return train_step.loss_fn(
       params,
       batch,
-      model=parts.model,
-      objectives=parts.objectives,
+      model=train_program.model,
+      objectives=train_program.objectives,
       vocabulary=VOCABULARY,
       key=None,
       frozen=train_step.Frozen(teacher=teacher),
@@ -118,25 +118,25 @@ def loss_of(parts, network, batch):
 
 def trained(objectives, *, network, mesh, workdir, steps=3, **model):
   """The state and the means after some steps, and the teacher's parameters after them."""
-  parts = parts_of(objectives, network=network, mesh=mesh, **model)
+  train_program = parts_of(objectives, network=network, mesh=mesh, **model)
   guide = teachers.Teacher(network, extra=None, digest="")
-  with jax.set_mesh(parts.mesh):
-    state = parts.init({})
-    kept = frozen.place(parts, state, step=0, workdir=workdir, teacher=guide)
+  with jax.set_mesh(train_program.mesh):
+    state = train_program.init({})
+    kept = frozen.place(train_program, state, step=0, workdir=workdir, teacher=guide)
     for step in range(steps):
       lengths = [[5, 9], [7, 4], [6, 6], [9, 3]] * 2
       batch = jax.tree.map(np.asarray, taught_batch(lengths, seed=step))
-      rows = sharding.put_batch(batch, parts.mesh, batch_size=len(lengths))
-      state, means = parts.step(state, rows, kept)
+      rows = sharding.put_batch(batch, train_program.mesh, batch_size=len(lengths))
+      state, means = train_program.step(state, rows, kept)
   scores = {name: float(mean.compute()) for name, mean in means.items()}
   return jax.device_get(state), scores, jax.device_get(kept.teacher)
 
 
 def losses_of_paddings(objectives, *, network, lengths):
   """The loss of the same texts padded to the longest, ours and the teacher's, and further."""
-  parts = parts_of(objectives, network=network, mesh={"data": 8, "fsdp": 1, "model": 1})
-  params = parts.init({}).params
+  train_program = parts_of(objectives, network=network, mesh={"data": 8, "fsdp": 1, "model": 1})
+  params = train_program.init({}).params
   return [
-    loss_of(parts, network, taught_batch(lengths, **padding))(params, network[1])
+    loss_of(train_program, network, taught_batch(lengths, **padding))(params, network[1])
     for padding in ({"padded": 9, "teacher_padded": 9}, {})
   ]

@@ -34,11 +34,13 @@ def settings_of(**mesh):
 
 
 def trained(steps=3, **mesh):
-  parts = build.build(vocabulary=VOCABULARY, **settings_of(**mesh))
-  state = parts.init({})
+  train_program = build.build(vocabulary=VOCABULARY, **settings_of(**mesh))
+  state = train_program.init({})
   for step in range(steps):
     batch = jax.tree.map(np.asarray, batch_of([[5, 9], [7, 4]] * 4, seed=step))
-    state, means = parts.step(state, sharding.put_batch(batch, parts.mesh, batch_size=8), Frozen())
+    state, means = train_program.step(
+      state, sharding.put_batch(batch, train_program.mesh, batch_size=8), Frozen()
+    )
   return jax.device_get(state), {name: float(mean.compute()) for name, mean in means.items()}
 
 
@@ -60,8 +62,8 @@ def test_the_same_run_twice_is_equal_bit_for_bit():
 
 
 def test_wide_matrices_are_sharded_and_moments_follow():
-  parts = build.build(vocabulary=VOCABULARY, **settings_of(data=2, fsdp=2, model=2))
-  params, moments = parts.abstract_state.params, parts.abstract_state.opt_state[1].m
+  train_program = build.build(vocabulary=VOCABULARY, **settings_of(data=2, fsdp=2, model=2))
+  params, moments = train_program.abstract_state.params, train_program.abstract_state.opt_state[1].m
   kernel = params["encoder"]["layers_0"]["mlp_in"]["kernel"]
   assert kernel.sharding.spec == jax.sharding.PartitionSpec("fsdp", "model")
   jax.tree.map(lambda p, m: None if p.sharding == m.sharding else pytest.fail(), params, moments)
@@ -95,8 +97,8 @@ def test_a_large_matrix_that_cannot_be_cut_is_told(caplog):
   """50 rows do not divide by 4: the words stay whole along `model`, which is said once."""
   settings = settings_of(data=2, model=4)
   settings["model"]["encoder"] |= {"width": 2**15}
-  parts = build.build(vocabulary=VOCABULARY, **settings)
-  words = parts.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
+  train_program = build.build(vocabulary=VOCABULARY, **settings)
+  words = train_program.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
   assert words.sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
   told = [text for text in caplog.messages if "encoder/embeddings/word/embedding" in text]
   assert told == [
@@ -186,10 +188,10 @@ def test_every_config_builds_abstractly(name):
   size = settings["tokenizer"]["vocabulary_size"]
   english = np.arange(5, size // 3, dtype=np.int32)
   keys = (*BUILT, "mesh")
-  parts = build.build(
+  train_program = build.build(
     vocabulary=VOCABULARY._replace(size=size, english_ids=english),
     languages=40,
     **{key: settings[key] for key in keys},
   )
-  word = parts.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
+  word = train_program.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
   assert word.shape == (size, settings["model"]["encoder"]["width"])

@@ -196,12 +196,12 @@ def test_a_resumed_run_may_have_another_cache(tmp_path):
 
 
 def test_what_shapes_batches_alone_may_be_mended_until_the_first_step(tmp_path):
-  """`data.renderings` can only be found wrong once the data is there."""
-  config = {"data": {"pivot": "en", "renderings": 9}}
+  """`data.views` can only be found wrong once the data is there."""
+  config = {"data": {"pivot": "en", "views": 9}}
   layout.claim(tmp_path, config)
   (tmp_path / "data").mkdir()
   (tmp_path / "data" / "info.json").write_text("{}")
-  layout.claim(tmp_path, {"data": {"pivot": "en", "renderings": 3}})
+  layout.claim(tmp_path, {"data": {"pivot": "en", "views": 3}})
   (tmp_path / "checkpoints" / "1").mkdir(parents=True)
-  with pytest.raises(UserError, match=r"data.renderings=3, this config has 2"):
-    layout.claim(tmp_path, {"data": {"pivot": "en", "renderings": 2}})
+  with pytest.raises(UserError, match=r"data.views=3, this config has 2"):
+    layout.claim(tmp_path, {"data": {"pivot": "en", "views": 2}})

@@ -22,7 +22,7 @@ def loss_of(context):
 
 
 def test_it_is_the_equation():
-  """Five meanings in three languages, one of them without a teacher's vector."""
+  """Five examples in three languages, one of them without a teacher's vector."""
   rng = np.random.default_rng(1)
   z, vectors = rng.normal(size=(5, 3, 6)), rng.normal(size=(5, 3, 6))
   vectors[2, 0] = 0
@@ -76,11 +76,11 @@ def test_a_mesh_changes_nothing_and_the_teacher_stays(network, tmp_path):
 
 def test_every_parameter_learns(network):
   dense = {"width": WIDTH, "activation": "tanh"}
-  parts = taught.parts_of(
+  train_program = taught.parts_of(
     OBJECTIVES, network=network, mesh={"data": 8, "fsdp": 1, "model": 1}, width=20, dense=dense
   )
-  loss = taught.loss_of(parts, network, taught.taught_batch(LENGTHS))
-  student, teacher = jax.jit(jax.grad(loss, (0, 1)))(parts.init({}).params, network[1])
+  loss = taught.loss_of(train_program, network, taught.taught_batch(LENGTHS))
+  student, teacher = jax.jit(jax.grad(loss, (0, 1)))(train_program.init({}).params, network[1])
   assert set(student) == {"encoder", "dense"}
   for path, gradient in jax.tree_util.tree_leaves_with_path(student):
     # A key's bias moves all logits of an attention row alike: only rounding is left.

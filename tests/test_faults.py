@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from dap_jax.core.objective import Objective
-from dap_jax.distributed.watchdog import Watchdog
 
 from dap_jax.core import train_step
 from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Objective
 from dap_jax.core.train_step import Frozen, TrainState
 from dap_jax.distributed import sharding
-from dap_jax.training.metrics_log import Journal
+from dap_jax.distributed.watchdog import Watchdog
+from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing
 from tests.commands import ROOT, lines_of
@@ -263,10 +263,10 @@ def test_metrics_that_cannot_be_written_are_told_and_nothing_is_lost(tmp_path):
   metrics.write_text(before)
   opened = {"steps": 2000, "first_step": 1000, "writes": True}
   with small_disk(10_000), pytest.raises(UserError, match=r"cannot be written.*File too large"):
-    Journal(tmp_path, **opened)  # it writes the lines anew that it keeps
+    MetricWriter(tmp_path, **opened)  # it writes the lines anew that it keeps
   assert metrics.read_text() == before
-  with Journal(tmp_path, **opened) as journal:
+  with MetricWriter(tmp_path, **opened) as writer:
     with small_disk(10_000), pytest.raises(UserError, match=r"cannot be written.*resumes"):
-      journal.write(1001, {"loss": 1.0})
-    journal.write(1001, {"loss": 1.0})
+      writer.write(1001, {"loss": 1.0})
+    writer.write(1001, {"loss": 1.0})
   assert metrics.read_text() == before + '{"step": 1001, "loss": 1.0}\n'

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tokenizers
-from dap_jax.core.objective import Context
-from dap_jax.model.vocabulary import Vocabulary
 
 from dap_jax.core import inference_step, train_step
+from dap_jax.core.objective import Context
 from dap_jax.core.train_step import Frozen
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.inference import embedder
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import classification
 from dap_jax.training import build
 from dap_jax.training.finetuning import run as finetuning
@@ -73,18 +73,24 @@ def test_the_loss_is_numpys_cross_entropy():
 
 def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
   """Its logits written out in numpy; and every parameter of encoder and head has a gradient."""
-  parts, batch = parts_of(), batches_of().batch(0)
-  params = parts.init({}).params
+  train_program, batch = parts_of(), batches_of().batch(0)
+  params = train_program.init({}).params
   ids, mask = batch["ids"], batch["mask"]
-  encoded = parts.model.apply({"params": params}, ids, mask, deterministic=True, method="encode")
+  encoded = train_program.model.apply(
+    {"params": params}, ids, mask, deterministic=True, method="encode"
+  )
   head, pooled = jax.device_get((params["classifier"], encoded.pooled[:, 0]))
   hidden = np.tanh(pooled @ head["dense"]["kernel"] + head["dense"]["bias"])
   expected = hidden @ head["logits"]["kernel"] + head["logits"]["bias"]
-  found = inference_step.classify_step(params, ids[:, 0], mask[:, 0], model=parts.model)
+  found = inference_step.classify_step(params, ids[:, 0], mask[:, 0], model=train_program.model)
   np.testing.assert_allclose(found, expected, atol=1e-6)
 
   def loss(params):
-    given = {"model": parts.model, "objectives": parts.objectives, "vocabulary": VOCABULARY}
+    given = {
+      "model": train_program.model,
+      "objectives": train_program.objectives,
+      "vocabulary": VOCABULARY,
+    }
     return train_step.loss_fn(params, batch, key=None, **given)[0]
 
   norms = jax.tree_util.tree_map_with_path(
@@ -157,11 +163,11 @@ def test_meshes_give_the_same_parameters():
   """Four steps, dropout and the smaller last batch among them, on 8 x 1 and 2 x 4 devices."""
   batches, found = batches_of(), []
   for shape in ({"data": 8, "fsdp": 1, "model": 1}, {"data": 2, "fsdp": 1, "model": 4}):
-    parts = parts_of(shape)
-    with jax.set_mesh(parts.mesh):
-      state = parts.init({})
+    train_program = parts_of(shape)
+    with jax.set_mesh(train_program.mesh):
+      state = train_program.init({})
       for step in range(4):
-        state, means = parts.step(state, batches.batch(step), Frozen())
+        state, means = train_program.step(state, batches.batch(step), Frozen())
     found.append((jax.device_get(state.params), float(means["loss"].compute())))
   (params, loss), (other_params, other_loss) = found
   assert loss == pytest.approx(other_loss, rel=1e-5)
@@ -261,13 +267,13 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
     k: v for k, v in stopped.items() if k != "protocol"
   }
   loaded = embedder.load(str(commands.straight), max_tokens=20)
-  parts = finetuning.make_parts(
+  train_program = finetuning.make_parts(
     loaded, steps=300, classes=5, seed=0, learning_rate=5e-3, dropout=0.1
   )
   both = []
   for run in ("alone", "stopped"):
     with checkpointing.Checkpoints(tmp_path / run, keep_last=1, best_metric="") as checkpoints:
-      both.append(checkpoints.restore(parts.abstract_state).state)
+      both.append(checkpoints.restore(train_program.abstract_state).state)
   jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, both))
 
 

@@ -43,7 +43,7 @@ def test_a_collapse_is_seen():
 
 
 def test_the_pairs_of_a_large_batch_are_counted():
-  """65,536 meanings have 4,294,901,760 ordered pairs, which no int32 holds."""
+  """65,536 examples have 4,294,901,760 ordered pairs, which no int32 holds."""
   shapes = jax.eval_shape(geometry, jax.ShapeDtypeStruct((65_536, 2, 8), jnp.float32))
   assert shapes.keys() == {"alignment", "uniformity", "off_diagonal_cosine"}
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.model.vocabulary import Vocabulary
 
 from dap_jax.core import optimizer as optim
 from dap_jax.core import train_step
 from dap_jax.core.mean import Mean
 from dap_jax.hub import names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import representation_translation, translation_ranking
 from dap_jax.utils import trees
 from dap_jax.utils.binding import bind

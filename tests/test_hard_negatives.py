@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.core.objective import Context
 
 from dap_jax.core import train_step
+from dap_jax.core.objective import Context
 from dap_jax.data import elements, loader, rows, store, tokenizer
 from dap_jax.data.readers import clean, formats, split
 from dap_jax.data.readers.split import Pair
@@ -136,7 +136,7 @@ def test_rows_take_the_different_negatives_of_their_pairs():
     {"aa": PAIRS, "bb": again, "cc": other},
     elements.Layout(8, 0, (), 3),
     rates=dict.fromkeys(("aa", "bb", "cc"), 1.0),
-    renderings=4,
+    views=4,
   )
   drawn = source.draw(0, np.random.default_rng(0))
   assert drawn["ids"].shape == (7, 8) and drawn["has_negative"].tolist() == [True] * 3
@@ -235,14 +235,14 @@ def context_of(z, negatives, *, text_hash, negative_hash, has_negative):
 
 
 def reference(z, negatives, *, text_hash, negative_hash, has_negative, settings):
-  """TR over K renderings with hard negatives, from the formula: loops over anchors, float64."""
+  """TR over K views with hard negatives, from the formula: loops over anchors, float64."""
 
   def cosine(a, b):
     return float(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b))
 
   t, margin, losses = settings["temperature"], settings["margin"], []
-  meanings, renderings = text_hash.shape
-  for k, i in itertools.product(range(1, renderings), range(meanings)):
+  examples, views = text_hash.shape
+  for k, i in itertools.product(range(1, views), range(examples)):
 
     def no_negative(j, i=i, k=k):
       same = text_hash[i, 0] == text_hash[j, 0] or text_hash[i, k] == text_hash[j, k]
@@ -251,7 +251,7 @@ def reference(z, negatives, *, text_hash, negative_hash, has_negative, settings)
     def loss_of(anchor, candidates, further=(), i=i):
       logits = [
         cosine(anchor, candidates[j]) / t - (margin if j == i else 0)
-        for j in range(meanings)
+        for j in range(examples)
         if not no_negative(j)
       ]
       own = cosine(anchor, candidates[i]) / t - margin
@@ -272,13 +272,13 @@ def reference(z, negatives, *, text_hash, negative_hash, has_negative, settings)
 
 
 @pytest.mark.parametrize("direction", ["to_pivot", "from_pivot", "both"])
-@pytest.mark.parametrize(("renderings", "count"), [(2, 2), (4, 0), (4, 3)])
-def test_ranking_equals_loops(direction, renderings, count):
+@pytest.mark.parametrize(("views", "count"), [(2, 2), (4, 0), (4, 3)])
+def test_ranking_equals_loops(direction, views, count):
   rng = np.random.default_rng(7)
-  z, negatives = rng.normal(size=(5, renderings, 6)), rng.normal(size=(5, count, 6))
+  z, negatives = rng.normal(size=(5, views, 6)), rng.normal(size=(5, count, 6))
   # Hashes from few numbers: duplicates among pivots and translations, negatives that are pivots.
   given = {
-    "text_hash": rng.integers(0, 9, (5, renderings)),
+    "text_hash": rng.integers(0, 9, (5, views)),
     "negative_hash": rng.integers(0, 9, (5, count)),
     "has_negative": rng.random((5, count)) < 0.7,
   }
@@ -291,7 +291,7 @@ def test_ranking_equals_loops(direction, renderings, count):
 
 
 def test_a_hard_negative_by_hand():
-  """English [1, 0], [0, 1]; translations the same; one negative [1, 0] of meaning 1 alone.
+  """English [1, 0], [0, 1]; translations the same; one negative [1, 0] of example 1 alone.
 
   With t = 1 anchor 0 sees 1, 0 and, where the negative's text is its own pivot's, no more, else
   another 1; anchor 1 sees 0, 1 and 0.

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.model.vocabulary import Vocabulary
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
@@ -22,6 +21,7 @@ from dap_jax.core.cross_entropy import FactoredLogits
 from dap_jax.distributed import sharding
 from dap_jax.hub import names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import masked_lm, translation_ranking
 from dap_jax.utils import trees
 from dap_jax.utils.binding import bind
@@ -32,7 +32,7 @@ from tests.test_golden import SIZES, TR, torch_names, tree_of, weights
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, None)
 SETTINGS = {"sequence": "both", "mask_ratio": 0.3}
 SMALL = {"layers": 1, "width": 16, "heads": 2, "mlp_width": 32, "positions": 24, "token_types": 1}
-LENGTHS = [[5, 9, 3], [7, 4, 2], [3, 6, 8], [9, 2, 9]]  # of three renderings, [CLS] and [SEP] in
+LENGTHS = [[5, 9, 3], [7, 4, 2], [3, 6, 8], [9, 2, 9]]  # of three views, [CLS] and [SEP] in
 
 
 def batch_of(lengths=LENGTHS, *, padded=12, seed=0):
@@ -154,7 +154,7 @@ def test_a_draw_by_hand():
 
 
 def test_a_loss_by_hand():
-  """Two meanings of one sequence, two places each; the last place only fills up."""
+  """Two examples of one sequence, two places each; the last place only fills up."""
   logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], [[0.25, 0.5, 0.25], [1] * 3]]))
   factored = FactoredLogits(logits, jnp.eye(3), jnp.zeros(3))
   labels = jnp.array([[[0, 2]], [[2, 1]]])
@@ -194,7 +194,7 @@ def reference(model, params, batch, drawn, *, sequence):
 
 @pytest.mark.parametrize("sequence", ["sentence", "pair", "both"])
 def test_it_is_the_formula_and_its_gradient(sequence):
-  """Three renderings, float64."""
+  """Three views, float64."""
   with jax.enable_x64(True):
     model, params = network_of()
     params = jax.tree.map(lambda p: p.astype(np.float64), params)

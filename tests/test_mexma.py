@@ -80,32 +80,32 @@ def reference(model, params, batch, drawn):
 
   encode = jax.jit(functools.partial(model.apply, deterministic=True, method="encode"))
   unmask = jax.jit(functools.partial(logits_of, model, params, "unmask"))
-  meanings, renderings = batch["mask"].shape[:2]
-  z = np.zeros((meanings, renderings, 16))
+  examples, views = batch["mask"].shape[:2]
+  z = np.zeros((examples, views, 16))
   losses = [[], []]
-  for b, k in np.ndindex(meanings, renderings):
+  for b, k in np.ndindex(examples, views):
     one = np.s_[b : b + 1, k : k + 1]
     z[b, k] = encode({"params": params}, batch["ids"][one], batch["mask"][one]).z[0, 0]
-  for b, k in np.ndindex(meanings, renderings):
+  for b, k in np.ndindex(examples, views):
     one = np.s_[b : b + 1, k : k + 1]
     h = encode({"params": params}, drawn.ids[one], batch["mask"][one]).h[0]
-    for other in range(1, renderings) if k == 0 else [0]:
+    for other in range(1, views) if k == 0 else [0]:
       given = (h.at[0, 0].set(z[b, other]), batch["mask"][one][0], drawn.positions[one][0])
       logits = np.asarray(unmask(*given)[0])
       labelled = zip(logits, drawn.labels[b, k], drawn.counted[b, k], strict=True)
       losses[min(k, 1)] += [np.log(np.exp(x).sum()) - x[label] for x, label, yes in labelled if yes]
-  mse = np.mean([(z[b, 0] - z[b, k]) ** 2 for b in range(meanings) for k in range(1, renderings)])
+  mse = np.mean([(z[b, 0] - z[b, k]) ** 2 for b in range(examples) for k in range(1, views)])
   masked = (np.mean(losses[0]) + np.mean(losses[1])) / 2
   return masked, mse, koleo_of(z, batch["text_hash"])
 
 
-@pytest.mark.parametrize("renderings", [2, 3])
-def test_it_is_the_formula_and_its_gradient(renderings):
-  """In float64; the first and the last meaning share a text."""
+@pytest.mark.parametrize("views", [2, 3])
+def test_it_is_the_formula_and_its_gradient(views):
+  """In float64; the first and the last example share a text."""
   with jax.enable_x64(True):
     model, params = network_of()
     params = jax.tree.map(lambda p: p.astype(np.float64), params)
-    batch = batch_of([row[:renderings] for row in LENGTHS])
+    batch = batch_of([row[:views] for row in LENGTHS])
     batch["text_hash"][3, 1] = batch["text_hash"][0, 1]
 
     def function(context):
@@ -173,9 +173,11 @@ def test_configs_build(config, names):
   settings = config.get_config().to_dict()
   vocabulary = VOCABULARY._replace(size=settings["tokenizer"]["vocabulary_size"])
   mesh = {"data": 8, "fsdp": 1, "model": 1}
-  parts = build.build(vocabulary=vocabulary, mesh=mesh, **{key: settings[key] for key in BUILT})
-  assert sorted(parts.objectives) == names
-  assert "decoder" not in parts.abstract_state.params
+  train_program = build.build(
+    vocabulary=vocabulary, mesh=mesh, **{key: settings[key] for key in BUILT}
+  )
+  assert sorted(train_program.objectives) == names
+  assert "decoder" not in train_program.abstract_state.params
 
 
 def parts_of(source):
@@ -197,19 +199,19 @@ def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   tokenizer.train(texts * 9, vocabulary_size=23, directory=tmp_path / "tokens")
   module = transformers_model(model_type, vocabulary_size=23)
   source = initial_weights.open_source(str(saved(tmp_path / "whole", module, tmp_path / "tokens")))
-  parts = parts_of(source)
-  abstract = parts.abstract_state.params
+  train_program = parts_of(source)
+  abstract = train_program.abstract_state.params
   params, said = source.params(abstract, english_ids=None)
   assert "the masked-LM head is its own; the unmasking head starts anew" in said
-  params = parts.init(params).params
+  params = train_program.init(params).params
   assert jax.tree.structure(params) == jax.tree.structure(abstract)
   ids = np.arange(5, 17)[None]
   mask, places = jnp.ones(ids.shape, bool), jnp.array([[3, 0, 11]])
-  call = functools.partial(parts.model.apply, {"params": params}, deterministic=True)
+  call = functools.partial(train_program.model.apply, {"params": params}, deterministic=True)
   h = call(jnp.array(ids)[None], mask[None], method="encode").h[0]
   with torch.no_grad():
     expected = module(torch.from_numpy(ids)).logits.numpy()[:, [3, 0, 11]]
-  logits = logits_of(parts.model, params, "predict", h, mask, places)
+  logits = logits_of(train_program.model, params, "predict", h, mask, places)
   np.testing.assert_allclose(logits, expected, atol=1e-5)
 
   bare = saved(tmp_path / "bare", module.base_model, tmp_path / "tokens")

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.core.objective import Context, Objective
 from jax.test_util import check_grads
 
 from configs import dap_multiway
 from configs import multiway as multiway_config
 from dap_jax.core import train_step
+from dap_jax.core.objective import Context, Objective
 from dap_jax.core.train_step import Frozen
 from dap_jax.distributed import sharding
 from dap_jax.objectives import multiway
@@ -70,14 +70,14 @@ def reference(z, initial, text_hash, *, temperature, hardness, anchor):
   return np.mean(losses)
 
 
-@pytest.mark.parametrize("renderings", [2, 4])
+@pytest.mark.parametrize("views", [2, 4])
 @pytest.mark.parametrize("changes", [{}, {"hardness": 0.0}, {"anchor": 0.7}])
-def test_it_equals_loops(renderings, changes):
+def test_it_equals_loops(views, changes):
   rng = np.random.default_rng(1)
-  z, initial = rng.normal(size=(2, 5, renderings, 6))
+  z, initial = rng.normal(size=(2, 5, views, 6))
   # From few numbers: equal pivots, texts that two rows share, and a row like no other.
-  text_hash = rng.integers(0, 12, (5, renderings))
-  text_hash[3] = 100 + np.arange(renderings)
+  text_hash = rng.integers(0, 12, (5, views))
+  text_hash[3] = 100 + np.arange(views)
   expected = reference(z, initial, text_hash, **SETTINGS | changes)
   with jax.enable_x64(True):
     found = loss_of(z, text_hash=text_hash, initial=jnp.asarray(initial), **changes)
@@ -152,7 +152,7 @@ def test_gradients_are_those_of_finite_differences():
 def test_a_shared_text_links_two_rows():
   """Row 1's second text is row 0's third; rows 2 and 3 have one pivot."""
   text_hash = jnp.array([[0, 1, 2], [3, 2, 4], [5, 6, 7], [5, 8, 9]])
-  same = np.asarray(multiway.same_meaning(text_hash)).reshape(4, 3, 4, 3)
+  same = np.asarray(multiway.same_example(text_hash)).reshape(4, 3, 4, 3)
   np.testing.assert_array_equal(same, same.transpose(2, 3, 0, 1))
   for b, c in itertools.product(range(4), repeat=2):
     expected = np.zeros((3, 3), bool)
@@ -203,14 +203,14 @@ def parts_of(*, config=multiway_config, matryoshka_dimensions=(), anchor=0.1, **
   return build.build(vocabulary=VOCABULARY, matryoshka_dimensions=matryoshka_dimensions, **given)
 
 
-def stepped(parts, batch, *, steps=2):
+def stepped(train_program, batch, *, steps=2):
   """The parameters after some steps on one batch, and the means of the first."""
-  state, first = parts.init({}), None
+  state, first = train_program.init({}), None
   initial = jax.tree.map(jnp.copy, state.params)
   for _ in range(steps):
     size = len(batch["ids"])
-    state, means = parts.step(
-      state, sharding.put_batch(batch, parts.mesh, batch_size=size), Frozen(initial=initial)
+    state, means = train_program.step(
+      state, sharding.put_batch(batch, train_program.mesh, batch_size=size), Frozen(initial=initial)
     )
     means = {name: float(mean.compute()) for name, mean in means.items()}
     first = first or means
@@ -248,9 +248,9 @@ def test_a_mesh_changes_nothing():
 
 
 def test_the_distance_starts_at_nothing_and_every_parameter_moves():
-  parts, batch = parts_of(data=8, model=1), batch_of(LENGTHS)
-  before = jax.device_get(parts.init({}).params)
-  params, first, second = stepped(parts, batch, steps=2)
+  train_program, batch = parts_of(data=8, model=1), batch_of(LENGTHS)
+  before = jax.device_get(train_program.init({}).params)
+  params, first, second = stepped(train_program, batch, steps=2)
   assert first["initial_distance"] < 1e-9 < second["initial_distance"]  # rounding of two programs
   for path, old in jax.tree_util.tree_leaves_with_path(before):
     new = params
@@ -283,7 +283,7 @@ def test_matryoshka_compares_the_same_first_dimensions():
 
 FLAGS = (
   "--config.steps=30",
-  "--config.data.renderings=3",
+  "--config.data.views=3",
   "--config.objectives.translation_ranking.weight=0.0",
   "--config.objectives.representation_translation.weight=0.0",
   "--config.objectives.multiway.weight=1.0",
@@ -297,7 +297,7 @@ def straight(commands):
   """A workdir after 30 steps at once, with checkpoints 10, 20 and 30."""
   run = commands.prepared("multiway")
   said = commands.run(*commands.train_flags(run, *FLAGS))
-  assert "16 meanings x 3 renderings" in said
+  assert "16 examples x 3 views" in said
   return run
 
 
@@ -334,14 +334,16 @@ def test_without_the_kept_parameters_a_run_does_not_go_on(commands, straight):
 
 def test_a_start_that_failed_early_begins_again(tmp_path):
   """Placed twice at step 0, as by a run that was killed before its first checkpoint."""
-  parts = parts_of(data=8, model=1)
-  state = parts.init({})
+  train_program = parts_of(data=8, model=1)
+  state = train_program.init({})
   for _ in range(2):
-    placed = frozen.place(parts, state, step=0, workdir=tmp_path, teacher=None)
+    placed = frozen.place(train_program, state, step=0, workdir=tmp_path, teacher=None)
     jax.tree.map(np.testing.assert_array_equal, placed.initial, state.params)
-  again = frozen.place(parts, state, step=7, workdir=tmp_path, teacher=None)
+  again = frozen.place(train_program, state, step=7, workdir=tmp_path, teacher=None)
   jax.tree.map(np.testing.assert_array_equal, again.initial, state.params)
   for ours, wanted in zip(
-    jax.tree.leaves(again.initial), jax.tree.leaves(parts.abstract_frozen.initial), strict=True
+    jax.tree.leaves(again.initial),
+    jax.tree.leaves(train_program.abstract_frozen.initial),
+    strict=True,
   ):
     assert ours.sharding == wanted.sharding

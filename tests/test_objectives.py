@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.core.objective import Context
-from dap_jax.model.vocabulary import Vocabulary
 
 from dap_jax.core import train_step
 from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Context
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import representation_translation, translation_ranking
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError

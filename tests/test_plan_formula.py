@@ -103,9 +103,9 @@ def tiny_estimate(**changes):
     "devices": jax.devices(),
   }
   config = config.to_dict()
-  parts, batch = step.plan_step(config, **given)
-  found = formula.estimate(parts, batch, step.trace_on_one(config, **given))
-  return parts, batch, found
+  train_program, batch = step.plan_step(config, **given)
+  found = formula.estimate(train_program, batch, step.trace_on_one(config, **given))
+  return train_program, batch, found
 
 
 def sent(found, kind, group):
@@ -116,8 +116,8 @@ def sent(found, kind, group):
 
 def test_gradients_are_summed_whole_and_the_state_is_exact():
   """float32: four bytes a parameter are reduced, twelve held with both moments."""
-  parts, batch, found = tiny_estimate()
-  params = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract_state.params))
+  train_program, batch, found = tiny_estimate()
+  params = sum(leaf.size for leaf in jax.tree.leaves(train_program.abstract_state.params))
   assert sent(found, "all-reduce", 8) == 4 * params
   assert sent(found, "all-gather", 8) == 4 * 16 * 2 * 32  # z of 16 pairs, width 32
   state = found.memory["state"] - 12 * params
@@ -130,10 +130,10 @@ def test_fsdp_gathers_twice_what_it_shares():
 
   Of a table the backward pass needs nothing.
   """
-  parts, _, whole = tiny_estimate()
-  parts, _, found = tiny_estimate(**{"mesh.fsdp": 4})
-  leaves = jax.tree.leaves(parts.abstract_state.params)
-  paths = jax.tree_util.tree_leaves_with_path(parts.abstract_state.params)
+  train_program, _, whole = tiny_estimate()
+  train_program, _, found = tiny_estimate(**{"mesh.fsdp": 4})
+  leaves = jax.tree.leaves(train_program.abstract_state.params)
+  paths = jax.tree_util.tree_leaves_with_path(train_program.abstract_state.params)
   sizes = {
     sharding.path_name(path): leaf.size for path, leaf in paths if "fsdp" in str(leaf.sharding.spec)
   }
@@ -163,8 +163,8 @@ def test_estimates_rise_and_fall_as_they_must():
 
 def test_gradients_sent_are_the_compilers():
   """XLA's partitioner on 8 CPU devices: as many bytes are reduced, but for a few scalars."""
-  parts, batch, found = tiny_estimate()
-  compiled = measure.measure(parts, batch)
+  train_program, batch, found = tiny_estimate()
+  compiled = measure.measure(train_program, batch)
   reduced = sum(own.size * own.times for own in compiled.collectives if own.kind == "all-reduce")
   assert sent(found, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
   assert found.flops == compiled.flops

@@ -9,7 +9,6 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from dap_jax.model.vocabulary import vocabulary_of
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -17,7 +16,8 @@ from configs import base
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import sharding
-from dap_jax.planning import chips, hlo, measure, predict, remedies, step, traffic, work
+from dap_jax.model.vocabulary import vocabulary_of
+from dap_jax.planning import chips, hlo, measure, predict, step, suggestions, traffic, work
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout
@@ -271,10 +271,10 @@ def test_what_the_compiler_refuses():
     measure.too_large("INTERNAL: something else")
 
 
-def test_remedies_begin_with_the_cheapest():
+def test_suggestions_begin_with_the_cheapest():
   config = base.get_config().to_dict() | {"batch_size": 64}
   topology = chips.parse("v5e:4x4")
-  flags = [flags for flags, _ in remedies.remedies(config, topology)]
+  flags = [flags for flags, _ in suggestions.suggestions(config, topology)]
   remat = "--config.program.remat=layers"
   chunks = [f"{remat} --config.program.microbatches={n}" for n in (2, 4)]
   shared = [f"{chunks[-1]} --config.mesh.data={16 // n} --config.mesh.fsdp={n}" for n in (8, 16)]
@@ -286,7 +286,7 @@ def test_remedies_begin_with_the_cheapest():
     tried.append(changed["program"]["microbatches"])
     return {"fits": changed["program"]["microbatches"] == 4}
 
-  found = remedies.find(config, topology, tries=5, attempt=attempt)
+  found = suggestions.find(config, topology, tries=5, attempt=attempt)
   assert found == (chunks[-1], {"fits": True})
   assert tried == [1, 2, 4]
   assert config == base.get_config().to_dict() | {"batch_size": 64}  # nothing is changed in place
@@ -302,7 +302,7 @@ def test_where_no_setting_fits_a_larger_topology_is_named():
       raise UserError("the compiler does not take it")
     return {"fits": place.chips == 64}
 
-  flags, _ = remedies.find(config, chips.parse("v5e:4x4"), tries=3, attempt=attempt)
+  flags, _ = suggestions.find(config, chips.parse("v5e:4x4"), tries=3, attempt=attempt)
   assert flags == (
     "--topology=v5e:8x8 --config.program.remat=layers --config.mesh.data=1 --config.mesh.fsdp=64"
   )
@@ -313,7 +313,7 @@ def test_where_no_setting_fits_a_larger_topology_is_named():
     ("v5e:4x8", 32),
     ("v5e:8x8", 64),
   ]
-  nothing = remedies.find(
+  nothing = suggestions.find(
     config, chips.parse("v5e:4x4"), tries=2, attempt=lambda *_: {"fits": False}
   )
   assert nothing is None
@@ -343,9 +343,15 @@ def test_what_is_planned_is_what_trains(commands, tmp_path, monkeypatch):
   corpus = store.load(run / "data", pad_id=tokens.pad_id)
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=corpus.english_ids)
   languages = 1 + len(corpus.languages)
-  parts, batch = step.plan_step(config, vocabulary=vocabulary, languages=languages, devices=None)
-  with jax.set_mesh(parts.mesh), jax.debug_key_reuse(False), jax.numpy_rank_promotion("allow"):
-    planned = parts.trace(batch).lower().as_text()
+  train_program, batch = step.plan_step(
+    config, vocabulary=vocabulary, languages=languages, devices=None
+  )
+  with (
+    jax.set_mesh(train_program.mesh),
+    jax.debug_key_reuse(False),
+    jax.numpy_rank_promotion("allow"),
+  ):
+    planned = train_program.trace(batch).lower().as_text()
   assert without_places(planned) == without_places(trained.read_text())
 
 

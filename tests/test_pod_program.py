@@ -45,18 +45,20 @@ def config_of(mesh, **program):
 def sent(config, devices):
   """The step's parts, its program and its collectives."""
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH)
-  parts, batch = step.plan_step(config, vocabulary=vocabulary, languages=5, devices=devices)
-  with jax.set_mesh(parts.mesh):
-    compiled = parts.trace(batch).lower().compile()
+  train_program, batch = step.plan_step(config, vocabulary=vocabulary, languages=5, devices=devices)
+  with jax.set_mesh(train_program.mesh):
+    compiled = train_program.trace(batch).lower().compile()
   module = hlo.parse(compiled.as_text())
-  return parts, module, hlo.collectives(module, chips=8)
+  return train_program, module, hlo.collectives(module, chips=8)
 
 
-def sizes_of_parameters(parts):
+def sizes_of_parameters(train_program):
   """Numbers that a whole or partly gathered matrix may have -> whether `fsdp` cuts it."""
   sizes = {}
-  mesh = parts.mesh
-  matrices = [leaf for leaf in jax.tree.leaves(parts.abstract_state.params) if leaf.ndim > 1]
+  mesh = train_program.mesh
+  matrices = [
+    leaf for leaf in jax.tree.leaves(train_program.abstract_state.params) if leaf.ndim > 1
+  ]
   for leaf in matrices:
     spec = [axis for axis in leaf.sharding.spec if axis]
     for cut in ([], spec, [axis for axis in spec if axis != "fsdp"]):
@@ -70,11 +72,11 @@ def size_of(dims):
   return math.prod(int(length) for length in dims.split(",") if length)
 
 
-def check(parts, module, found):
+def check(train_program, module, found):
   """Raises AssertionError that names a collective or an array there must not be."""
-  parameters = sizes_of_parameters(parts)
-  shards = sharding.row_shards(parts.mesh)
-  states = B * K * L * D // shards if parts.mesh.shape["model"] > 1 else 0
+  parameters = sizes_of_parameters(train_program)
+  shards = sharding.row_shards(train_program.mesh)
+  states = B * K * L * D // shards if train_program.mesh.shape["model"] > 1 else 0
   bound = max(B * K * D, states)
   assert bound < B * B // 8 < B * V // 8
   assert found
@@ -86,7 +88,7 @@ def check(parts, module, found):
         assert own.times == 1, f"gathers it in every turn of a loop: {own}"
       elif size not in parameters:
         assert size <= bound, f"{size} numbers: {own}"
-  # Nor does a chip hold more of the cosines than those of its own rows, in each rendering.
+  # Nor does a chip hold more of the cosines than those of its own rows, in each view.
   block = K * B * B // shards
   for computation in module.computations.values():
     for instruction in computation.instructions.values():

@@ -145,12 +145,14 @@ def test_microbatches_and_dropout_on_a_mesh(mesh):
 
   def trained(**mesh):
     program = {**build.ONE_PASS, "microbatches": 4}
-    parts = build.build(vocabulary=VOCABULARY, program=program, **settings_of(**mesh))
-    with jax.set_mesh(parts.mesh):
-      state = parts.init({})
+    train_program = build.build(vocabulary=VOCABULARY, program=program, **settings_of(**mesh))
+    with jax.set_mesh(train_program.mesh):
+      state = train_program.init({})
       for batch in batches:
-        placed = sharding.put_batch(jax.tree.map(np.asarray, batch), parts.mesh, batch_size=ROWS)
-        state, means = parts.step(state, placed, Frozen())
+        placed = sharding.put_batch(
+          jax.tree.map(np.asarray, batch), train_program.mesh, batch_size=ROWS
+        )
+        state, means = train_program.step(state, placed, Frozen())
     return jax.device_get(state.params), float(means["loss"].compute())
 
   params, loss = trained(model=8)

@@ -164,8 +164,8 @@ def cosine(a, b):
 
 def test_a_long_curve_is_averaged():
   """1000 points of value = step in 400 stretches: 200 of three points, then 200 of two."""
-  journal = [{"step": n, "loss": float(n)} for n in range(1000)]
-  run = runs.Run("r", None, {}, {}, journal)
+  records = [{"step": n, "loss": float(n)} for n in range(1000)]
+  run = runs.Run("r", None, {}, {}, records)
   curve = run.curve("loss")
   assert len(curve) == runs.MOST_POINTS
   assert curve[0] == (1.0, 1.0)  # of 0, 1, 2
@@ -173,17 +173,17 @@ def test_a_long_curve_is_averaged():
   assert run.curve("absent") == [] and run.last("absent") is None
 
 
-def test_half_a_last_line_of_the_journal_is_left_out(tmp_path):
+def test_half_a_last_line_of_the_records_is_left_out(tmp_path):
   path = tmp_path / "metrics.jsonl"
   path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
-  assert runs.read_journal(path) == [{"step": 1, "loss": 2.0}]
+  assert runs.read_records(path) == [{"step": 1, "loss": 2.0}]
   for damage in ('{"step": 1', "5", '{"loss": 2.0}', '{"step": "one"}'):
     path.write_text(f'{damage}\n{{"step": 2}}\n')
     with pytest.raises(UserError, match="line 1 is no JSON object with a step"):
-      runs.read_journal(path)
+      runs.read_records(path)
   path.write_bytes(b'{"step": 1}\n\xff\n')
   with pytest.raises(UserError, match="is not UTF-8"):
-    runs.read_journal(path)
+    runs.read_records(path)
 
 
 # --- colours ---
@@ -242,7 +242,7 @@ def test_colours_are_apart_for_all_eyes(theme):
 
 @pytest.fixture(scope="module")
 def pages(commands, altered):
-  """The pages of one run and of two, the second without a journal and without a checkpoint."""
+  """The pages of one run and of two, the second without records and without a checkpoint."""
   bare = commands.prepared("bare")
   for name in ("config.json", "versions.json"):
     shutil.copy(commands.straight / name, bare / name)

@@ -1,4 +1,4 @@
-"""Rows of several renderings: grouping, the draw, lengths; on pairs made here and on catalogues.
+"""Rows of several views: grouping, the draw, lengths; on pairs made here and on catalogues.
 
 Expected values: worked by hand; that a batch is a function of the step alone; and frequencies, with
 a tolerance of four standard deviations of the draw.
@@ -44,9 +44,9 @@ PAIRS = pairs_of(TEXTS)
 LAYOUT = elements.Layout(8, 0)
 
 
-def source_of(pairs=PAIRS, *, renderings=3, rates=None):
+def source_of(pairs=PAIRS, *, views=3, rates=None):
   rates = rates or {language: len(own.pivot) for language, own in pairs.items()}
-  return rows.source_of(pairs, LAYOUT, rates=rates, renderings=renderings)
+  return rows.source_of(pairs, LAYOUT, rates=rates, views=views)
 
 
 def test_pairs_of_one_pivot_are_a_row():
@@ -68,7 +68,7 @@ def translations_of(texts):
   return found
 
 
-def check_meanings(batch, known):
+def check_examples(batch, known):
   """Every element holds a pivot and its own translations into different languages."""
   for tokens, mask, language in zip(batch["ids"], batch["mask"], batch["language"], strict=True):
     texts = [tuple(row[real].tolist()) for row, real in zip(tokens, mask, strict=True)]
@@ -87,9 +87,9 @@ def grammar(languages, sentences):
   return texts
 
 
-def stream(*, part=slice(0, 12), first_step=0, steps=6, seed=4, renderings=4, buckets=(5, 8)):
+def stream(*, part=slice(0, 12), first_step=0, steps=6, seed=4, views=4, buckets=(5, 8)):
   batches = loader.batches(
-    {"rows": source_of(pairs_of(grammar(6, 31)), renderings=renderings)},
+    {"rows": source_of(pairs_of(grammar(6, 31)), views=views)},
     rates={"rows": 1.0},
     bucket_tokens=buckets,
     seed=seed,
@@ -104,7 +104,7 @@ def test_elements_are_a_pivot_and_different_languages_of_its_row():
   known = translations_of(grammar(6, 31))
   for batch in stream():
     assert batch["ids"].shape[:2] == (12, 4) and batch["text_hash"].shape == (12, 4)
-    check_meanings(batch, known)
+    check_examples(batch, known)
 
 
 def test_the_batch_is_a_function_of_the_step():
@@ -165,17 +165,17 @@ def test_rates_weigh_the_languages_of_a_row():
 
 def test_rows_of_too_few_languages_are_left_out(caplog):
   with caplog.at_level(logging.INFO):
-    source = source_of(renderings=4)
+    source = source_of(views=4)
   assert len(source) == 1
   assert "1 of 3 rows have 4 languages or more" in caplog.text
-  assert [len(source_of(renderings=k)) for k in (2, 3)] == [3, 2]
-  with pytest.raises(UserError, match=r"data\.renderings=5: none of 3 .* the most is 3: set 4"):
-    source_of(renderings=5)
-  with pytest.raises(UserError, match=r"data\.renderings=1"):
-    source_of(renderings=1)
+  assert [len(source_of(views=k)) for k in (2, 3)] == [3, 2]
+  with pytest.raises(UserError, match=r"data\.views=5: none of 3 .* the most is 3: set 4"):
+    source_of(views=5)
+  with pytest.raises(UserError, match=r"data\.views=1"):
+    source_of(views=1)
 
 
-def test_a_row_goes_by_its_longest_rendering():
+def test_a_row_goes_by_its_longest_view():
   """Lengths with [CLS] and [SEP]: row 10 has 3, 3, 4, 3, 5; row 30 has only 3."""
   source = source_of()
   assert source.longest().tolist() == [5, 3]
@@ -185,10 +185,10 @@ def test_a_row_goes_by_its_longest_rendering():
   assert long.draw(0, np.random.default_rng(0))["ids"].shape == (3, 5)
 
 
-def test_features_of_every_rendering_and_every_pair():
+def test_features_of_every_view_and_every_pair():
   """A number of each text and two of each pair, told by its ids, stand beside their texts."""
   features = (
-    elements.Feature("first", "rendering", 1, 0, -1, "int32"),
+    elements.Feature("first", "view", 1, 0, -1, "int32"),
     elements.Feature("ends", "pair", 1, 2, -1, "int32"),
   )
 
@@ -203,7 +203,7 @@ def test_features_of_every_rendering_and_every_pair():
     pairs[language] = own._replace(extras=extras | {("pair", "ends"): elements.Ragged.of(both)})
   rates = dict.fromkeys(pairs, 1.0)
   layout = LAYOUT._replace(features=features)
-  drawn = rows.source_of(pairs, layout, rates=rates, renderings=3).draw(0, np.random.default_rng(0))
+  drawn = rows.source_of(pairs, layout, rates=rates, views=3).draw(0, np.random.default_rng(0))
   firsts = drawn["ids"][:, 1]
   assert firsts[0] == 10 and len(set(firsts.tolist())) == 3
   assert drawn["first"].tolist() == [[int(i)] for i in firsts]
@@ -246,7 +246,7 @@ def test_rows_of_real_catalogues():
     both = (number_of[pair.pivot],), (number_of[pair.translation],)
     by_language[pair.language].append(both)
   texts = dict(sorted(by_language.items()))
-  source = source_of(pairs_of(texts), renderings=4)
+  source = source_of(pairs_of(texts), views=4)
   assert len(source) > 100
   batches = loader.batches(
     {"rows": source},
@@ -260,6 +260,6 @@ def test_rows_of_real_catalogues():
   seen = collections.Counter()
   for _ in range(5):
     batch = next(batches)
-    check_meanings(batch, translations_of(texts))
+    check_examples(batch, translations_of(texts))
     seen.update(batch["language"][:, 1:].ravel().tolist())
   assert set(seen) == {1, 2, 3, 4, 5}

@@ -36,9 +36,9 @@ def test_other_losses_are_wrong(own):
 
 
 def test_a_step_that_is_not_repeatable_is_found(own):
-  parts, batch = own._parts()
-  state, losses = own._train(parts, batch)
-  assert own._determinism(parts, batch, state, losses).ok
+  train_program, batch = own._train_program()
+  state, losses = own._train(train_program, batch)
+  assert own._determinism(train_program, batch, state, losses).ok
   moved = jax.tree.map(lambda leaf: leaf, state)._replace(step=state.step + 1)
-  assert not own._determinism(parts, batch, moved, losses).ok
-  assert not own._determinism(parts, batch, state, [0.0, *losses[1:]]).ok
+  assert not own._determinism(train_program, batch, moved, losses).ok
+  assert not own._determinism(train_program, batch, state, [0.0, *losses[1:]]).ok

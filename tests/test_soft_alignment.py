@@ -55,19 +55,19 @@ def one_way(s, t, rows, candidates, *, temperature, margin, matrix_mse, hard):
 
 def reference(z, vectors, *, side=None, text_hash=None, strategy, monolingual_weight, **given):
   """L in numpy, pair by pair: z [B, K, D], vectors [B, K, D_T]."""
-  meanings, renderings = z.shape[:2]
+  examples, views = z.shape[:2]
   total, count = 0.0, 0
-  for k in range(1, renderings):
+  for k in range(1, views):
     if strategy == "identity":
-      rows, t = range(meanings), np.eye(meanings)
+      rows, t = range(examples), np.eye(examples)
       same = [[text_hash[i, n] == text_hash[j, n] for n in (0, k)] for i in rows for j in rows]
-      same = np.reshape([any(pair) for pair in same], (meanings, meanings))
+      same = np.reshape([any(pair) for pair in same], (examples, examples))
       candidates = {i: [j for j in rows if i == j or not same[i, j]] for i in rows}
     else:
-      asked = [[0, k] if strategy == "average" else [k * side[i][k - 1]] for i in range(meanings)]
-      rows = [i for i in range(meanings) if all(vectors[i, a].any() for a in asked[i])]
+      asked = [[0, k] if strategy == "average" else [k * side[i][k - 1]] for i in range(examples)]
+      rows = [i for i in range(examples) if all(vectors[i, a].any() for a in asked[i])]
       candidates = dict.fromkeys(rows, rows)
-      t = np.zeros((meanings, meanings))
+      t = np.zeros((examples, examples))
       for i in rows:
         for j in rows:
           both = zip(asked[i], asked[j], strict=True)
@@ -88,7 +88,7 @@ def reference(z, vectors, *, side=None, text_hash=None, strategy, monolingual_we
   [{}, {"margin": 0.3}, {"monolingual_weight": 0.7, "temperature": 0.4}, {"matrix_mse": True}],
 )
 def test_it_is_the_equation(strategy, changes):
-  """Seven meanings in three languages: the same text twice, and two texts without a vector."""
+  """Seven examples in three languages: the same text twice, and two texts without a vector."""
   rng = np.random.default_rng(1)
   z, vectors = rng.normal(size=(7, 3, 6)), rng.normal(size=(7, 3, 5))
   z[4, 0], vectors[4, 0] = z[2, 0], vectors[2, 0]
@@ -212,15 +212,15 @@ def test_a_mesh_changes_nothing_and_the_teacher_stays(network, tmp_path):
 
 
 def test_every_parameter_learns(network):
-  parts = taught.parts_of(
+  train_program = taught.parts_of(
     objectives_of(),
     network=network,
     mesh={"data": 8, "fsdp": 1, "model": 1},
     projection=True,
     dense={"width": 20, "activation": "tanh"},
   )
-  loss = taught.loss_of(parts, network, taught.taught_batch(LENGTHS))
-  student, teacher = jax.jit(jax.grad(loss, (0, 1)))(parts.init({}).params, network[1])
+  loss = taught.loss_of(train_program, network, taught.taught_batch(LENGTHS))
+  student, teacher = jax.jit(jax.grad(loss, (0, 1)))(train_program.init({}).params, network[1])
   assert set(student) == {"encoder", "dense", "projection"}
   for path, gradient in jax.tree_util.tree_leaves_with_path(student):
     # A key's bias moves all logits of an attention row alike: only rounding is left.

@@ -68,8 +68,8 @@ def swept(tmp_path_factory):
   (commands.folder / "sweep.py").write_text(SWEEP)
   flags = [f"--sweep={commands.folder}/sweep.py:{commands.corpus}", f"--output={output}"]
   first = start(commands.folder, *flags)
-  journal = output / "mean" / "seed1" / "metrics.jsonl"
-  while not journal.exists() or not journal.read_text():
+  metrics = output / "mean" / "seed1" / "metrics.jsonl"
+  while not metrics.exists() or not metrics.read_text():
     assert first.poll() is None, first.communicate()
     time.sleep(0.01)
   first.send_signal(signal.SIGTERM)
@@ -119,9 +119,9 @@ def test_the_table_of_real_runs(swept):
   assert list(rows) == ["wild", "mean", "first"]
   for system in ("mean", "first"):
     folders = [output / system / f"seed{seed}" for seed in (0, 1)]
-    journals = [lines_of(folder) for folder in folders]
+    records = [lines_of(folder) for folder in folders]
     found = {
-      "to English": [lines[-1]["eval/retrieval/to_pivot_accuracy"] for lines in journals],
+      "to English": [lines[-1]["eval/retrieval/to_pivot_accuracy"] for lines in records],
       "xsim": [
         json.loads((folder / "scores" / "xsim.json").read_text())[
           "eval/xsim[margin=distance]/to_pivot_xsim/mean"
@@ -130,7 +130,7 @@ def test_the_table_of_real_runs(swept):
       ],
       "pairs/s": [
         np.median([line["pairs_per_second"] for line in lines if "loss" in line])
-        for lines in journals
+        for lines in records
       ],
     }
     for title, values in found.items():

@@ -79,10 +79,10 @@ def texts_of(found, corpus, language, number=40):
   return [pair for pair in zip(*columns, strict=True) if pair[0] not in held][:number]
 
 
-def vectors_of(guide, batch, rendering, *, microbatches=1):
+def vectors_of(guide, batch, view, *, microbatches=1):
   """What an objective gets."""
   network, params = guide.network or (None, None)
-  rows = jnp.full(len(batch["ids"]), rendering)
+  rows = jnp.full(len(batch["ids"]), view)
   batch = jax.tree.map(jnp.asarray, batch)
   given = {"model": network, "microbatches": microbatches}
   return np.asarray(train_step.teacher_vectors(params, batch, rows, **given))

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.core.objective import Context
 from jax.test_util import check_grads
 
 from configs import veco2
 from dap_jax.core import train_step
+from dap_jax.core.objective import Context
 from dap_jax.distributed import sharding
 from dap_jax.objectives import token_alignment
 from dap_jax.training import build
@@ -22,7 +22,7 @@ from tests.test_objectives import VOCABULARY, batch_of, tiny
 
 SETTINGS = {"temperature": 0.3, "similarity": "cosine"}
 LENGTHS = [[6, 9], [7, 5], [3, 6], [8, 8]]  # ids of both sides, [CLS] and [SEP] in
-# Of K = 3 renderings: words of one and of several pieces, one that is torn apart, none at all.
+# Of K = 3 views: words of one and of several pieces, one that is torn apart, none at all.
 WORDS = [
   [[-1, 0, 0, 1, 2, -1, -1], [-1, 0, 1, 1, 1, 2, -1], [-1, 0, 1, 2, 3, 4, -1]],
   [[-1, 0, 1, 0, -1, -1, -1], [-1, 0, -1, -1, -1, -1, -1], [-1, 0, 1, -1, -1, -1, -1]],
@@ -187,9 +187,9 @@ def test_a_mesh_changes_nothing():
   found = []
   for data, model in ((8, 1), (4, 2), (2, 4)):
     mesh = {"data": data, "fsdp": 1, "model": model}
-    parts = build.build(vocabulary=VOCABULARY, **settings | {"mesh": mesh})
-    placed = sharding.put_batch(batch, parts.mesh, batch_size=8)
-    state, means = parts.step(parts.init({}), placed, train_step.Frozen())
+    train_program = build.build(vocabulary=VOCABULARY, **settings | {"mesh": mesh})
+    placed = sharding.put_batch(batch, train_program.mesh, batch_size=8)
+    state, means = train_program.step(train_program.init({}), placed, train_step.Frozen())
     found.append(({name: mean.compute() for name, mean in means.items()}, state.params))
   assert found[0][0]["token_alignment"] > 0.1
   for means, params in found[1:]:

@@ -9,7 +9,6 @@ import pytest
 import safetensors.numpy
 import tokenizers
 import torch
-from dap_jax.model.vocabulary import vocabulary_of
 
 from configs import base
 from dap_jax.core.cross_entropy import FactoredLogits
@@ -20,6 +19,7 @@ from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.model.decoder import Head
+from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build, initial_weights
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
@@ -83,16 +83,16 @@ def test_rows_of_no_id_change_nothing(checkpoint):
   batch["text_hash"] = np.arange(16, dtype=np.int32).reshape(8, 2)
   found = []
   for rows in (0, 44):
-    parts = parts_of(source, tokens, None, english_head=False, rows=rows, masked_lm=1.0)
-    family = parts.model.encoder.family
+    train_program = parts_of(source, tokens, None, english_head=False, rows=rows, masked_lm=1.0)
+    family = train_program.model.encoder.family
     params, said = initial_weights.first_params(
-      source, parts.abstract_state.params, english_ids=None, rows=family.vocabulary_size
+      source, train_program.abstract_state.params, english_ids=None, rows=family.vocabulary_size
     )
     assert ("4 rows of no id after its 40" in said) == (rows == 44)
-    with jax.set_mesh(parts.mesh):
-      state = parts.init(params)
-      placed = sharding.put_whole_batch(batch, parts.mesh)
-      means, gradient = parts.gradients(state, placed, Frozen())
+    with jax.set_mesh(train_program.mesh):
+      state = train_program.init(params)
+      placed = sharding.put_whole_batch(batch, train_program.mesh)
+      means, gradient = train_program.gradients(state, placed, Frozen())
     words = state.params["encoder"]["embeddings"]["word"]["embedding"]
     assert words.shape[0] == (rows or 40)
     own = gradient["encoder"]["embeddings"]["word"]["embedding"]
@@ -107,12 +107,12 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
   module, folder = checkpoint
   source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
-  parts = parts_of(source, tokens, ENGLISH)
-  params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
+  train_program = parts_of(source, tokens, ENGLISH)
+  params, said = source.params(train_program.abstract_state.params, english_ids=ENGLISH)
   assert "its last 2 layers and its masked-LM head" in said
-  state = parts.init(params)
+  state = train_program.init(params)
   encoder, decoder = state.params["encoder"], state.params["decoder"]
-  depth = parts.model.encoder.family.layers
+  depth = train_program.model.encoder.family.layers
   for i in range(2):
     jax.tree.map(
       np.testing.assert_array_equal, decoder[f"layers_{i}"], encoder[f"layers_{depth - 2 + i}"]
@@ -120,10 +120,10 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
   jax.tree.map(np.testing.assert_array_equal, decoder["embeddings"], encoder["embeddings"])
   ids = np.arange(5, 17)[None]
   mask = jnp.ones(ids.shape, bool)
-  states = parts.model.encoder.apply({"params": encoder}, jnp.array(ids), mask, deterministic=True)[
-    -1
-  ]
-  head = Head(parts.model.encoder.family, size=len(ENGLISH), tied=False)
+  states = train_program.model.encoder.apply(
+    {"params": encoder}, jnp.array(ids), mask, deterministic=True
+  )[-1]
+  head = Head(train_program.model.encoder.family, size=len(ENGLISH), tied=False)
   states = head.apply({"params": decoder["head"]}, states)
   projection = head.apply({"params": decoder["head"]}, None, method="projection")
   logits = FactoredLogits(states, *projection).multiply()
@@ -138,10 +138,10 @@ def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoin
   hub_tokenizer.write(hub_tokenizer.convert(folder), tmp_path)
   source = initial_weights.open_source(str(tmp_path))
   tokens = Tokenizer.load(tmp_path, max_tokens=12)
-  parts = parts_of(source, tokens, ENGLISH, layers=1)
-  params, said = source.params(parts.abstract_state.params, english_ids=ENGLISH)
+  train_program = parts_of(source, tokens, ENGLISH, layers=1)
+  params, said = source.params(train_program.abstract_state.params, english_ids=ENGLISH)
   assert "its word embeddings, since it has no masked-LM head" in said
-  state = parts.init(params)
+  state = train_program.init(params)
   words = np.asarray(state.params["encoder"]["embeddings"]["word"]["embedding"])
   kernel = state.params["decoder"]["head"]["vocabulary"]["kernel"]
   np.testing.assert_array_equal(kernel, words[ENGLISH].T)
@@ -152,8 +152,8 @@ def test_a_tied_head_keeps_all_ids(checkpoint):
   module, folder = checkpoint
   source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.load(folder, max_tokens=12)
-  parts = parts_of(source, tokens, ENGLISH, english_head=False)
-  params, _ = source.params(parts.abstract_state.params, english_ids=ENGLISH)
+  train_program = parts_of(source, tokens, ENGLISH, english_head=False)
+  params, _ = source.params(train_program.abstract_state.params, english_ids=ENGLISH)
   head = params["decoder"]["head"]["vocabulary"]
   bias = module.get_output_embeddings().bias.detach().numpy()
   np.testing.assert_array_equal(head["bias"], bias)
@@ -163,9 +163,9 @@ def test_a_tied_head_keeps_all_ids(checkpoint):
 def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
   _, folder = checkpoint
   source = initial_weights.open_source(str(folder))
-  parts = parts_of(source, Tokenizer.load(folder, max_tokens=12), ENGLISH, layers=9)
+  train_program = parts_of(source, Tokenizer.load(folder, max_tokens=12), ENGLISH, layers=9)
   with pytest.raises(UserError, match="decoder.layers=9: .* has only"):
-    source.params(parts.abstract_state.params, english_ids=ENGLISH)
+    source.params(train_program.abstract_state.params, english_ids=ENGLISH)
 
 
 def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path):
@@ -173,9 +173,9 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   _, folder = checkpoint
   source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.load(folder, max_tokens=12)
-  parts = parts_of(source, tokens, ENGLISH, projection=True)
-  abstract = parts.abstract_state.params
-  state = parts.init(source.params(abstract, english_ids=ENGLISH)[0])
+  train_program = parts_of(source, tokens, ENGLISH, projection=True)
+  abstract = train_program.abstract_state.params
+  state = train_program.init(source.params(abstract, english_ids=ENGLISH)[0])
   hub_tokenizer.write(source.tokenizer_files, tmp_path / "tokenizer")
   to_hf.write(
     tmp_path / "model",

@@ -27,10 +27,10 @@ def compile_once(scan_layers: bool) -> dict[str, float]:
   config = dap_xlmr.get_config().to_dict()
   config["batch_size"], config["program"]["scan_layers"] = 64, scan_layers
   vocabulary = step.guess_vocabulary(config, english_ids=37_000)
-  parts, batch = step.plan_step(config, vocabulary=vocabulary, languages=37, devices=None)
-  with jax.set_mesh(parts.mesh):
+  train_program, batch = step.plan_step(config, vocabulary=vocabulary, languages=37, devices=None)
+  with jax.set_mesh(train_program.mesh):
     clock = time.monotonic()
-    lowered = parts.trace(batch).lower()
+    lowered = train_program.trace(batch).lower()
     traced = time.monotonic() - clock
     lowered.compile()
   return {"trace": traced, "compile": time.monotonic() - clock - traced}

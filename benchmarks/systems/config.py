@@ -13,7 +13,7 @@ import os
 
 from ml_collections import ConfigDict
 
-STEPS, SENTENCES = 400, 192  # sentences of a batch, over all its renderings
+STEPS, SENTENCES = 400, 192  # sentences of a batch, over all its views
 
 
 def get_config(name: str = "tr") -> ConfigDict:
@@ -22,7 +22,7 @@ def get_config(name: str = "tr") -> ConfigDict:
   config = importlib.import_module(f"configs.{name}").get_config()
   config.steps, config.log_steps = STEPS, 25
   config.eval_steps = config.checkpoint.save_steps = STEPS
-  config.batch_size = SENTENCES // config.data.renderings
+  config.batch_size = SENTENCES // config.data.views
   config.max_tokens = 32
 
   config.data.format = "tsv"

@@ -20,12 +20,13 @@ from absl import logging as absl_logging
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.renamed_keys import flag_with_new_name
 
 
 def parse(argv: list[str]) -> list[str]:
   """Reads the flags. A mistake in a value of the config has status 1, in the flags themselves 2."""
   try:
-    rest = flags.FLAGS(argv)
+    rest = flags.FLAGS([flag_with_new_name(flag) for flag in argv])
   except flags.Error as error:
     about_config = "config" in str(error)
     fail(f"{error}; --help lists the flags", status=1 if about_config else 2)

@@ -1,6 +1,6 @@
 """How sentence vectors lie on the unit sphere: logged at every step, so that a collapse is seen.
 
-With unit vectors u_ik of B meanings in K renderings, rendering 0 the pivot:
+With unit vectors u_ik of B examples in K views, view 0 the pivot:
 
     alignment            mean over i, k >= 1 of || u_i0 - u_ik ||^2        0 = translations meet
     uniformity           mean over k of log mean_{i /= j} exp(-2 || u_ik - u_jk ||^2)
@@ -26,20 +26,20 @@ def unit(z: jax.Array) -> jax.Array:
 
 def geometry(z: jax.Array) -> dict[str, Mean]:
   """z [B, K, D] -> the three means, without gradient; none of them for single texts (K = 1)."""
-  meanings, renderings = z.shape[:2]
-  if renderings < 2 or meanings < 2:
+  examples, views = z.shape[:2]
+  if views < 2 or examples < 2:
     return {}
   u = unit(jax.lax.stop_gradient(z))
   pivot, others = u[:, :1], u[:, 1:]
   own = (pivot * others).sum(-1)  # [B, K - 1]
   # A sum over all pairs is the product of two sums: no B x B matrix.
   crossed = jnp.einsum("d,kd->", pivot.sum((0, 1)), others.sum(0)) - own.sum()
-  pairs = float(meanings * (meanings - 1))  # of 65,536 meanings more than an int32 holds
+  pairs = float(examples * (examples - 1))  # of 65,536 examples more than an int32 holds
   cosine = jnp.einsum("ikd,jkd->kij", u, u)
-  apart = ~jnp.eye(meanings, dtype=bool)[None]
+  apart = ~jnp.eye(examples, dtype=bool)[None]
   near = jnp.where(apart, jnp.exp(-4 * (1 - cosine)), 0).sum((1, 2)) / pairs
   return {
     "alignment": Mean.of(2 - 2 * own),
     "uniformity": Mean.of(jnp.log(near)),
-    "off_diagonal_cosine": Mean(crossed, jnp.float32(pairs * (renderings - 1))),
+    "off_diagonal_cosine": Mean(crossed, jnp.float32(pairs * (views - 1))),
   }

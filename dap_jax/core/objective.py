@@ -26,11 +26,11 @@ NEEDS = {
 
 
 class Context(NamedTuple):
-  """What an objective may read. B meanings, K renderings, L tokens, D width.
+  """What an objective may read. B examples, K views, L tokens, D width.
 
   Attributes:
     batch: `ids` int32 [B, K, L], `mask` bool [B, K, L], `text_hash` int32 [B, K], `language` int32
-      [B, K]; rendering 0 is the pivot (English), language 0. With "synonyms": `words` int32
+      [B, K]; view 0 is the pivot (English), language 0. With "synonyms": `words` int32
       [B, K, L], the number of each token's word in its sentence, -1 outside words; `synonyms` int32
       [B, K - 1, P, 2], word numbers of (pivot, translation k + 1), -1 where there are no more.
       With a teacher of several languages: `teacher_side` int32 [B, K - 1, 1], whose language it
@@ -40,13 +40,13 @@ class Context(NamedTuple):
     z: float32 [B, K, D], sentence vectors as trained (pooled, projected), not normalised.
     vocabulary: see `Vocabulary`.
     key: PRNG key of this objective at this step.
-    negatives: float32 [B, n, D], sentence vectors of the hard negatives of each meaning, texts in
+    negatives: float32 [B, n, D], sentence vectors of the hard negatives of each example, texts in
       the pivot's language that are no translation. Where there are some, the batch has
       `has_negative` bool [B, n] and `negative_hash` int32 [B, n], their text hashes.
     encode: the encoder, `model.DualAlignment.encode` with parameters and dropout bound.
     decode, predict, unmask: the heads of the same names, bound alike, -> `FactoredLogits`.
     classify: the head of that name, bound alike.
-    teacher: int32 [B], one rendering of each meaning -> float32 [B, D_T], the frozen teacher's
+    teacher: int32 [B], one view of each example -> float32 [B, D_T], the frozen teacher's
       vectors of these texts, as it gives them, zeros where it has none; no gradient.
     initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.
     chunk_tokens: of each device whose logits over the vocabulary are held at a time.

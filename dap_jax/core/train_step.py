@@ -2,7 +2,7 @@
 
     key_n = fold_in(key(seed), n);   state_{n+1} = train_step(state_n, batch_n, key_n)
 
-B meanings, K renderings, L tokens, D width.
+B examples, K views, L tokens, D width.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def loss_fn(
   Args:
     params: the model's parameters.
     batch: see `objective.Context.batch`. With hard negatives, `has_negative` bool [B, n] says so,
-      and `ids`, `mask` and `text_hash` hold them as n further renderings.
+      and `ids`, `mask` and `text_hash` hold them as n further views.
     model: encoder, projection, decoder and heads.
     objectives: name -> weight and function.
     vocabulary: special ids and the English subset.
@@ -135,36 +135,36 @@ def loss_fn(
 def without_negatives(
   batch: dict[str, jax.Array], encodings: Encodings
 ) -> tuple[dict[str, jax.Array], Encodings, jax.Array]:
-  """Takes the hard negatives, the last renderings, out of a batch and its encodings.
+  """Takes the hard negatives, the last views, out of a batch and its encodings.
 
   Returns:
-    Both with K renderings, the batch with `negative_hash` int32 [B, n]; and the negatives' sentence
+    Both with K views, the batch with `negative_hash` int32 [B, n]; and the negatives' sentence
     vectors, float32 [B, n, D].
   """
-  renderings = batch["ids"].shape[1]
+  views = batch["ids"].shape[1]
   if "has_negative" in batch:
-    renderings -= batch["has_negative"].shape[1]
-    cut = {name: batch[name][:, :renderings] for name in ("ids", "mask", "text_hash")}
-    batch = batch | cut | {"negative_hash": batch["text_hash"][:, renderings:]}
-  kept = Encodings(*(array[:, :renderings] for array in encodings))
-  return batch, kept, encodings.z[:, renderings:]
+    views -= batch["has_negative"].shape[1]
+    cut = {name: batch[name][:, :views] for name in ("ids", "mask", "text_hash")}
+    batch = batch | cut | {"negative_hash": batch["text_hash"][:, views:]}
+  kept = Encodings(*(array[:, :views] for array in encodings))
+  return batch, kept, encodings.z[:, views:]
 
 
 def teacher_vectors(
   params: optax.Params | None,
   batch: dict[str, jax.Array],
-  rendering: jax.Array,
+  view: jax.Array,
   *,
   model: DualAlignment | None,
   microbatches: int,
 ) -> jax.Array:
-  """The frozen teacher's vector of one rendering of each meaning: computed here, or in the batch.
+  """The frozen teacher's vector of one view of each example: computed here, or in the batch.
 
   Args:
     params: the teacher's parameters.
     batch: `teacher_ids` and `teacher_mask` [B, K, L_T], in the teacher's own vocabulary; or
       `teacher_vectors` float32 [B, K, D_T]. A text that the teacher does not read has no ids.
-    rendering: int32 [B].
+    view: int32 [B].
     model: the teacher's network.
     microbatches: chunks of rows that it runs over.
 
@@ -174,7 +174,7 @@ def teacher_vectors(
 
   def chosen(name):
     array = batch[name]
-    index = rendering.reshape(-1, *[1] * (array.ndim - 1))
+    index = view.reshape(-1, *[1] * (array.ndim - 1))
     return jnp.take_along_axis(array, index, axis=1)[:, 0]
 
   if "teacher_vectors" in batch:

@@ -1,6 +1,6 @@
-"""One element of a batch: a meaning as padded arrays, and the stored pairs it is made of.
+"""One element of a batch: an example as padded arrays, and the stored pairs it is made of.
 
-B meanings, K renderings (0 the pivot), n hard negatives, L tokens.
+B examples, K views (0 the pivot), n hard negatives, L tokens.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Table:
 
 
 class Feature(NamedTuple):
-  """One more array of a batch, beside ids: of each rendering, or of each pair (pivot, translation).
+  """One more array of a batch, beside ids: of each view, or of each pair (pivot, translation).
 
   Attributes:
     name: its key in the batch.
-    of: "rendering" or "pair".
+    of: "view" or "pair".
     length: of the padded array; None = L, as long as the ids are.
     columns: what an entry holds: 0 for a number, n for n numbers.
     fill: what fills up an array.
@@ -93,7 +93,7 @@ class Pairs(NamedTuple):
     language: its number; the pivot's is 0.
     pivot, translation: ids of the two sides.
     extras: (side, name of a `Feature`) -> its values; the side is "pivot" or "translation" for one
-      of renderings, "pair" for one of pairs.
+      of views, "pair" for one of pairs.
     negatives: ids of the hard negatives of all pairs, texts in the pivot's language.
     negative_offsets: int [pairs + 1]; those of pair i stand from i's to the next one.
   """
@@ -127,43 +127,43 @@ class Pairs(NamedTuple):
     return lengths
 
 
-def element(meaning: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, np.ndarray]:
-  """One meaning as padded arrays: the pivot, then a translation from each of some pairs.
+def element(example: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, np.ndarray]:
+  """One example as padded arrays: the pivot, then a translation from each of some pairs.
 
   Args:
-    meaning: (pairs of a language, index); all with the same pivot text, which the first gives.
+    example: (pairs of a language, index); all with the same pivot text, which the first gives.
     layout: see `Layout`.
 
   Returns:
     `ids` int32 [K, L], `mask` bool [K, L], `text_hash` int32 [K], `language` int32 [K] and the
-    features, [K, ...] of renderings and [K - 1, ...] of pairs. The hash is of the ids: equal texts
+    features, [K, ...] of views and [K - 1, ...] of pairs. The hash is of the ids: equal texts
     have equal ids, and texts that are cut to equal ids are one text for the model too.
     With hard negatives: the first n of each pair, then the first n different ones of all, are n
     further rows of ids, mask and text_hash, and `has_negative` bool [n] says which of them there
     are. A missing one is [CLS] [SEP], since a sequence without a token has no mean.
   """
-  first, index = meaning[0]
-  renderings = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in meaning]
-  sequences = [getattr(pairs, side)[i] for pairs, side, i in renderings]
-  made = {"language": np.array([0] + [pairs.language for pairs, _ in meaning], np.int32)}
+  first, index = example[0]
+  views = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in example]
+  sequences = [getattr(pairs, side)[i] for pairs, side, i in views]
+  made = {"language": np.array([0] + [pairs.language for pairs, _ in example], np.int32)}
   if layout.negatives:
     n = layout.negatives
-    listed = [tokens for pairs, i in meaning for tokens in pairs.negatives_of(i)[:n]]
+    listed = [tokens for pairs, i in example for tokens in pairs.negatives_of(i)[:n]]
     found = list({tokens.tobytes(): tokens for tokens in listed}.values())[:n]
     sequences += found + [sequences[0][[0, -1]]] * (n - len(found))
     made["has_negative"] = np.arange(n) < len(found)
   made |= padded(sequences, layout)
   for feature in layout.features:
-    places = renderings
+    places = views
     if feature.of == "pair":
-      places = [(pairs, "pair", i) for pairs, i in meaning]
+      places = [(pairs, "pair", i) for pairs, i in example]
     values = [pairs.extras[side, feature.name][i] for pairs, side, i in places]
     arrays = [feature.pad(value, max_tokens=layout.max_tokens) for value in values]
     made[feature.name] = np.stack(arrays)
   return made
 
 
-def blank(layout: Layout, *, renderings: int) -> dict[str, np.ndarray]:
+def blank(layout: Layout, *, views: int) -> dict[str, np.ndarray]:
   """An element of [CLS] [SEP] alone, for its shapes."""
   nothing = Ragged.of([np.zeros(0)])
   extras = {
@@ -172,7 +172,7 @@ def blank(layout: Layout, *, renderings: int) -> dict[str, np.ndarray]:
     for side in (("pair",) if feature.of == "pair" else ("pivot", "translation"))
   }
   text = Ragged.of([np.zeros(2, np.int32)])
-  return element([(Pairs(1, text, text, extras), 0)] * (renderings - 1), layout)
+  return element([(Pairs(1, text, text, extras), 0)] * (views - 1), layout)
 
 
 def padded(sequences: Sequence[np.ndarray], layout: Layout) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """The mixture as a random-access Grain dataset: step -> batch. The step is the only state.
 
-B meanings, K renderings (0 the pivot), n hard negatives, L tokens.
+B examples, K views (0 the pivot), n hard negatives, L tokens.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def batches(
     rates: name -> share of the mixture, any positive scale.
     bucket_tokens: the lengths L, rising; the last is the longest sequence.
     seed: of the order.
-    batch_size: B, meanings of the global batch.
+    batch_size: B, examples of the global batch.
     rows: the contiguous rows of the global batch that this process wants; its length divides
       `batch_size`.
     first_step: the step of the first batch.

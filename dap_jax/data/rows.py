@@ -1,6 +1,6 @@
-"""Rows of more than two renderings: the pairs of all languages that share a pivot text.
+"""Rows of more than two views: the pairs of all languages that share a pivot text.
 
-A row is one meaning: a pivot and its translations, of some languages several. An element is the
+A row is one example: a pivot and its translations, of some languages several. An element is the
 pivot with K - 1 of the row's languages, drawn anew each time the row comes. Whatever is drawn must
 fit, so a row goes to the bucket of its longest text; on the embedded default at K = 4 that leaves
 46% padding, where single pairs have 39%.
@@ -76,7 +76,7 @@ class RowSource:
     pairs: of every language.
     rows: see `Rows`.
     layout: see there.
-    renderings: K of the elements.
+    views: K of the elements.
     weights: float [len(pairs)], of every language in the draw.
     chosen: which rows; None means all that have enough languages.
   """
@@ -87,14 +87,14 @@ class RowSource:
     rows: Rows,
     layout: Layout,
     *,
-    renderings: int,
+    views: int,
     weights: np.ndarray,
     chosen: np.ndarray | None = None,
   ):
     self._pairs, self._rows, self._layout = pairs, rows, layout
-    self._renderings, self._weights = renderings, weights
+    self._views, self._weights = views, weights
     if chosen is None:
-      chosen = np.flatnonzero(rows.languages() >= renderings - 1)
+      chosen = np.flatnonzero(rows.languages() >= views - 1)
     self._chosen = chosen
 
   def __len__(self) -> int:
@@ -103,7 +103,7 @@ class RowSource:
   @property
   def sequences(self) -> int:
     """Sequences of an element, K + n."""
-    return self._renderings + self._layout.negatives
+    return self._views + self._layout.negatives
 
   def draw(self, row: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
     """A row's pivot with K - 1 languages: without replacement, by weight; then a pair of each."""
@@ -113,11 +113,11 @@ class RowSource:
     )
     weights = self._weights[languages]
     drawn = generator.choice(
-      len(languages), self._renderings - 1, replace=False, p=weights / weights.sum()
+      len(languages), self._views - 1, replace=False, p=weights / weights.sum()
     )
     places = [start + first[i] + generator.integers(counts[i]) for i in drawn]
-    meaning = [(self._pairs[self._rows.of[i]], self._rows.index[i]) for i in places]
-    return element(meaning, self._layout)
+    example = [(self._pairs[self._rows.of[i]], self._rows.index[i]) for i in places]
+    return element(example, self._layout)
 
   def dataset(self, seed: int) -> grain.MapDataset:
     """Endless epochs, each in its own order; the draw is keyed by the seed and the index."""
@@ -131,7 +131,7 @@ class RowSource:
   def real_tokens(self) -> np.ndarray:
     """float [n], ids of all sequences of an element, about: the mean by the draw's weights."""
     lengths = self._lengths()
-    lengths[:, 1] *= self._renderings - 1
+    lengths[:, 1] *= self._views - 1
     return np.bincount(self._rows.numbers(), self._shares() * lengths.sum(1))[self._chosen]
 
   def between(self, shorter: int, longest: int) -> RowSource:
@@ -141,7 +141,7 @@ class RowSource:
       self._pairs,
       self._rows,
       self._layout._replace(max_tokens=longest),
-      renderings=self._renderings,
+      views=self._views,
       weights=self._weights,
       chosen=self._chosen[(shorter < lengths) & (lengths <= longest)],
     )
@@ -171,23 +171,23 @@ class RowSource:
 
 
 def source_of(
-  pairs: Mapping[str, Pairs], layout: Layout, *, rates: Mapping[str, float], renderings: int
+  pairs: Mapping[str, Pairs], layout: Layout, *, rates: Mapping[str, float], views: int
 ) -> RowSource:
-  """The pairs of all languages as rows of `renderings`; says how many rows have too few."""
-  if renderings < 2:
-    raise UserError(f"data.renderings={renderings}: expected 2 (pairs) or more")
+  """The pairs of all languages as rows of `views`; says how many rows have too few."""
+  if views < 2:
+    raise UserError(f"data.views={views}: expected 2 (pairs) or more")
   rows = group(list(pairs.values()))
   # At temperature 1 these are equal; above it, a row's rarer languages are drawn more often.
   weights = np.array([rates[language] / len(own.pivot) for language, own in pairs.items()])
-  source = RowSource(list(pairs.values()), rows, layout, renderings=renderings, weights=weights)
+  source = RowSource(list(pairs.values()), rows, layout, views=views, weights=weights)
   found, most = len(rows.offsets) - 1, rows.languages().max()
   if not len(source):
     raise UserError(
-      f"data.renderings={renderings}: none of {found} pivot texts has translations into"
-      f" {renderings - 1} languages, the most is {most}: set {most + 1} or less"
+      f"data.views={views}: none of {found} pivot texts has translations into"
+      f" {views - 1} languages, the most is {most}: set {most + 1} or less"
     )
   logger.info(
     "%d of %d rows have %d languages or more; the others are left out",
-    *(len(source), found, renderings),
+    *(len(source), found, views),
   )
   return source

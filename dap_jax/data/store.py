@@ -61,10 +61,10 @@ class Corpus(NamedTuple):
   """What `load` gives.
 
   Attributes:
-    sources: language -> its training pairs; with more than two renderings one source of rows.
+    sources: language -> its training pairs; with more than two views one source of rows.
     rates: source -> share of the mixture; they sum to 1.
     languages: language -> share of the translations in the batches; numbered in this order, from 1.
-    renderings, hard_negatives: K and n of the batches.
+    views, hard_negatives: K and n of the batches.
     heldout: the held-out rows, language -> text, pivot included.
     english_ids: int32 [V_en], the ids of the English side of the training set, sorted.
     info: the content of info.json.
@@ -73,7 +73,7 @@ class Corpus(NamedTuple):
   sources: dict[str, Source]
   rates: dict[str, float]
   languages: dict[str, float]
-  renderings: int
+  views: int
   hard_negatives: int
   heldout: list[dict[str, str]]
   english_ids: np.ndarray
@@ -255,14 +255,14 @@ def english_ids(directory: epath.PathLike) -> np.ndarray:
 
 
 def load(
-  directory: epath.PathLike, *, pad_id: int, renderings: int = 2, hard_negatives: int = 0
+  directory: epath.PathLike, *, pad_id: int, views: int = 2, hard_negatives: int = 0
 ) -> Corpus:
   """Reads what `prepare` wrote.
 
   Args:
     directory: that it wrote to.
     pad_id: fills up ids.
-    renderings: K of the elements: 2 for pairs, more for rows.
+    views: K of the elements: 2 for pairs, more for rows.
     hard_negatives: n of the elements.
 
   Raises:
@@ -275,17 +275,17 @@ def load(
   train_file.check_negatives(pairs, hard_negatives)
   layout = Layout(info["max_tokens"], pad_id, features, hard_negatives)
   rates = languages = info["rates"]
-  if renderings == 2:
+  if views == 2:
     sources = {language: PairSource(own, layout) for language, own in pairs.items()}
   else:
-    source = rows.source_of(pairs, layout, rates=rates, renderings=renderings)
+    source = rows.source_of(pairs, layout, rates=rates, views=views)
     sources, rates = {"rows": source}, {"rows": 1.0}
     languages = dict(zip(pairs, source.language_shares().tolist(), strict=True))
   return Corpus(
     sources=sources,
     rates=rates,
     languages=languages,
-    renderings=renderings,
+    views=views,
     hard_negatives=hard_negatives,
     heldout=heldout(directory),
     english_ids=english_ids(directory),

@@ -164,7 +164,7 @@ def shortened(pairs: list[Pair], most: int) -> list[Pair]:
 class Synonyms:
   """Words and synonyms of every pair: a `store.Extra`.
 
-  Its features: `words` int32 [L] of a rendering, the number of each id's word in its sentence, -1
+  Its features: `words` int32 [L] of a view, the number of each id's word in its sentence, -1
   for [CLS], [SEP] and padding; `synonyms` int32 [max_synonyms, 2] of a pair, the numbers of a word
   of the pivot and one of the translation, -1 where there are no more.
 
@@ -203,7 +203,7 @@ class Synonyms:
     self._match = {"prefix_letters": prefix_letters, "ending_letters": ending_letters}
     self._counts: dict[str, Counter] = {}
     self.features = (
-      Feature("words", "rendering", None, 0, -1, "int32"),
+      Feature("words", "view", None, 0, -1, "int32"),
       Feature("synonyms", "pair", max_synonyms, 2, -1, "int32"),
     )
 

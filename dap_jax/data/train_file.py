@@ -51,7 +51,8 @@ def read(
       return Table(tables[name], arrays[f"{language}/{side}/{name}/rows"])
     return ragged(language, side, name)
 
-  sides = {"rendering": ("pivot", "translation"), "pair": ("pair",)}
+  sides = {"view": ("pivot", "translation"), "pair": ("pair",)}
+  sides["rendering"] = sides["view"]  # its name in data that version 0.1 prepared
   return {
     language: Pairs(
       language=number,

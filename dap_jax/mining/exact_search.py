@@ -182,8 +182,8 @@ def compare_all(
   n, m = len(x.rows), len(y.rows)
   height = padded(min(block[0], power_of_two(n)), mesh.size * padded(k, GROUP))
   width = padded(min(block[1], power_of_two(m)), padded(k, GROUP))
-  keeper = Keeper(saved)
-  done, of_x, of_y = keeper.load() or (0, Lists.empty(n, k), Lists.empty(m, k))
+  checkpoint = SearchCheckpoint(saved)
+  done, of_x, of_y = checkpoint.load() or (0, Lists.empty(n, k), Lists.empty(m, k))
   starts = range(0, m, width)
   columns = [jax.device_put(cut(of_y, start, width), everywhere) for start in starts]
   blocks = {"total": -(-n // height) * len(starts), "done": done // height * len(starts)}
@@ -205,8 +205,8 @@ def compare_all(
       for ours, theirs in zip(of_x, rows, strict=True):
         ours[done : done + height] = np.asarray(theirs)[: n - done]
       done = min(done + height, n)
-      if keeper.due() or saved and done == n:
-        keeper.save(done, of_x, gather(columns, m))
+      if checkpoint.due() or saved and done == n:
+        checkpoint.save(done, of_x, gather(columns, m))
   return of_x, gather(columns, m)
 
 
@@ -257,7 +257,7 @@ def exact_unit(vectors: np.ndarray) -> np.ndarray:
   return vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
-class Keeper:
+class SearchCheckpoint:
   """Saves the state of a search, no oftener than pays, and finds it again."""
 
   def __init__(self, saved: Saved | None):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
 from dap_jax.model.dropout import Dropout
-from dap_jax.model.words import Words
+from dap_jax.model.embed import Embed
 
 
 class Embeddings(nn.Module):
@@ -33,7 +33,7 @@ class Embeddings(nn.Module):
     def table(kind, rows):
       return kind(rows, self.width, dtype=self.dtype, embedding_init=INITIALIZER)
 
-    self.word = table(Words, self.vocabulary_size)
+    self.word = table(Embed, self.vocabulary_size)
     self.position = table(nn.Embed, self.positions)
     if self.token_types:
       self.token_type = table(nn.Embed, self.token_types)

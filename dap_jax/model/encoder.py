@@ -7,7 +7,7 @@ A family is a frozen dataclass of sizes that makes its own parts. What it offers
     positions                   how many positions it has, the offset included
     head_bias                   whether dense and norm of the masked-LM head have a bias
     layers_alike                whether one layer with other parameters is any other layer
-    embeddings()                a module with `word`, a `Words`, and `place(x, positions)`
+    embeddings()                a module with `word`, an `Embed`, and `place(x, positions)`
     layer(index, name=...)      a module x, mask, positions -> x
     final_norm()                what follows the last layer, or None
 """

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
 from dap_jax.model.dropout import Dropout
-from dap_jax.model.words import Words
+from dap_jax.model.embed import Embed
 
 
 def rotate(x: jax.Array, positions: jax.Array, *, theta: float) -> jax.Array:
@@ -45,7 +45,7 @@ class Embeddings(nn.Module):
 
   def setup(self):
     sizes = self.sizes
-    self.word = Words(
+    self.word = Embed(
       sizes.vocabulary_size, sizes.width, dtype=sizes.dtype, embedding_init=INITIALIZER
     )
     self.norm = norm(sizes)

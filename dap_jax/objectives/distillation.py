@@ -2,10 +2,10 @@
 
     L = mean over i, k, d of  (z_ikd - T(y_i)_d)^2
 
-y_i the pivot of meaning i, T the frozen teacher, which need not know any other language; z of the
+y_i the pivot of example i, T the frozen teacher, which need not know any other language; z of the
 pivot itself (k = 0) and of its translations. Reimers and Gurevych (arXiv 2004.09813), equation 1,
 which sums over k and d where this takes means, as their released program does.
-Shapes: B meanings of the GLOBAL batch, K renderings, D width.
+Shapes: B examples of the GLOBAL batch, K views, D width.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def objective(context: Context) -> tuple[Mean, dict[str, Mean]]:
     context: see `Context`; reads z, and asks the teacher about the pivots.
 
   Returns:
-    The loss over all renderings of the meanings whose pivot has a teacher's vector, and over the
+    The loss over all views of the examples whose pivot has a teacher's vector, and over the
     same `teacher_cosine`, that of z with the teacher's vector.
 
   Raises:

@@ -8,7 +8,7 @@ in each, so that a hidden token may be read off the other language. The released
 (arXiv 2305.09148) has TLM as a baseline, with ratio 0.2; its head has a projection of its own, this
 one is tied to the encoder's word embeddings, as BERT's is.
 
-Shapes: B meanings, K renderings, G sequences of a meaning, S sentences of a sequence, L tokens of a
+Shapes: B examples, K views, G sequences of an example, S sentences of a sequence, L tokens of a
 sentence, T = S L, M places that may be hidden, D width, V ids.
 """
 
@@ -54,9 +54,9 @@ def needs(settings: Mapping[str, Any]) -> set[str]:
 
 
 def sequences(x: jax.Array, sequence: str) -> jax.Array:
-  """Renderings [B, K, L] -> what the encoder reads at once [B, G, S, L].
+  """Views [B, K, L] -> what the encoder reads at once [B, G, S, L].
 
-  "sentence": each rendering (G = K, S = 1). "pair": the pivot before each translation (G = K - 1,
+  "sentence": each view (G = K, S = 1). "pair": the pivot before each translation (G = K - 1,
   S = 2).
   """
   if sequence == "sentence":
@@ -177,7 +177,7 @@ def objective(
 
   Args:
     context: see `Context`; reads ids and masks, and calls the encoder and the masked-LM head.
-    sequence: "sentence" (MLM on every rendering), "pair" (TLM on the pivot with each translation),
+    sequence: "sentence" (MLM on every view), "pair" (TLM on the pivot with each translation),
       or "both" (one mean over the hidden tokens of the two).
     mask_ratio: share of the ordinary tokens that is hidden.
 

@@ -12,9 +12,9 @@ encoder. Means are taken as in the authors' program (github.com/facebookresearch
 0da9be6; a = 1, b = 0.01): over the hidden tokens of a side and then over the two sides, over all
 entries of z, over the vectors of both sides. It differs from that program in three ways: the share
 of hidden tokens is exact, not a chance; BERT's masked-LM head follows the transformer layers, not a
-projection alone; meanings that share a text are no neighbours.
+projection alone; examples that share a text are no neighbours.
 
-Shapes: B meanings, K renderings, L tokens, M hidden places, D width.
+Shapes: B examples, K views, L tokens, M hidden places, D width.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def needs(settings: Mapping[str, Any]) -> set[str]:
 
 
 def sides(x: jax.Array) -> jax.Array:
-  """Renderings [B, K, ...] -> [B, 2, K - 1, ...]: the pivot, and each translation beside it."""
+  """Views [B, K, ...] -> [B, 2, K - 1, ...]: the pivot, and each translation beside it."""
   pivot = jnp.broadcast_to(x[:, :1], x[:, 1:].shape)
   return jnp.stack([pivot, x[:, 1:]], axis=1)
 
@@ -51,7 +51,7 @@ def unmasking(context: Context, drawn: Draw) -> Mean:
 
   Args:
     context: see `Context`.
-    drawn: hidden tokens of each rendering, [B, K].
+    drawn: hidden tokens of each view, [B, K].
 
   Returns:
     The mean over the two sides of the mean over their hidden tokens.
@@ -77,11 +77,11 @@ def unmasking(context: Context, drawn: Draw) -> Mean:
 
 
 def koleo(z: jax.Array, text_hash: jax.Array) -> Mean:
-  """-log of the distance to the nearest neighbour among the same rendering's unit vectors.
+  """-log of the distance to the nearest neighbour among the same view's unit vectors.
 
   Args:
     z: [B, K, D].
-    text_hash: int32 [B, K]; meanings that share a text are no neighbours of each other.
+    text_hash: int32 [B, K]; examples that share a text are no neighbours of each other.
 
   Returns:
     The mean over all vectors that have a neighbour.

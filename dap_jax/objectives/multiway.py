@@ -1,6 +1,6 @@
-"""Multi-way alignment: every rendering is an anchor, all the others of its row are its positives.
+"""Multi-way alignment: every view is an anchor, all the others of its row are its positives.
 
-    s_ij = cos(z_i, z_j)      G(i) = the other renderings of i's row      N(i) = those of other rows
+    s_ij = cos(z_i, z_j)      G(i) = the other views of i's row      N(i) = those of other rows
     L = mean_i [ log sum_{n in N(i)} exp(s_in / t) - 1/|G(i)| sum_{p in G(i)} w_ip s_ip / t ]
         + mu * mean_i || z_i - z_i^0 ||^2
     w_ip = |G(i)| softmax_{p in G(i)}(-hardness * s_ip), without gradient; the mean over p is 1
@@ -8,7 +8,7 @@
 A form that agrees with what arXiv 2602.21543 says of its loss: the denominator holds negatives
 only, low-cosine positives are weighted up, an L2 term keeps vectors near the initial model's, z^0.
 Its exact equation is not public: the weights w are ours. With hardness 0 they are all 1.
-Shapes: B meanings of the GLOBAL batch, K renderings, D width.
+Shapes: B examples of the GLOBAL batch, K views, D width.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def needs(settings: Mapping[str, Any]) -> set[str]:
   return {"initial"} if settings.get("anchor") else set()
 
 
-def same_meaning(text_hash: jax.Array) -> jax.Array:
-  """Which renderings are no negatives of which: text_hash int32 [B, K] -> bool [B*K, B*K].
+def same_example(text_hash: jax.Array) -> jax.Array:
+  """Which views are no negatives of which: text_hash int32 [B, K] -> bool [B*K, B*K].
 
   Those of one row; those of two rows with the same pivot; and j of i where the text of one occurs
-  in the row of the other, in any language: then it is a rendering of both meanings.
+  in the row of the other, in any language: then it is a view of both examples.
   """
-  meanings, renderings = text_hash.shape
+  examples, views = text_hash.shape
   texts = text_hash.reshape(-1)
   equal = texts[:, None] == texts[None, :]
   # The second is the first transposed, but computed where its rows lie.
-  in_own_row = jnp.repeat(equal.reshape(meanings, renderings, -1).any(1), renderings, axis=0)
-  in_other_row = jnp.repeat(equal.reshape(-1, meanings, renderings).any(2), renderings, axis=1)
-  pivot = jnp.repeat(text_hash[:, 0], renderings)
+  in_own_row = jnp.repeat(equal.reshape(examples, views, -1).any(1), views, axis=0)
+  in_other_row = jnp.repeat(equal.reshape(-1, examples, views).any(2), views, axis=1)
+  pivot = jnp.repeat(text_hash[:, 0], views)
   return in_own_row | in_other_row | (pivot[:, None] == pivot[None, :])
 
 
 def positive_weights(cosine: jax.Array, *, hardness: float) -> jax.Array:
-  """w_ip: cosines within rows [B, K, K] -> [B, K, K], 0 of a rendering with itself."""
+  """w_ip: cosines within rows [B, K, K] -> [B, K, K], 0 of a view with itself."""
   itself = jnp.eye(cosine.shape[-1], dtype=bool)[None]
   logits = jnp.where(itself, -jnp.inf, -hardness * jax.lax.stop_gradient(cosine))
   return (cosine.shape[-1] - 1) * jax.nn.softmax(logits, axis=-1)
@@ -81,24 +81,24 @@ def objective(
     `negative_cosine`, of anchors `worst_positive_cosine`; `initial_distance`, the squared one.
   """
   check(temperature=temperature, hardness=hardness, anchor=anchor)
-  meanings, renderings, width = context.z.shape
-  assert renderings >= 2, "a row has at least two renderings"
+  examples, views, width = context.z.shape
+  assert views >= 2, "a row has at least two views"
   u = unit(context.z)
   positive = jnp.einsum("bkd,bld->bkl", u, u)
   weights = positive_weights(positive, hardness=hardness)
-  attraction = (weights * positive).sum(-1) / (renderings - 1) / temperature  # [B, K]
+  attraction = (weights * positive).sum(-1) / (views - 1) / temperature  # [B, K]
 
   flat = u.reshape(-1, width)
   cosine = jnp.einsum("id,jd->ij", flat, flat)
-  negative = ~same_meaning(context.batch["text_hash"])
+  negative = ~same_example(context.batch["text_hash"])
   logits = jnp.where(negative, cosine / temperature, jnp.finfo(cosine.dtype).min)
-  repulsion = jax.nn.logsumexp(logits, axis=1).reshape(meanings, renderings)
-  losses, counted = repulsion - attraction, negative.any(1).reshape(meanings, renderings)
+  repulsion = jax.nn.logsumexp(logits, axis=1).reshape(examples, views)
+  losses, counted = repulsion - attraction, negative.any(1).reshape(examples, views)
 
-  itself = jnp.eye(renderings, dtype=bool)[None]
+  itself = jnp.eye(views, dtype=bool)[None]
   worst = jnp.where(itself, 1, positive).min(-1)
   extras = {
-    "multiway_masked": Mean.of((~negative).sum(1) - renderings),
+    "multiway_masked": Mean.of((~negative).sum(1) - views),
     "multiway_positive_cosine": Mean.of(positive, jnp.broadcast_to(~itself, positive.shape)),
     "multiway_worst_positive_cosine": Mean.of(worst),
     "multiway_negative_cosine": Mean.of(cosine, negative),

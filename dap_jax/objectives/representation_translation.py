@@ -1,10 +1,10 @@
 """Representation translation learning (RTL): rebuild English from the other language's states.
 
-From the token states h(x) of one rendering alone, a small decoder predicts the tokens of the other:
+From the token states h(x) of one view alone, a small decoder predicts the tokens of the other:
 cross-entropy at positions 1.. of y ([SEP] included; not at [CLS], not at padding), the mean over
 those tokens. DAP (arXiv 2305.09148), section 3.2. Only the length of y is seen at mask ratio 1.
 With several translations of a pivot, the mean is over the tokens of all pairs.
-Shapes: B meanings, K renderings, L tokens, D width, V ids, V_en English ids.
+Shapes: B examples, K views, L tokens, D width, V ids, V_en English ids.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@
     l(s, t) = -(1/B) sum_ij w_ij log p_ij        L = l(s, t) + l(s^T, t^T)
 
 s_ij = cos(z_i, z_j'), z of a translation and z' of the pivot; t_ij = cos(T(a_i), T(a_j)), T the
-teacher and a one side of the pairs. With several translations of a meaning, L is the mean over
+teacher and a one side of the pairs. With several translations of an example, L is the mean over
 them. arXiv 2405.16155. The paper's batches hold pairs of two languages; where a batch mixes more
 and the teacher reads several of them, t compares across languages too.
 
 Where the paper is not specific, our choice: `identity` has w = I, and takes other true answers out
 of the candidates, as translation ranking does; `matrix_mse` has neither tau nor m.
-Shapes: B meanings of the GLOBAL batch, K renderings, D width.
+Shapes: B examples of the GLOBAL batch, K views, D width.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ def needs(settings: Mapping[str, Any]) -> set[str]:
   return {"teacher"} if settings.get("strategy") in ("priority", "average") else set()
 
 
-def taught(context: Context, rendering: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """The teacher's cosines [B, B] of one rendering of each meaning, and which have a vector [B]."""
-  vectors = context.teacher(rendering)
+def taught(context: Context, view: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The teacher's cosines [B, B] of one view of each example, and which have a vector [B]."""
+  vectors = context.teacher(view)
   return cosines(vectors, vectors), vectors.any(-1)
 
 
 def target_of(context: Context, k: int, *, strategy: str) -> Target:
   """The target of translation k >= 1."""
-  meanings = context.z.shape[0]
+  examples = context.z.shape[0]
   if strategy == "identity":
     text_hash = context.batch["text_hash"]
     duplicate = false_negatives(text_hash[:, k], text_hash[:, PIVOT])
-    t = jnp.eye(meanings, dtype=context.z.dtype)
-    return Target(t, ~duplicate, jnp.ones(meanings, bool), hard=True)
-  pivot = jnp.full(meanings, PIVOT)
+    t = jnp.eye(examples, dtype=context.z.dtype)
+    return Target(t, ~duplicate, jnp.ones(examples, bool), hard=True)
+  pivot = jnp.full(examples, PIVOT)
   several = "teacher_side" in context.batch  # else the teacher reads the pivot's language alone
   if strategy == "average":
     if not several:

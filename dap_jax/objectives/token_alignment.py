@@ -10,7 +10,7 @@ w_i is the mean of the last-layer states of word i's pieces, s_ij = cos(w_i, w_j
 VECO 2.0 (arXiv 2304.08205) says what is contrasted with what. The equation, t, the layer, the mean
 of the two directions and the weight are not public: they are OURS.
 
-Shapes: B meanings, K renderings, L tokens, W = L words, P synonyms, D width. An instance is the
+Shapes: B examples, K views, L tokens, W = L words, P synonyms, D width. An instance is the
 pivot with one translation, [B, K - 1].
 """
 

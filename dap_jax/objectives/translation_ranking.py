@@ -5,14 +5,14 @@
 DAP (arXiv 2305.09148) equation 1, the additive margin m of LaBSE (arXiv 2007.01852). With several
 translations k = 1..K-1 of a pivot, L is the mean over k of the loss of the pairs (k, pivot).
 
-Hard negatives v_jl, texts in the pivot's language that are no translation of meaning j, join the
+Hard negatives v_jl, texts in the pivot's language that are no translation of example j, join the
 candidates of every anchor on the way to the pivot, where h_ijl says that v_jl is not i's own pivot:
 
     L = -mean_i [ s_ii - log( sum_j exp(s_ij) + sum_jl h_ijl exp(cos(z_i, v_jl) / t) ) ]
 
 Not on the way from it: there candidates are translations, and a text in the anchor's own language
 would be no competitor of theirs, but another task.
-Shapes: B meanings of the GLOBAL batch, K renderings, n hard negatives, D width. No gather is
+Shapes: B examples of the GLOBAL batch, K views, n hard negatives, D width. No gather is
 written: the arrays are global.
 """
 
@@ -59,17 +59,17 @@ def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
 def hard_logits(context: Context, *, temperature: float) -> jax.Array:
   """Of every translation with every hard negative: [K - 1, B, B*n], n = 0 where there are none.
 
-  What is no negative of an anchor has the smallest number: one that its meaning lacks, and one that
+  What is no negative of an anchor has the smallest number: one that its example lacks, and one that
   is the anchor's own pivot.
   """
-  meanings, renderings, width = context.z.shape
+  examples, views, width = context.z.shape
   if context.negatives is None or not context.negatives.shape[1]:
-    return jnp.zeros((renderings - 1, meanings, 0), context.z.dtype)
+    return jnp.zeros((views - 1, examples, 0), context.z.dtype)
   negatives = context.negatives.reshape(-1, width)
   texts = context.batch["negative_hash"].reshape(1, -1)
   usable = context.batch["has_negative"].reshape(1, -1)
   usable = usable & (texts != context.batch["text_hash"][:, :1])
-  cosine = jnp.stack([cosines(context.z[:, k], negatives) for k in range(1, renderings)])
+  cosine = jnp.stack([cosines(context.z[:, k], negatives) for k in range(1, views)])
   return jnp.where(usable[None], cosine / temperature, jnp.finfo(cosine.dtype).min)
 
 
@@ -129,7 +129,7 @@ def objective(
   settings = {"temperature": temperature, "margin": margin, "direction": direction}
   losses, duplicates = [], []
   for k, hard in enumerate(hard_logits(context, temperature=temperature), 1):
-    pair = slice(0, k + 1, k)  # renderings 0 and k
+    pair = slice(0, k + 1, k)  # views 0 and k
     loss, masked = pair_loss(
       context.z[:, pair], context.batch["text_hash"][:, pair], hard, **settings
     )

@@ -51,64 +51,69 @@ class Checks:
   def all(self) -> Iterator[Check]:
     """One after the other, in the order of a run: what each needs was right in those before."""
     with jax.default_matmul_precision("float32"):
-      parts, batch = self._parts()
-      state, losses = self._train(parts, batch)
-      yield self._determinism(parts, batch, state, losses)
-      yield self._resume(parts, batch, state)
+      train_program, batch = self._train_program()
+      state, losses = self._train(train_program, batch)
+      yield self._determinism(train_program, batch, state, losses)
+      yield self._resume(train_program, batch, state)
       yield self._mesh(losses)
       yield self._microbatches(losses)
       yield self._speed()
 
-  def _parts(self, *, devices: Any = None, **changes: Any) -> tuple[build.Parts, dict]:
-    """Parts and a batch of random tokens, the same whatever the devices."""
+  def _train_program(
+    self, *, devices: Any = None, **changes: Any
+  ) -> tuple[build.TrainProgram, dict]:
+    """The train program and a batch of random tokens, the same whatever the devices."""
     config = {**self._config, **changes}
     given = {"vocabulary": self._vocabulary, "languages": 37, "devices": devices}
-    parts, shapes = plan_step(config, **given)
+    train_program, shapes = plan_step(config, **given)
     rng = np.random.default_rng(0)
     rows = {name: np.zeros(own.shape, own.dtype) for name, own in shapes.items()}
-    meanings, renderings, length = rows["ids"].shape
-    lengths = rng.integers(3, length + 1, (meanings, renderings, 1))
+    examples, views, length = rows["ids"].shape
+    lengths = rng.integers(3, length + 1, (examples, views, 1))
     rows["mask"] = np.arange(length)[None, None] < lengths
     english = self._vocabulary.english_ids
     rows["ids"] = np.where(rows["mask"], rng.choice(english, rows["ids"].shape), 0).astype(np.int32)
-    rows["text_hash"] = rng.integers(0, 2**31 - 1, (meanings, renderings)).astype(np.int32)
+    rows["text_hash"] = rng.integers(0, 2**31 - 1, (examples, views)).astype(np.int32)
     rows["language"][:, 1:] = 1
-    return parts, sharding.put_whole_batch(rows, parts.mesh)
+    return train_program, sharding.put_whole_batch(rows, train_program.mesh)
 
   def _train(
-    self, parts: build.Parts, batch: dict[str, jax.Array], state: TrainState | None = None
+    self,
+    train_program: build.TrainProgram,
+    batch: dict[str, jax.Array],
+    state: TrainState | None = None,
   ) -> tuple[TrainState, list[float]]:
     """Some steps, from the seed or from a state, which is donated; the losses of all devices."""
-    with jax.set_mesh(parts.mesh):
-      state, losses = parts.init({}) if state is None else state, []
+    with jax.set_mesh(train_program.mesh):
+      state, losses = train_program.init({}) if state is None else state, []
       frozen = NOTHING_FROZEN
-      if parts.abstract_frozen.initial is not None:
+      if train_program.abstract_frozen.initial is not None:
         frozen = frozen._replace(initial=jax.tree.map(lambda leaf: leaf.copy(), state.params))
       for _ in range(STEPS):
-        state, means = parts.step(state, batch, frozen)
+        state, means = train_program.step(state, batch, frozen)
         losses.append(float(means["loss"].compute()))
     return state, losses
 
-  def _determinism(self, parts, batch, state, losses) -> Check:
-    again, other = self._train(parts, batch)
+  def _determinism(self, train_program, batch, state, losses) -> Check:
+    again, other = self._train(train_program, batch)
     same = other == losses and all(jax.tree.leaves(jax.tree.map(equal, state, again)))
     said = "the same steps twice give the same bits"
     return Check("determinism", same, said if same else f"losses {losses}, then {other}")
 
-  def _resume(self, parts, batch, state) -> Check:
+  def _resume(self, train_program, batch, state) -> Check:
     """Saves, restores, goes on; and measures how fast it was written."""
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     with (
-      jax.set_mesh(parts.mesh),
+      jax.set_mesh(train_program.mesh),
       Checkpoints(self._folder, keep_last=1, best_metric="") as checkpoints,
     ):
       clock = time.monotonic()
       checkpoints.save(STEPS, state, metrics={})
       checkpoints.wait()
       seconds = time.monotonic() - clock
-      restored = checkpoints.restore(parts.abstract_state).state
-    straight, expected = self._train(parts, batch, state)
-    resumed, losses = self._train(parts, batch, restored)
+      restored = checkpoints.restore(train_program.abstract_state).state
+    straight, expected = self._train(train_program, batch, state)
+    resumed, losses = self._train(train_program, batch, restored)
     same = losses == expected and all(jax.tree.leaves(jax.tree.map(equal, straight, resumed)))
     if multihost.is_first():
       self._folder.rmtree()
@@ -120,8 +125,8 @@ class Checks:
     if jax.process_count() > 1 or jax.device_count() == 1:
       return Check("mesh", True, "not compared: one device, or several hosts")
     mesh = {"data": 1, "fsdp": 1, "model": 1}
-    parts, batch = self._parts(devices=jax.devices()[:1], mesh=mesh)
-    return self._near("mesh", losses, self._train(parts, batch)[1], "one device")
+    train_program, batch = self._train_program(devices=jax.devices()[:1], mesh=mesh)
+    return self._near("mesh", losses, self._train(train_program, batch)[1], "one device")
 
   def _microbatches(self, losses) -> Check:
     """Without dropout, whose masks are drawn for each chunk."""
@@ -132,7 +137,7 @@ class Checks:
     found = []
     for chunks in (1, 2):
       program = {**build.ONE_PASS, "microbatches": chunks}
-      found.append(self._train(*self._parts(program=program, model=model))[1])
+      found.append(self._train(*self._train_program(program=program, model=model))[1])
     return self._near("microbatches", found[1], found[0], "one pass over the batch")
 
   def _near(self, name: str, ours: list[float], theirs: list[float], than: str) -> Check:
@@ -144,16 +149,16 @@ class Checks:
     """Steps per second as the config has them, and what share of the peak that is."""
     own = {**self._config["model"], "compute_dtype": "bfloat16"}
     with jax.default_matmul_precision("default"):
-      parts, batch = self._parts(model=own)
-      state, _ = self._train(parts, batch)
+      train_program, batch = self._train_program(model=own)
+      state, _ = self._train(train_program, batch)
       clock = time.monotonic()
-      self._train(parts, batch, state)
+      self._train(train_program, batch, state)
       seconds = (time.monotonic() - clock) / STEPS
     said = f"{seconds * 1e3:.0f} ms a step, {self._config['batch_size'] / seconds:,.0f} pairs/s"
     kind = next((ours for name, ours in KINDS.items() if name in jax.devices()[0].device_kind), "")
     if kind:
-      with jax.set_mesh(parts.mesh):
-        flops = work.matmul_flops(parts.trace(batch).jaxpr) / jax.device_count()
+      with jax.set_mesh(train_program.mesh):
+        flops = work.matmul_flops(train_program.trace(batch).jaxpr) / jax.device_count()
       share = flops / seconds / CHIPS[kind].flops
       said += f", {share:.0%} of the peak of {jax.devices()[0].device_kind}"
     return Check("speed", True, said)

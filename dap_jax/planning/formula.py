@@ -57,24 +57,30 @@ class Leaf(NamedTuple):
   model_axis: int | None
 
 
-def estimate(parts: build.Parts, batch: Mapping[str, Any], traces: tuple[Any, Any]) -> Measured:
+def estimate(
+  train_program: build.TrainProgram, batch: Mapping[str, Any], traces: tuple[Any, Any]
+) -> Measured:
   """The costs of a step for one chip of a mesh.
 
   Args:
-    parts, batch: of `step.plan_step`, for the mesh; the devices may be any.
+    train_program, batch: of `step.plan_step`, for the mesh; the devices may be any.
     traces: of `step.trace_on_one`.
   """
-  with jax.set_mesh(parts.mesh):
-    flops = work.matmul_flops(parts.trace(batch).jaxpr)
-  program = share_rows(*map(flatten, traces), shards=sharding.row_shards(parts.mesh))
-  leaves = leaves_of(parts, program)
-  params = leaves[1 : 1 + len(jax.tree.leaves(parts.abstract_state.params))]  # 0 is the step
+  with jax.set_mesh(train_program.mesh):
+    flops = work.matmul_flops(train_program.trace(batch).jaxpr)
+  program = share_rows(*map(flatten, traces), shards=sharding.row_shards(train_program.mesh))
+  leaves = leaves_of(train_program, program)
+  params = leaves[
+    1 : 1 + len(jax.tree.leaves(train_program.abstract_state.params))
+  ]  # 0 is the step
   gradients = gradients_of(program, params)
   copies = copies_of(program, params)
-  vectors = sentence_vectors(parts, batch)
+  vectors = sentence_vectors(train_program, batch)
   own = footprint(share_parameters(program, leaves, gradients=gradients, copies=copies))
   of_batch = sum(map(bytes_of, batch.values()))
-  state = sum(map(bytes_of, jax.tree.leaves((parts.abstract_state, parts.abstract_frozen))))
+  state = sum(
+    map(bytes_of, jax.tree.leaves((train_program.abstract_state, train_program.abstract_frozen)))
+  )
   temporary = own.temporary + vectors + gathered_bytes(program, params, copies)
   memory = {"state": state, "batch": of_batch, "temporary": temporary}
   again = sum(
@@ -84,30 +90,30 @@ def estimate(parts: build.Parts, batch: Mapping[str, Any], traces: tuple[Any, An
   )
   return Measured(
     memory={**memory, "peak": sum(memory.values()), "uncertainty": UNCERTAINTY * temporary + again},
-    flops=flops / parts.mesh.size,
+    flops=flops / train_program.mesh.size,
     traffic=own.traffic,
     collectives=[
-      *of_parameters(parts, program, params, gradients=gradients),
+      *of_parameters(train_program, program, params, gradients=gradients),
       *(
         collective
         for size, times in partial_sums(program, {own.array: own.model_axis for own in params})
         for collective in exchange(
-          "all-reduce", size, parts, ("model",), name="partial sums", times=times
+          "all-reduce", size, train_program, ("model",), name="partial sums", times=times
         )
       ),
-      *exchange("all-gather", vectors, parts, ("data", "fsdp"), name="sentence vectors"),
+      *exchange("all-gather", vectors, train_program, ("data", "fsdp"), name="sentence vectors"),
     ],
   )
 
 
-def leaves_of(parts: build.Parts, program: Program) -> list[Leaf]:
+def leaves_of(train_program: build.TrainProgram, program: Program) -> list[Leaf]:
   """What is known of each leaf of the state; it comes first among inputs and outputs."""
   found = []
-  leaves = jax.tree.leaves(parts.abstract_state)
+  leaves = jax.tree.leaves(train_program.abstract_state)
   for leaf, array, result in zip(leaves, program.inputs, program.outputs, strict=False):
     spec = [names if isinstance(names, tuple) else (names,) for names in leaf.sharding.spec]
     axis = next((place for place, names in enumerate(spec) if "model" in names), None)
-    shared = 1.0 if axis is None else 1 / parts.mesh.shape["model"]
+    shared = 1.0 if axis is None else 1 / train_program.mesh.shape["model"]
     local = bytes_of(leaf)
     share = local / max(1, leaf.size * leaf.dtype.itemsize)
     found.append(Leaf(array, result, local, share, shared, axis))
@@ -160,18 +166,22 @@ def gathered_bytes(program: Program, params: list[Leaf], copies: dict[int, float
   )
 
 
-def sentence_vectors(parts: build.Parts, batch: Mapping[str, Any]) -> float:
+def sentence_vectors(train_program: build.TrainProgram, batch: Mapping[str, Any]) -> float:
   """Bytes of the vectors of all rows, float32; 0 where no chip has others' rows."""
-  if sharding.row_shards(parts.mesh) == 1:
+  if sharding.row_shards(train_program.mesh) == 1:
     return 0.0
-  model = parts.model
+  model = train_program.model
   width = model.encoder.family.width if model.projection or not model.dense_width else 0
-  rows, renderings, _ = batch["ids"].shape
-  return 4.0 * rows * renderings * (width or model.dense_width)
+  rows, views, _ = batch["ids"].shape
+  return 4.0 * rows * views * (width or model.dense_width)
 
 
 def of_parameters(
-  parts: build.Parts, program: Program, params: list[Leaf], *, gradients: dict[int, int]
+  train_program: build.TrainProgram,
+  program: Program,
+  params: list[Leaf],
+  *,
+  gradients: dict[int, int],
 ) -> Iterator[Collective]:
   """Collectives of gradients, and of parameters that `fsdp` shares."""
   readers = readers_of(program)
@@ -184,11 +194,11 @@ def of_parameters(
     shared, shares = shared + size, shares + size * own.share / own.model_share
     if not is_looked_up(own.array, readers):
       again += size
-  yield from exchange("all-reduce", whole, parts, ("data", "fsdp"), name="gradients")
-  yield from exchange("reduce-scatter", shared, parts, ("fsdp",), name="gradients")
-  yield from exchange("all-reduce", shares, parts, ("data",), name="gradients")
-  yield from exchange("all-gather", shared, parts, ("fsdp",), name="parameters, forward")
-  yield from exchange("all-gather", again, parts, ("fsdp",), name="parameters, backward")
+  yield from exchange("all-reduce", whole, train_program, ("data", "fsdp"), name="gradients")
+  yield from exchange("reduce-scatter", shared, train_program, ("fsdp",), name="gradients")
+  yield from exchange("all-reduce", shares, train_program, ("data",), name="gradients")
+  yield from exchange("all-gather", shared, train_program, ("fsdp",), name="parameters, forward")
+  yield from exchange("all-gather", again, train_program, ("fsdp",), name="parameters, backward")
 
 
 def is_looked_up(array: int, readers: dict[int, list[Operation]]) -> bool:
@@ -202,10 +212,16 @@ def is_looked_up(array: int, readers: dict[int, list[Operation]]) -> bool:
 
 
 def exchange(
-  kind: str, size: float, parts: build.Parts, axes: tuple[str, ...], *, name: str, times: int = 1
+  kind: str,
+  size: float,
+  train_program: build.TrainProgram,
+  axes: tuple[str, ...],
+  *,
+  name: str,
+  times: int = 1,
 ) -> Iterator[Collective]:
   """The collective along some neighbouring axes of the mesh, if there is anything to do."""
-  shape = parts.mesh.shape
+  shape = train_program.mesh.shape
   group = stride = 1
   for axis in reversed(shape):  # the last axis has the nearest neighbours
     if axis in axes:

@@ -63,11 +63,11 @@ def devices_of(topology: Topology) -> list[jax.Device]:
     ) from error
 
 
-def measure(parts: build.Parts, batch: Mapping[str, Any]) -> Measured | TooLarge:
+def measure(train_program: build.TrainProgram, batch: Mapping[str, Any]) -> Measured | TooLarge:
   """Compiles the step for the devices of its mesh and reads off what it costs one of them."""
-  count = parts.mesh.size
-  with jax.set_mesh(parts.mesh):
-    traced = parts.trace(batch)
+  count = train_program.mesh.size
+  with jax.set_mesh(train_program.mesh):
+    traced = train_program.trace(batch)
     lowered = traced.lower()
   try:
     compiled = lowered.compile()

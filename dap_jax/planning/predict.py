@@ -31,25 +31,25 @@ def predict(
   compiler refuses the program, or the state alone is too large: `memory` is short then.
   """
   given = {"vocabulary": vocabulary, "languages": languages, "devices": devices}
-  parts, batch = plan_step(config, **given)
+  train_program, batch = plan_step(config, **given)
   report = {
     "topology": topology.name,
     "chips": topology.chips,
     "method": "compiled" if topology.is_tpu else "formula",
-    "mesh": dict(parts.mesh.shape),
+    "mesh": dict(train_program.mesh.shape),
     "program": dict(config["program"]),
     "batch_size": config["batch_size"],
     "max_tokens": config["max_tokens"],
-    "parameters": count_parameters(parts),
-    "state_per_chip": sum(map(measure.bytes_of, jax.tree.leaves(parts.abstract_state))),
+    "parameters": count_parameters(train_program),
+    "state_per_chip": sum(map(measure.bytes_of, jax.tree.leaves(train_program.abstract_state))),
   }
   capacity = topology.capacity
   if report["state_per_chip"] > capacity:
     return report | {"fits": False, "memory": {"peak": None, "capacity": capacity}}
   if topology.is_tpu:
-    found = measure.measure(parts, batch)
+    found = measure.measure(train_program, batch)
   else:
-    found = formula.estimate(parts, batch, trace_on_one(config, **given))
+    found = formula.estimate(train_program, batch, trace_on_one(config, **given))
   if isinstance(found, TooLarge):
     memory = {"peak": found.needed, "capacity": found.capacity}
     return report | {"fits": False, "memory": memory}
@@ -63,9 +63,9 @@ def predict(
   return report | timing(config, found, topology, model_flops=model_flops)
 
 
-def count_parameters(parts: build.Parts) -> dict[str, int]:
+def count_parameters(train_program: build.TrainProgram) -> dict[str, int]:
   """Parameters of each part of the model, and in all."""
-  params = parts.abstract_state.params
+  params = train_program.abstract_state.params
   sizes = {
     name: sum(leaf.size for leaf in jax.tree.leaves(own)) for name, own in sorted(params.items())
   }
@@ -78,7 +78,7 @@ def timing(
   """The least time a step can take, what binds it, and what the whole run then costs."""
   least = measure.seconds(found, topology)
   step = max(least.values())
-  pairs = config["batch_size"] * (config["data"]["renderings"] - 1)
+  pairs = config["batch_size"] * (config["data"]["views"] - 1)
   hours = config["steps"] * step / 3600
   collectives: dict[tuple[str, int], Report] = {}
   for own in found.collectives:

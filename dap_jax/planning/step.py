@@ -38,7 +38,7 @@ def plan_step(
   languages: int,
   devices: Sequence[jax.Device] | None,
   max_tokens: int | None = None,
-) -> tuple[build.Parts, dict[str, jax.ShapeDtypeStruct]]:
+) -> tuple[build.TrainProgram, dict[str, jax.ShapeDtypeStruct]]:
   """What `train` builds of a config, and the batch that it would feed it.
 
   Args:
@@ -59,7 +59,7 @@ def plan_step(
   if "teacher" in needed:
     guide = bind(teachers.load, config["teacher"], where="teacher", pivot=data["pivot"])()
   extras = run_data.make_extras(needed, data=data, teacher=guide)
-  parts = build.build(
+  train_program = build.build(
     vocabulary=vocabulary,
     languages=languages,
     teacher=None if guide is None else guide.network,
@@ -67,15 +67,15 @@ def plan_step(
     **{key: config[key] for key in build.KEYS},
   )
   batch_size = config["batch_size"]
-  build.check_rows(parts.mesh, config["program"], batch_size=batch_size)
+  build.check_rows(train_program.mesh, config["program"], batch_size=batch_size)
   layout = elements.Layout(
     max_tokens or config["max_tokens"],
     vocabulary.pad_id,
     tuple(feature for extra in extras for feature in extra.features),
     data["hard_negatives"],
   )
-  element = elements.blank(layout, renderings=data["renderings"])
-  return parts, sharding.abstract_batch(element, parts.mesh, batch_size=batch_size)
+  element = elements.blank(layout, views=data["views"])
+  return train_program, sharding.abstract_batch(element, train_program.mesh, batch_size=batch_size)
 
 
 def trace_on_one(config: Mapping[str, Any], **given: Any) -> tuple[ClosedJaxpr, ClosedJaxpr]:
@@ -89,7 +89,7 @@ def trace_on_one(config: Mapping[str, Any], **given: Any) -> tuple[ClosedJaxpr, 
   traces = []
   for times in (2, 4):
     larger = {**alone, "batch_size": times * config["batch_size"]}
-    parts, batch = plan_step(larger, **given)
-    with jax.set_mesh(parts.mesh):
-      traces.append(parts.trace(batch).jaxpr)
+    train_program, batch = plan_step(larger, **given)
+    with jax.set_mesh(train_program.mesh):
+      traces.append(train_program.trace(batch).jaxpr)
   return traces[0], traces[1]

@@ -32,7 +32,7 @@ class Curve(NamedTuple):
 
   Attributes:
     title: of the chart.
-    series: what is drawn: journal key -> name, a dash each.
+    series: what is drawn: key of the records -> name, a dash each.
     sentence: what it shows.
     share: whether its values are shares.
   """

@@ -1,4 +1,4 @@
-"""What the report reads of a workdir: its config, its journal and the curves in it."""
+"""What the report reads of a workdir: its config, its records and the curves in it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Run:
     folder: where it lies.
     config: the whole resolved config.
     versions: of Python, the packages and the source tree.
-    journal: the lines of metrics.jsonl.
+    records: the lines of metrics.jsonl.
   """
 
   name: str
   folder: epath.Path
   config: dict[str, Any]
   versions: dict[str, str]
-  journal: list[dict[str, float]]
+  records: list[dict[str, float]]
 
   @property
   def pivot(self) -> str:
@@ -54,22 +54,22 @@ class Run:
     return [name for name, settings in entries if settings and settings.get("weight")]
 
   def curve(self, key: str) -> list[tuple[float, float]]:
-    """(step, value) of every journal line that has the key.
+    """(step, value) of every record that has the key.
 
-    Of a long journal equal stretches are averaged, so that `MOST_POINTS` are left.
+    Of a long run equal stretches are averaged, so that `MOST_POINTS` are left.
     """
-    points = np.array([(line["step"], line[key]) for line in self.journal if key in line], float)
+    points = np.array([(line["step"], line[key]) for line in self.records if key in line], float)
     if len(points) > MOST_POINTS:
       points = np.stack([part.mean(0) for part in np.array_split(points, MOST_POINTS)])
     return [(float(step), float(value)) for step, value in points]
 
   def last(self, key: str) -> float | None:
     """The key's newest value, None where no line has it."""
-    return next((line[key] for line in reversed(self.journal) if key in line), None)
+    return next((line[key] for line in reversed(self.records) if key in line), None)
 
   def median(self, key: str) -> float | None:
-    """The key's median over the journal, None where no line has it."""
-    values = [line[key] for line in self.journal if key in line]
+    """The key's median over the records, None where no line has it."""
+    values = [line[key] for line in self.records if key in line]
     return float(np.median(values)) if values else None
 
 
@@ -97,10 +97,10 @@ def read_one(folder: str, *, name: str) -> Run:
   absent = {"data", "model", "objectives", "steps", "batch_size"} - set(config)
   if absent:
     raise UserError(f"{path}/config.json lacks {', '.join(sorted(absent))}: it is no run of train")
-  return Run(name, path, config, versions, read_journal(path / "metrics.jsonl"))
+  return Run(name, path, config, versions, read_records(path / "metrics.jsonl"))
 
 
-def read_journal(path: epath.Path) -> list[dict[str, float]]:
+def read_records(path: epath.Path) -> list[dict[str, float]]:
   """The lines of metrics.jsonl, none where it is absent; half a last line is still being written.
 
   Raises:

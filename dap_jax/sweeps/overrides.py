@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.renamed_keys import with_new_names
 
 NEEDED = ("seed", "steps", "max_tokens", "data", "model", "init_from")  # keys of a config
 
@@ -49,7 +50,7 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
         f"{name}: {key}={value!r} cannot be set by a flag, it becomes {became!r}: set it in a"
         " config file, which may take an argument"
       )
-  return parse(config, overrides).to_dict()
+  return with_new_names(parse(config, overrides).to_dict())
 
 
 def parse(config: str, overrides: Mapping[str, Any]) -> Any:

@@ -91,7 +91,7 @@ def collect(plan: Plan) -> Results:
 
 def figures(run: Run, plan: Plan) -> dict[str, float]:
   """Column title -> the figure of a complete run, without those that it lacks."""
-  journal = workdirs.read_one(str(run.workdir), name=str(run))
+  figures = workdirs.read_one(str(run.workdir), name=str(run))
   evaluated = {each.name: own_scores(run.scores(each)) for each in plan.evaluations}
   found = {}
   for title, key in plan.columns.items():
@@ -99,7 +99,7 @@ def figures(run: Run, plan: Plan) -> dict[str, float]:
     if colon:
       value = evaluated[name].get(metric)
     else:
-      value = journal.median(name) if name in SPEEDS else journal.last(name)
+      value = figures.median(name) if name in SPEEDS else figures.last(name)
     if isinstance(value, int | float) and math.isfinite(value):
       found[title] = float(value)
   return found
@@ -176,8 +176,8 @@ def absent(results: Results) -> list[str]:
 
 def metrics_of(run: Run, plan: Plan) -> list[str]:
   """Every key that a column may have, for a complete run."""
-  journal = workdirs.read_one(str(run.workdir), name=str(run)).journal
-  found = dict.fromkeys(key for line in journal for key in line)
+  records = workdirs.read_one(str(run.workdir), name=str(run)).records
+  found = dict.fromkeys(key for line in records for key in line)
   for each in plan.evaluations:
     found |= dict.fromkeys(f"{each.name}:{metric}" for metric in own_scores(run.scores(each)))
   return list(found)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from dap_jax.report_page.runs import read_journal
+from dap_jax.report_page.runs import read_records
 from dap_jax.sweeps.plan import Evaluation, Plan, Run, evaluate_command, train_command
 from dap_jax.sweeps.state import is_complete, is_evaluated, is_trained, set_apart, take_back
 from dap_jax.utils.errors import UserError
@@ -190,7 +190,7 @@ class Sweep:
 
 def newest(run: Run) -> tuple[int, float | None]:
   """The newest step of metrics.jsonl, 0 before the first, and the newest loss."""
-  lines = read_journal(run.workdir / "metrics.jsonl")
+  lines = read_records(run.workdir / "metrics.jsonl")
   loss = next((line["loss"] for line in reversed(lines) if "loss" in line), None)
   return int(lines[-1]["step"]) if lines else 0, loss
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dap_jax import evals
 from dap_jax.evals import scores
-from dap_jax.report_page.runs import read_journal
+from dap_jax.report_page.runs import read_records
 from dap_jax.sweeps.plan import Evaluation, Plan, Run
 from dap_jax.utils.json_files import read_json
 
@@ -27,7 +27,7 @@ def is_trained(run: Run) -> bool:
   steps = run.settings["steps"]
   if not (run.workdir / "checkpoints" / str(steps)).is_dir():
     return False
-  lines = read_journal(run.workdir / "metrics.jsonl")
+  lines = read_records(run.workdir / "metrics.jsonl")
   return any(line["step"] == steps and any(map(is_score, line)) for line in lines)
 
 
@@ -80,7 +80,7 @@ def of(run: Run, plan: Plan) -> str:
     return "unfinished: trained, not evaluated"
   if not run.workdir.exists():
     return "not started"
-  lines = read_journal(run.workdir / "metrics.jsonl")
+  lines = read_records(run.workdir / "metrics.jsonl")
   step = int(lines[-1]["step"]) if lines else 0
   return f"unfinished: step {step} of {run.settings['steps']}"
 

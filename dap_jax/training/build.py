@@ -55,7 +55,7 @@ class Program:
       raise UserError(f"program.chunk_tokens={self.chunk_tokens}: expected 1 or more")
 
 
-class Parts(NamedTuple):
+class TrainProgram(NamedTuple):
   """What `build` makes.
 
   Attributes:
@@ -121,8 +121,9 @@ def build(
   teacher: tuple[DualAlignment, Any] | None = None,
   classes: int = 0,
   devices: Sequence[jax.Device] | None = None,
-) -> Parts:
-  """See `Parts`; the arguments are the config's own, `KEYS`, and what the data and a teacher say.
+) -> TrainProgram:
+  """See `TrainProgram`; the arguments are the keys of the config in `KEYS`, and what the data and a
+  teacher decide.
 
   Args:
     vocabulary: of the tokenizer.
@@ -184,7 +185,7 @@ def build(
     abstract_seed = jax.ShapeDtypeStruct((), np.uint32, sharding=everywhere)
     return jitted.trace(abstract_state, batch, abstract_frozen, abstract_seed)
 
-  return Parts(
+  return TrainProgram(
     model=network,
     objectives=chosen,
     mesh=mesh,

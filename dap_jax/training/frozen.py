@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from dap_jax.core.train_step import Frozen, TrainState
-from dap_jax.training.build import Parts
+from dap_jax.training.build import TrainProgram
 from dap_jax.training.teacher.teachers import Teacher
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing, restore
@@ -19,12 +19,17 @@ FOLDER = "initial"
 
 
 def place(
-  parts: Parts, state: TrainState, *, step: int, workdir: epath.PathLike, teacher: Teacher | None
+  train_program: TrainProgram,
+  state: TrainState,
+  *,
+  step: int,
+  workdir: epath.PathLike,
+  teacher: Teacher | None,
 ) -> Frozen:
-  """What `parts.step` takes as its frozen parameters, on their devices.
+  """What `train_program.step` takes as its frozen parameters, on their devices.
 
   Args:
-    parts: says what is needed, and where it goes.
+    train_program: says what is needed, and where it goes.
     state, step: that the run goes on from.
     workdir: where those that it began with are kept.
     teacher: see `teachers`; None without one.
@@ -32,7 +37,7 @@ def place(
   Raises:
     UserError: the kept parameters are gone or damaged.
   """
-  wanted, folder = parts.abstract_frozen, epath.Path(workdir) / FOLDER
+  wanted, folder = train_program.abstract_frozen, epath.Path(workdir) / FOLDER
   initial = None
   if wanted.initial is not None and step == 0:
     initial = jax.tree.map(jnp.copy, state.params)  # the step donates the state

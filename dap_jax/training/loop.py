@@ -23,7 +23,7 @@ from dap_jax.distributed.watchdog import Watchdog
 from dap_jax.evals.retrieval import retrieval
 from dap_jax.inference.embedder import Embedder
 from dap_jax.training import build
-from dap_jax.training.metrics_log import Journal
+from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.errors import NotFiniteError, UserError
 from dap_jax.workdir import checkpointing
 
@@ -88,9 +88,9 @@ class Run:
   """The loop and what it holds.
 
   Attributes:
-    parts, corpus, tokens: the model, what it trains on, its tokenizer.
+    train_program, corpus, tokens: the model, what it trains on, its tokenizer.
     batches: this process's rows of every batch, from the first step on.
-    checkpoints, preemption, journal: where it saves, when it is to stop, what it writes.
+    checkpoints, preemption, writer: where it saves, when it is to stop, what it writes.
     model: the config's `model` section.
     suites: benchmarks beside held-out retrieval, name -> folder.
     evaluated: whether the step it starts from has its scores.
@@ -100,13 +100,13 @@ class Run:
     skip_not_finite: steps that may be passed over.
   """
 
-  parts: build.Parts
+  train_program: build.TrainProgram
   corpus: store.Corpus
   tokens: Tokenizer
   batches: Iterator[dict[str, np.ndarray]]
   checkpoints: checkpointing.Checkpoints
   preemption: Preemption
-  journal: Journal
+  writer: MetricWriter
   model: Mapping[str, Any]
   suites: Mapping[str, str]
   evaluated: bool
@@ -131,7 +131,7 @@ class Run:
   ) -> None:
     """Steps until the last one, or until the job is to be stopped."""
     step = first_step
-    window = Window(batch_size * (self.corpus.renderings - 1))
+    window = Window(batch_size * (self.corpus.views - 1))
     while True:
       self.watchdog.alive()
       last, fresh = step == steps, step > first_step
@@ -154,20 +154,20 @@ class Run:
       # The first step of this start compiles, which may take long and is no measure of speed.
       patience = contextlib.nullcontext() if fresh else self.watchdog.paused()
       with patience, jax.transfer_guard("disallow"):
-        state, means = self.parts.step(state, batch, self.frozen)
+        state, means = self.train_program.step(state, batch, self.frozen)
         if not fresh:
           jax.block_until_ready(means)
       step += 1
       window.add(means)
-      self.journal.advance()
+      self.writer.advance()
       if not fresh:
-        self.journal.announce(f"first step done {time.monotonic() - started:.1f} s after the start")
+        self.writer.announce(f"first step done {time.monotonic() - started:.1f} s after the start")
         window.restart_clock()
       elif step % log_steps == 0 or step == steps:
         self._refuse_broken(window, step)
         self._log(step, window, steps=steps)
     self.checkpoints.wait()
-    self.journal.announce(
+    self.writer.announce(
       f"stopped at step {step} as asked; the same command resumes"
       if stop and not last
       else f"finished at step {step}; best checkpoint: step {self.checkpoints.best_step()}"
@@ -180,10 +180,10 @@ class Run:
       number = step - ago
       said = f"step {number} is not finite: loss {loss:.3g}, gradient {norm:.3g}; nothing changed"
       if window.skipped <= self.skip_not_finite:
-        self.journal.announce(f"{said}; skip_not_finite={self.skip_not_finite}, so it goes on")
+        self.writer.announce(f"{said}; skip_not_finite={self.skip_not_finite}, so it goes on")
         continue
       self.checkpoints.wait()  # all processes are here: none of them leaves a save half done
-      kept = self.journal.keep_batch(number, self.batch_at)
+      kept = self.writer.keep_batch(number, self.batch_at)
       raise NotFiniteError(
         f"{said}. Its batch is in {kept}; --replay_step={number} looks at it again. A lower"
         " optimizer.learning_rate may cure it, or skip_not_finite pass over such steps"
@@ -204,43 +204,41 @@ class Run:
     clock = time.monotonic()
     rows = next(self.batches)
     window.waited += time.monotonic() - clock
-    return sharding.put_batch(rows, self.parts.mesh, batch_size=batch_size)
+    return sharding.put_batch(rows, self.train_program.mesh, batch_size=batch_size)
 
   def _log(self, step: int, window: Window, *, steps: int) -> None:
     metrics = window.compute()
-    metrics["learning_rate"] = float(self.parts.learning_rate(step - 1))
-    self.journal.write(step, metrics)
+    metrics["learning_rate"] = float(self.train_program.learning_rate(step - 1))
+    self.writer.write(step, metrics)
     speed = metrics["pairs_per_second"]
     text = f"loss {metrics.get('loss', math.nan):.3f}  {speed:.0f} pairs/s"
     left = (steps - step) * window.batch_size / speed
-    self.journal.say(step, text, seconds_left=left)
+    self.writer.say(step, text, seconds_left=left)
     window.restart()
 
   def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
     """Held-out retrieval and the config's suites -> `eval/SUITE/METRIC`, written and returned."""
     model = Embedder(
-      network=self.parts.model,
+      network=self.train_program.model,
       params=state.params,
       model=self.model,
       tokenizer=self.tokens,
       max_tokens=self.corpus.info["max_tokens"],
       step=step,
-      mesh=self.parts.mesh,
+      mesh=self.train_program.mesh,
       changed={},
     )
     found = {"retrieval": retrieval(self.corpus.heldout, model.encode, pivot=pivot)}
     for suite, data in self.suites.items():
       protocol, result = evals.run(suite, model, data)
       found[suite] = result.scores
-      self.journal.keep_protocol(suite, protocol)
+      self.writer.keep_protocol(suite, protocol)
     scores = {
       f"eval/{suite}/{name}": value for suite, own in found.items() for name, value in own.items()
     }
-    self.journal.write(step, scores)
+    self.writer.write(step, scores)
     to, back = (found["retrieval"][f"{way}_pivot_accuracy"] for way in ("to", "from"))
-    self.journal.announce(
-      f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}"
-    )
+    self.writer.announce(f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}")
     if (metric := self.checkpoints.best_metric) and metric not in scores:
-      self.journal.announce(f"no best checkpoint is kept: best_metric={metric} is none of them")
+      self.writer.announce(f"no best checkpoint is kept: best_metric={metric} is none of them")
     return scores

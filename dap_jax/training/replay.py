@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def replay(
-  parts: build.Parts,
+  train_program: build.TrainProgram,
   state: TrainState,
   *,
   first_step: int,
@@ -30,7 +30,7 @@ def replay(
   """Takes the steps from a checkpoint to `step` and tells of that one; writes nothing.
 
   Args:
-    parts: of the run.
+    train_program: of the run.
     state: at `first_step`; donated.
     first_step: of the newest checkpoint that is not after `step`.
     step: the batch's number: the update that leads to step + 1.
@@ -47,9 +47,13 @@ def replay(
     )
   logger.info("replaying steps %d to %d", first_step, step)
   for number in range(first_step, step):
-    state, _ = parts.step(state, sharding.put_whole_batch(batch_at(number), parts.mesh), frozen)
+    state, _ = train_program.step(
+      state, sharding.put_whole_batch(batch_at(number), train_program.mesh), frozen
+    )
   batch = batch_at(step)
-  means, grads = parts.gradients(state, sharding.put_whole_batch(batch, parts.mesh), frozen)
+  means, grads = train_program.gradients(
+    state, sharding.put_whole_batch(batch, train_program.mesh), frozen
+  )
   for name, value in sorted(means.items()):
     logger.info("  %-40s %.6g", name, float(value.compute()))
   for name, text in describe(state.params, grads).items():

@@ -21,7 +21,7 @@ from dap_jax.distributed.watchdog import Watchdog
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build, frozen, initial_weights, replay, run_data, summary
 from dap_jax.training.loop import Run
-from dap_jax.training.metrics_log import Journal, was_evaluated
+from dap_jax.training.metric_writer import MetricWriter, was_evaluated
 from dap_jax.training.teacher import teachers
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
   """What a run is made of, before it has a state.
 
   Attributes:
-    parts, corpus, tokens: the model, what it trains on, its tokenizer.
+    train_program, corpus, tokens: the model, what it trains on, its tokenizer.
     teacher: of the objectives that need one, or None.
     suites: benchmarks, name -> folder.
     bucket_tokens: the lengths of batches.
@@ -50,7 +50,7 @@ class Prepared(NamedTuple):
     model: the config's section, with what a checkpoint decided.
   """
 
-  parts: build.Parts
+  train_program: build.TrainProgram
   corpus: store.Corpus
   tokens: Tokenizer
   teacher: teachers.Teacher | None
@@ -120,10 +120,17 @@ def train(
   own = prepare(config, workdir=workdir, source=source)
   keep = bind(checkpoints_of, policy, where="checkpoint", workdir=workdir)
   watchdog = Watchdog(hang_seconds)
-  with jax.set_mesh(own.parts.mesh), keep() as checkpoints, Preemption() as preemption, watchdog:
-    start = begin(own.parts, checkpoints, source=source, corpus=own.corpus, at_most=replay_step)
+  with (
+    jax.set_mesh(own.train_program.mesh),
+    keep() as checkpoints,
+    Preemption() as preemption,
+    watchdog,
+  ):
+    start = begin(
+      own.train_program, checkpoints, source=source, corpus=own.corpus, at_most=replay_step
+    )
     kept = frozen.place(
-      own.parts, start.state, step=start.step, workdir=workdir, teacher=own.teacher
+      own.train_program, start.state, step=start.step, workdir=workdir, teacher=own.teacher
     )
 
     def batch_at(step: int) -> dict[str, np.ndarray]:
@@ -131,20 +138,20 @@ def train(
 
     if replay_step is not None:
       given = {"first_step": start.step, "batch_at": batch_at, "frozen": kept}
-      replay.replay(own.parts, start.state, step=replay_step, **given)
+      replay.replay(own.train_program, start.state, step=replay_step, **given)
       return
     given = {"batch_size": batch_size, "bucket_tokens": own.bucket_tokens}
-    summary.introduce(own.parts, own.corpus, start=start.said, **given)
+    summary.introduce(own.train_program, own.corpus, start=start.said, **given)
     writes = multihost.is_first()
-    with Journal(workdir, steps=steps, first_step=start.step, writes=writes) as journal:
+    with MetricWriter(workdir, steps=steps, first_step=start.step, writes=writes) as writer:
       run = Run(
-        parts=own.parts,
+        train_program=own.train_program,
         corpus=own.corpus,
         tokens=own.tokens,
         batches=own.batches(first_step=start.step, rows=own.rows),
         checkpoints=checkpoints,
         preemption=preemption,
-        journal=journal,
+        writer=writer,
         model=own.model,
         suites=own.suites,
         evaluated=was_evaluated(workdir, start.step),
@@ -193,7 +200,7 @@ def prepare(
   corpus, tokens = run_data.prepare(
     workdir, config=config, source=source, needed=needed, teacher=teacher
   )
-  parts = build.build(
+  train_program = build.build(
     vocabulary=vocabulary_of(
       tokens, rows=model["encoder"]["vocabulary_size"], english_ids=corpus.english_ids
     ),
@@ -209,7 +216,9 @@ def prepare(
     seed=config["seed"],
     batch_size=batch_size,
   )
-  return Prepared(parts, corpus, tokens, teacher, suites, bucket_tokens, batches, rows, dict(model))
+  return Prepared(
+    train_program, corpus, tokens, teacher, suites, bucket_tokens, batches, rows, dict(model)
+  )
 
 
 def refuse_accumulation(micro_batches: int) -> None:
@@ -267,7 +276,7 @@ def begun_model(folder: epath.Path, init_from: str) -> dict[str, Any]:
 
 
 def begin(
-  parts: build.Parts,
+  train_program: build.TrainProgram,
   checkpoints: Checkpoints,
   *,
   source: Callable[[], initial_weights.Source | None],
@@ -276,18 +285,18 @@ def begin(
 ) -> Start:
   """1. resume, from a step that is not after `at_most`; 2. init_from; 3. random."""
   clock = time.monotonic()
-  restored = checkpoints.restore(parts.abstract_state, at_most=at_most)
+  restored = checkpoints.restore(train_program.abstract_state, at_most=at_most)
   if restored is not None:
     said = f"resumed at step {restored.step} in {time.monotonic() - clock:.1f} s"
     return Start(restored.state, restored.step, said)
   first = source()
   if first is None:
-    return Start(parts.init({}), 0, "random weights")
+    return Start(train_program.init({}), 0, "random weights")
   params, said = initial_weights.first_params(
     first,
-    parts.abstract_state.params,
+    train_program.abstract_state.params,
     english_ids=corpus.english_ids,
-    rows=parts.model.encoder.family.vocabulary_size,
+    rows=train_program.model.encoder.family.vocabulary_size,
   )
   said += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
-  return Start(parts.init(params), 0, said)
+  return Start(train_program.init(params), 0, said)

@@ -44,7 +44,7 @@ def prepare(
   """
   path, data = epath.Path(folder), dict(config["data"])
   data.pop("bucket_tokens", None)
-  elements = {name: data.pop(name) for name in ("renderings", "hard_negatives") if name in data}
+  elements = {name: data.pop(name) for name in ("views", "hard_negatives") if name in data}
   extras = make_extras(needed, data=data, teacher=teacher)
   if multihost.is_first():
     claim(path, config)

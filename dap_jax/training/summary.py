@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def introduce(
-  parts: build.Parts,
+  train_program: build.TrainProgram,
   corpus: store.Corpus,
   *,
   start: str,
@@ -24,13 +24,13 @@ def introduce(
   """The block at the start of every run, as lines.
 
   Args:
-    parts, corpus: what trains on what.
+    train_program, corpus: what trains on what.
     start: where it begins, in words.
     batch_size, bucket_tokens: as in the config.
   """
   sizes = {
     name: sum(leaf.size for leaf in jax.tree.leaves(tree))
-    for name, tree in parts.abstract_state.params.items()
+    for name, tree in train_program.abstract_state.params.items()
   }
   each = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
   padding = loader.padding_share(corpus.sources, rates=corpus.rates, bucket_tokens=bucket_tokens)
@@ -38,20 +38,22 @@ def introduce(
   shown = ", ".join(f"{language} {rate:.1%}" for language, rate in rates[:12])
   weights = ", ".join(
     f"{name} x {entry.weight:g}" if isinstance(entry.weight, int | float) else f"{name} (scheduled)"
-    for name, entry in parts.objectives.items()
+    for name, entry in train_program.objectives.items()
   )
   held, others = "pairs", "negatives per anchor"
-  if corpus.renderings > 2:
-    held, others = f"meanings x {corpus.renderings} renderings", "other meanings per anchor"
+  if corpus.views > 2:
+    held, others = f"examples x {corpus.views} views", "other examples per anchor"
   devices = f"{jax.device_count()} {jax.devices()[0].platform}, {jax.process_count()} process(es)"
-  keywords = [getattr(entry.function, "keywords", {}) for entry in parts.objectives.values()]
+  keywords = [
+    getattr(entry.function, "keywords", {}) for entry in train_program.objectives.values()
+  ]
   settings = [own["temperature"] for own in keywords if "temperature" in own]
   scale = "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in settings)
-  family = parts.model.encoder.family
-  axes = " x ".join(f"{axis} {size}" for axis, size in parts.mesh.shape.items())
+  family = train_program.model.encoder.family
+  axes = " x ".join(f"{axis} {size}" for axis, size in train_program.mesh.shape.items())
   lines = {
     "encoder": f"{family.layers} layers x {family.width}, {family.vocabulary_size:,} ids,"
-    f" pooling {parts.model.pooling}",
+    f" pooling {train_program.model.pooling}",
     "parameters": f"{sum(sizes.values()):,} ({each})",
     "objectives": f"{weights}{scale}",
     "batch": f"{batch_size} {held} of {' or '.join(map(str, bucket_tokens))} tokens,"

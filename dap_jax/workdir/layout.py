@@ -20,6 +20,7 @@ from etils import epath
 
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json, write_json
+from dap_jax.utils.renamed_keys import with_new_names
 from dap_jax.utils.trees import flatten
 
 # Sections and keys that change where or how often, never what is computed: free on resuming.
@@ -37,7 +38,7 @@ FREE = (
 # Keys that shaped what lies in data/ and tokenizer/.
 PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
 # Of these, what shapes batches only.
-UNPREPARED = ("data.renderings", "data.hard_negatives", "data.bucket_tokens")
+UNPREPARED = ("data.views", "data.hard_negatives", "data.bucket_tokens")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -59,7 +60,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
   path = epath.Path(workdir) / "config.json"
   if not path.exists():
     raise UserError(f"{workdir} is no workdir (it has no config.json): give one that train wrote")
-  return read_json(path)
+  return with_new_names(read_json(path), announce=False)
 
 
 def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ def is_negative(key: str) -> bool:
 
 
 def to_pairs(rows: Iterable[dict[str, str]], *, pivot: str) -> list[Pair]:
-  """Rows -> one pair per rendering that is not the pivot; each has the row's hard negatives."""
+  """Rows -> one pair per view that is not the pivot; each has the row's hard negatives."""
   pairs = []
   for row in rows:
     negatives = tuple(text for key, text in row.items() if is_negative(key))
@@ -84,14 +84,14 @@ def split_pairs(
   Raises:
     UserError: fewer sentences than asked for are eligible, or nothing remains to train on.
   """
-  renderings: dict[str, dict[str, str]] = defaultdict(dict)
+  views: dict[str, dict[str, str]] = defaultdict(dict)
   for pair in pairs:
-    row = renderings[key_of(pair.pivot)]
+    row = views[key_of(pair.pivot)]
     row.setdefault(pivot, pair.pivot)
     row.setdefault(pair.language, pair.translation)
   eligible = [
     key
-    for key, row in renderings.items()
+    for key, row in views.items()
     if len(row[pivot].split()) >= min_words and len(row) - 1 >= min_languages
   ]
   if len(eligible) < sentences:
@@ -111,4 +111,4 @@ def split_pairs(
   ]
   if not train:
     raise UserError(f"data.heldout.sentences={sentences} leaves no pair to train on: lower it")
-  return Split(train, [renderings[key] for key in eligible[:sentences]])
+  return Split(train, [views[key] for key in eligible[:sentences]])

@@ -15,7 +15,7 @@ from etils import epath
 
 from dap_jax.utils.errors import UserError
 
-Row = dict[str, str]  # language -> text, the renderings of one meaning
+Row = dict[str, str]  # language -> text: a sentence and its translations
 
 LANGUAGE = re.compile(r"[a-z]{2,3}([-_@][A-Za-z0-9]+)*")  # de, pt-BR, zh_Hant, sr@latin, eng_Latn
 
@@ -72,7 +72,7 @@ def multiway(*, pivot: str, folder: str, extension: str = "") -> Iterator[Row]:
 
 
 def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
-  """Line i of every file is one meaning; an empty line is a missing rendering."""
+  """Line i of every file is one row; an empty line is a missing text."""
   for texts in itertools.zip_longest(*map(lines, files.values())):
     if None in texts:
       counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())

@@ -30,7 +30,7 @@ from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build
 from dap_jax.training.finetuning.batches import Batches
 from dap_jax.training.loop import Window
-from dap_jax.training.metrics_log import Journal
+from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.workdir.checkpointing import Checkpoints
@@ -83,7 +83,7 @@ def finetune(
   loaded = embedder.load(model, step=step, max_tokens=max_tokens, compute_dtype=compute_dtype)
   batches = make_batches(examples, loaded, batch_size=batch_size, seed=seed)
   steps = epochs * batches.steps_of_epoch
-  parts = make_parts(
+  train_program = make_parts(
     loaded,
     steps=steps,
     classes=len(examples.classes),
@@ -91,15 +91,15 @@ def finetune(
     learning_rate=learning_rate,
     dropout=dropout,
   )
-  sharding.local_rows(parts.mesh, batch_size)  # refuses one that the devices cannot share
+  sharding.local_rows(train_program.mesh, batch_size)  # refuses one that the devices cannot share
   data_of = {"texts": examples.digest(), "parameters": loaded.digest()}
   claim(folder, {**settings, **data_of})
   state = train(
-    parts, batches, steps=steps, first=loaded.params, folder=folder, save_steps=save_steps
+    train_program, batches, steps=steps, first=loaded.params, folder=folder, save_steps=save_steps
   )
   if state is None:
     return None
-  result = evaluate(parts, state, examples, loaded)
+  result = evaluate(train_program, state, examples, loaded)
   write_scores(folder / SCORES, result, settings=settings, loaded=loaded)
   return result
 
@@ -127,7 +127,7 @@ def make_batches(
 
 def make_parts(
   loaded: Embedder, *, steps: int, classes: int, seed: int, learning_rate: float, dropout: float
-) -> build.Parts:
+) -> build.TrainProgram:
   """The loaded network with a head, its optimizer and its step; all devices share the batch."""
   section = {**loaded.model, "dropout": dropout, "projection": False}
   vocabulary = vocabulary_of(
@@ -173,7 +173,7 @@ def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
 
 
 def train(
-  parts: build.Parts,
+  train_program: build.TrainProgram,
   batches: Batches,
   *,
   steps: int,
@@ -184,44 +184,44 @@ def train(
   """The state after the last step; None if the job was told to stop before, and saved.
 
   Args:
-    parts, batches: what trains, on what.
+    train_program, batches: what trains, on what.
     steps: of the whole run.
     first: parameters to begin with where there is no checkpoint; they are donated.
     folder, save_steps: where checkpoints go, and every how many steps.
   """
   with (
-    jax.set_mesh(parts.mesh),
+    jax.set_mesh(train_program.mesh),
     Checkpoints(folder, keep_last=1, best_metric="") as checkpoints,
     Preemption() as preemption,
   ):
-    restored = checkpoints.restore(parts.abstract_state)
-    state = parts.init(dict(first)) if restored is None else restored.state
+    restored = checkpoints.restore(train_program.abstract_state)
+    state = train_program.init(dict(first)) if restored is None else restored.state
     begun = step = 0 if restored is None else restored.step
     rows, length = batches.batch_size, batches.length
     logger.info("%d steps of %d x %d tokens, from step %d", steps, rows, length, begun)
     window = Window(rows)
-    with Journal(folder, steps=steps, first_step=begun, writes=True) as journal:
+    with MetricWriter(folder, steps=steps, first_step=begun, writes=True) as writer:
       while step < steps and not preemption.requested(step):
-        batch = sharding.put_batch(batches.batch(step), parts.mesh, batch_size=rows)
-        state, means = parts.step(state, batch, Frozen())
+        batch = sharding.put_batch(batches.batch(step), train_program.mesh, batch_size=rows)
+        state, means = train_program.step(state, batch, Frozen())
         step += 1
         window.add(means)
-        journal.advance()
+        writer.advance()
         if step == begun + 1:  # it compiles, so it is no measure of speed
           jax.block_until_ready(means)
           window.restart_clock()
         if step % LOG_STEPS == 0 or step == steps or step % save_steps == 0:
-          log(step, window, journal, steps=steps)
+          log(step, window, writer, steps=steps)
         if step % save_steps == 0 and step < steps:
           checkpoints.save(step, state, metrics={})
       if step > begun and (step == steps or step % save_steps):  # else it is saved already
         checkpoints.save(step, state, metrics={})
       if step < steps:
-        journal.announce(f"stopped at step {step} as asked; the same command resumes")
+        writer.announce(f"stopped at step {step} as asked; the same command resumes")
   return state if step == steps else None
 
 
-def log(step: int, window: Window, journal: Journal, *, steps: int) -> None:
+def log(step: int, window: Window, writer: MetricWriter, *, steps: int) -> None:
   """A line of metrics.jsonl. Raises UserError: the loss is no number any more."""
   metrics = window.compute()
   if metrics.pop("not_finite", 0):
@@ -229,17 +229,19 @@ def log(step: int, window: Window, journal: Journal, *, steps: int) -> None:
       f"the loss is not finite at step {step}: lower --learning_rate, in another --workdir"
     )
   speed = metrics.pop("pairs_per_second")
-  journal.write(step, {**metrics, "examples_per_second": speed})
+  writer.write(step, {**metrics, "examples_per_second": speed})
   text = f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:.3f}"
-  journal.say(step, text, seconds_left=(steps - step) * window.batch_size / max(speed, 1e-9))
+  writer.say(step, text, seconds_left=(steps - step) * window.batch_size / max(speed, 1e-9))
   window.restart()
 
 
 def evaluate(
-  parts: build.Parts, state: TrainState, examples: LabelledTexts, loaded: Embedder
+  train_program: build.TrainProgram, state: TrainState, examples: LabelledTexts, loaded: Embedder
 ) -> Result:
   """Every language's test split, by the class of the largest logit."""
-  tuned = dataclasses.replace(loaded, network=parts.model, params=state.params, mesh=parts.mesh)
+  tuned = dataclasses.replace(
+    loaded, network=train_program.model, params=state.params, mesh=train_program.mesh
+  )
 
   def predict(texts: Sequence) -> np.ndarray:
     found = tuned.collect(texts, inference_step.classify_step)
@@ -254,7 +256,7 @@ def evaluate(
     found["dev_accuracy"] = float(right.mean())
   protocol = {
     **examples.protocol(),
-    "head": f"dense, tanh, dropout, dense on the {parts.model.pooling} vector",
+    "head": f"dense, tanh, dropout, dense on the {train_program.model.pooling} vector",
     "optimizer": "AdamW, linear decay, no warm-up, gradient norm at most 1",
     "checkpoint": "after the last epoch",
   }

@@ -50,7 +50,7 @@ class Vectors:
   @property
   def features(self) -> tuple[Feature, ...]:
     width = self._source().width
-    return (Feature("teacher_vectors", "rendering", width, columns=0, fill=0, dtype="float32"),)
+    return (Feature("teacher_vectors", "view", width, columns=0, fill=0, dtype="float32"),)
 
   def make(self, texts: Sequence[str | None]) -> dict[str, np.ndarray]:
     rows = [0 if text is None else self._row(text) for text in texts]

@@ -11,7 +11,7 @@ and stops. Encode them, and start again. Texts are compared as `readers.clean.no
 leaves them.
 
 A text without a vector has a vector of zeros: one of a language that the teacher does not read, or
-one that `texts` lacks. B meanings, K renderings, L_T tokens of the teacher, D_T its width.
+one that `texts` lacks. B examples, K views, L_T tokens of the teacher, D_T its width.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def open_model(*, model: str, max_tokens: int, compute_dtype: str) -> Embedder:
 
 
 class Maker(Protocol):
-  """Makes features of texts, one rendering at a time."""
+  """Makes features of texts, one view at a time."""
 
   features: tuple[Feature, ...]
 
@@ -193,7 +193,7 @@ class Ids:
 
   def __init__(self, model: Embedder, *, digest: str):
     self._model, self._digest = model, digest
-    given = {"of": "rendering", "length": model.max_tokens, "columns": 0}
+    given = {"of": "view", "length": model.max_tokens, "columns": 0}
     self.features = (
       Feature("teacher_ids", **given, fill=model.tokenizer.pad_id, dtype="int32"),
       Feature("teacher_mask", **given, fill=0, dtype="bool"),

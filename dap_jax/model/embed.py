@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dap_jax.distributed import sharding
 
 
-class Words(nn.Embed):
+class Embed(nn.Embed):
   """nn.Embed for a table that the mesh's axis `fsdp` cuts: collected before it is read.
 
   Looked up as it lies, each device would have a part of the width of other devices' tokens, and

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
-def remedies(config: Config, topology: Topology) -> Iterator[tuple[str, Config]]:
+def suggestions(config: Config, topology: Topology) -> Iterator[tuple[str, Config]]:
   """What makes a step smaller, the cheapest first: flags of train, and the config with them."""
   mesh = config["mesh"]
   shards = topology.chips // mesh["model"]
@@ -46,12 +46,12 @@ def remedies(config: Config, topology: Topology) -> Iterator[tuple[str, Config]]
 def larger(
   config: Config, topology: Topology, *, times: int
 ) -> Iterator[tuple[str, Config, Topology]]:
-  """Topologies of twice the chips, and so on, each with the strongest of its `remedies`."""
+  """Topologies of twice the chips, and so on, each with the strongest of its `suggestions`."""
   for _ in range(times):
     topology = topology.doubled()
     if topology is None or config["batch_size"] % (topology.chips // config["mesh"]["model"]):
       return
-    *_, (flags, changed) = remedies(config, topology)
+    *_, (flags, changed) = suggestions(config, topology)
     yield f"--topology={topology.name} {flags}", changed, topology
 
 
@@ -62,7 +62,7 @@ def find(
   tries: int,
   attempt: Callable[[Config, Topology], Report],
 ) -> tuple[str, Report] | None:
-  """The first of `remedies` that fits, or else the first of `larger`.
+  """The first of `suggestions` that fits, or else the first of `larger`.
 
   Args:
     config, topology: what does not fit.
@@ -72,7 +72,7 @@ def find(
   Returns:
     Flags of `plan` and the report with them; None where nothing that was tried fits.
   """
-  candidates = list(remedies(config, topology))
+  candidates = list(suggestions(config, topology))
   if len(candidates) > tries:  # the mildest, the harshest and some between
     picked = {round(i * (len(candidates) - 1) / max(1, tries - 1)) for i in range(tries)}
     candidates = [candidates[i] for i in sorted(picked)]

@@ -38,7 +38,7 @@ def is_score(name: str) -> bool:
   return name.startswith("eval/")
 
 
-class Journal:
+class MetricWriter:
   """The records of one run; process 0 writes, the others keep silent. A context manager.
 
   Args:
@@ -131,7 +131,7 @@ class Journal:
       with tqdm.external_write_mode(file=sys.stderr):
         logger.info(text)
 
-  def __enter__(self) -> Journal:
+  def __enter__(self) -> MetricWriter:
     return self
 
   def __exit__(self, *_) -> None:

@@ -1,4 +1,4 @@
-"""RTL over rows of several renderings, in both directions: one pair after the other is the measure.
+"""RTL over rows of several views, in both directions: one pair after the other is the measure.
 
 Expected values: numpy cross-entropy over single, unpadded pairs; and the same loss over K = 2.
 """
@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dap_jax.model.vocabulary import Vocabulary
 
 from configs import dap_both
 from dap_jax.core import train_step
@@ -15,6 +14,7 @@ from dap_jax.core.mean import Mean
 from dap_jax.core.train_step import Frozen
 from dap_jax.distributed import sharding
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
 from tests.models import encoder_section, logits_of, model_section
@@ -57,10 +57,10 @@ def reconstruction(model, params, batch, direction, *, mask_ratio=1.0):
   return means["representation_translation"], grads
 
 
-def routes(direction, renderings):
-  """(source, target) renderings of every pair."""
-  to_pivot = [(k, 0) for k in range(1, renderings)]
-  from_pivot = [(0, k) for k in range(1, renderings)]
+def routes(direction, views):
+  """(source, target) views of every pair."""
+  to_pivot = [(k, 0) for k in range(1, views)]
+  from_pivot = [(0, k) for k in range(1, views)]
   return {"to_pivot": to_pivot, "from_pivot": from_pivot, "both": to_pivot + from_pivot}[direction]
 
 
@@ -112,16 +112,16 @@ def test_several_translations_are_as_many_pairs(direction):
   model, params = network()
   batch = batch_of()
   whole, grads = reconstruction(model, params, batch, direction)
-  parts = []
+  train_program = []
   for k in (1, 2):
     pair = {name: array[:, [0, k]] for name, array in batch.items()}
-    parts.append(reconstruction(model, params, pair, direction))
-  merged = parts[0][0].merge(parts[1][0])
+    train_program.append(reconstruction(model, params, pair, direction))
+  merged = train_program[0][0].merge(train_program[1][0])
   np.testing.assert_allclose(whole, merged, rtol=2e-6)
   weighted = jax.tree.map(
-    lambda a, b: (a * parts[0][0].count + b * parts[1][0].count) / merged.count,
-    parts[0][1],
-    parts[1][1],
+    lambda a, b: (a * train_program[0][0].count + b * train_program[1][0].count) / merged.count,
+    train_program[0][1],
+    train_program[1][1],
   )
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), grads, weighted)
 
@@ -172,13 +172,13 @@ def test_the_config_of_both_directions_trains():
   for data in (8, 4):
     config.mesh = {"data": data, "fsdp": 1, "model": 8 // data}
     settings = config.to_dict()
-    parts = build.build(
+    train_program = build.build(
       vocabulary=VOCABULARY, languages=5, **{key: settings[key] for key in (*BUILT, "mesh")}
     )
-    state, batch = parts.init({}), batch_of(LENGTHS * 2)
+    state, batch = train_program.init({}), batch_of(LENGTHS * 2)
     for _ in range(4):
-      placed = sharding.put_batch(batch, parts.mesh, batch_size=8)
-      state, means = parts.step(state, placed, Frozen())
+      placed = sharding.put_batch(batch, train_program.mesh, batch_size=8)
+      state, means = train_program.step(state, placed, Frozen())
       found.append(float(means["representation_translation"].compute()))
   assert found[3] < found[2] < found[1] < found[0]
   np.testing.assert_allclose(found[:4], found[4:], rtol=1e-5)

@@ -1,0 +1,32 @@
+"""Old names of config keys: read from configs, flags and workdirs, with one line that says so."""
+
+import json
+
+from dap_jax.utils.renamed_keys import flag_with_new_name, with_new_names
+from dap_jax.workdir import layout
+
+
+def test_an_old_config_has_the_last_word(caplog):
+  config = {"data": {"renderings": 4, "views": 2, "pivot": "en"}, "seed": 1}
+  assert with_new_names(config) == {"data": {"views": 4, "pivot": "en"}, "seed": 1}
+  assert "config key data.renderings is called data.views now" in caplog.text
+  assert config["data"] == {"renderings": 4, "views": 2, "pivot": "en"}  # a copy was changed
+
+
+def test_new_configs_pass_in_silence(caplog):
+  config = {"data": {"views": 2}, "model": {}}
+  assert with_new_names(config) == config
+  assert with_new_names({"seed": 0}) == {"seed": 0}
+  assert caplog.text == ""
+
+
+def test_flags():
+  assert flag_with_new_name("--config.data.renderings=3") == "--config.data.views=3"
+  assert flag_with_new_name("--config.data.renderings") == "--config.data.views"
+  assert flag_with_new_name("--config.data.views=3") == "--config.data.views=3"
+
+
+def test_a_workdir_of_version_0_1(tmp_path):
+  config = {"data": {"renderings": 3, "pivot": "en"}, "steps": 2}
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  assert layout.read_config(tmp_path)["data"] == {"views": 3, "pivot": "en"}
