@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError
 
 
@@ -22,7 +23,7 @@ def read_json(path: epath.Path, kind: type = dict) -> Any:
 
 
 def write_json(path: epath.Path, content: Any) -> None:
-  """Writes by renaming, so that a reader never sees half a file; NaN is a ValueError."""
-  temporary = path.parent / f"{path.name}.tmp"
-  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-  temporary.replace(path)
+  """Writes the file whole or not at all; NaN is a ValueError."""
+  text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+  with replacing(path) as temporary:
+    temporary.write_text(text)
