@@ -12,7 +12,6 @@ import numpy as np
 from etils import epath
 
 from dap_jax import evals
-from dap_jax.core.train_step import TrainState
 from dap_jax.data import loader, store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost, sharding
@@ -22,19 +21,11 @@ from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build, frozen, initial_weights, replay, run_data, summary
 from dap_jax.training.loop import Run
 from dap_jax.training.metric_writer import MetricWriter, was_evaluated
+from dap_jax.training.start import begin, begun_model
 from dap_jax.training.teacher import teachers
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir.checkpointing import Checkpoints
-from dap_jax.workdir.layout import has_checkpoints, read_config
-
-
-class Start(NamedTuple):
-  """Where a run begins. state, step; said: what happened, for the log."""
-
-  state: TrainState
-  step: int
-  said: str
 
 
 class Prepared(NamedTuple):
@@ -263,40 +254,3 @@ def check_buckets(bucket_tokens: Sequence[int] | None, *, max_tokens: int) -> li
 def checkpoints_of(*, workdir: str, keep_last: int, best_metric: str) -> Checkpoints:
   """The checkpoints of the workdir; the arguments are the config's `checkpoint` section."""
   return Checkpoints(workdir, keep_last=keep_last, best_metric=best_metric)
-
-
-def begun_model(folder: epath.Path, init_from: str) -> dict[str, Any]:
-  """What `init_from` decided when a run began that has checkpoints; empty for any other."""
-  if not init_from or not has_checkpoints(folder):
-    return {}
-  config = read_config(folder)
-  if config.get("init_from") != init_from:
-    return {}
-  return {name: config["model"][name] for name in initial_weights.DECIDED}
-
-
-def begin(
-  train_program: build.TrainProgram,
-  checkpoints: Checkpoints,
-  *,
-  source: Callable[[], initial_weights.Source | None],
-  corpus: store.Corpus,
-  at_most: int | None,
-) -> Start:
-  """1. resume, from a step that is not after `at_most`; 2. init_from; 3. random."""
-  clock = time.monotonic()
-  restored = checkpoints.restore(train_program.abstract_state, at_most=at_most)
-  if restored is not None:
-    said = f"resumed at step {restored.step} in {time.monotonic() - clock:.1f} s"
-    return Start(restored.state, restored.step, said)
-  first = source()
-  if first is None:
-    return Start(train_program.init({}), 0, "random weights")
-  params, said = initial_weights.first_params(
-    first,
-    train_program.abstract_state.params,
-    english_ids=corpus.english_ids,
-    rows=train_program.model.encoder.family.vocabulary_size,
-  )
-  said += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
-  return Start(train_program.init(params), 0, said)
