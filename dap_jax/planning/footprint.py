@@ -92,10 +92,10 @@ def footprint(program: Program) -> Footprint:
 
 def carry_of(operation: Operation) -> tuple[int, ...]:
   """What a loop begins with, and goes on in its place."""
-  if operation.name != "scan":
+  if operation.scan is None:
     return ()
-  first = operation.parameters["num_consts"]
-  carry = operation.reads[first : first + operation.parameters["num_carry"]]
+  first = operation.scan.constants
+  carry = operation.reads[first : first + operation.scan.carry]
   return tuple(array for array in carry if array is not None)
 
 

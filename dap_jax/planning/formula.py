@@ -258,7 +258,8 @@ def partial_sums(program: Program, axes: dict[int, int | None]) -> Iterator[tupl
 
 def axes_inside(operation: Operation, axes: list[int | None]) -> dict[int, int | None]:
   """Arrays of a loop's body: of what it goes through, one slice, without the first axis."""
-  whole = operation.parameters["num_consts"] + operation.parameters["num_carry"]
+  assert operation.scan is not None, "only a scan has a body that is run on slices"
+  whole = sum(operation.scan)
   inside = {}
   for place, (array, axis) in enumerate(zip(operation.inner[0].inputs, axes, strict=True)):
     inside[array] = axis - 1 if axis is not None and place >= whole else axis

@@ -34,6 +34,18 @@ class Program(NamedTuple):
   outputs: list[int | None]
 
 
+class ScanInputs(NamedTuple):
+  """How many of a loop's inputs are what; they come in this order, then what it goes through.
+
+  Attributes:
+    constants: the same in every turn.
+    carry: handed from turn to turn; the loop's first results.
+  """
+
+  constants: int
+  carry: int
+
+
 class Operation(NamedTuple):
   """One primitive.
 
@@ -45,6 +57,7 @@ class Operation(NamedTuple):
     inner: the bodies of a loop, or the branches.
     turns: how often they run.
     is_bool: whether it gives true and false.
+    scan: what the inputs of a `scan` are; None for every other primitive.
   """
 
   name: str
@@ -54,6 +67,7 @@ class Operation(NamedTuple):
   inner: tuple[Program, ...]
   turns: int
   is_bool: bool
+  scan: ScanInputs | None = None
 
   def arrays(self) -> Iterator[int]:
     """What it reads, but for constants."""
@@ -106,7 +120,26 @@ def write_out(program: Program, jaxpr: Jaxpr, numbers: dict[Any, int]) -> None:
     numbers.update(zip(equation.outvars, writes, strict=True))
     is_bool = any(var.aval.dtype == bool for var in equation.outvars)
     inner, turns = bodies(name, parameters)
-    program.operations.append(Operation(name, reads, writes, parameters, inner, turns, is_bool))
+    scan = scan_inputs(equation) if name == "scan" else None
+    program.operations.append(
+      Operation(name, reads, writes, parameters, inner, turns, is_bool, scan)
+    )
+
+
+def scan_inputs(equation: Any) -> ScanInputs:
+  """What the inputs of a `scan` are, told by their ranks.
+
+  The primitive's own parameters say it too, but jax 0.12 has renamed them (`num_consts` and
+  `num_carry` are no more). Its body has one axis less of what is sliced and of what is stacked.
+  """
+  body = getattr(equation.params["jaxpr"], "jaxpr", equation.params["jaxpr"])
+
+  def of_equal_rank(outside: Any, inside: Any) -> int:
+    pairs = zip(outside, inside, strict=True)
+    return sum(len(outer.aval.shape) == len(inner.aval.shape) for outer, inner in pairs)
+
+  carry = of_equal_rank(equation.outvars, body.outvars)
+  return ScanInputs(of_equal_rank(equation.invars, body.invars) - carry, carry)
 
 
 def bodies(name: str, parameters: dict[str, Any]) -> tuple[tuple[Program, ...], int]:
