@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dap_jax.mining import exact_search, files, pairing, pairs_file
+from dap_jax.mining import files, pairing, pairs_file
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 from tests.commands import Commands
 
 
@@ -24,9 +25,9 @@ def bare(tmp_path_factory):
 def save_vectors(folder, *, rows=600, width=32, planted=200, seed=0):
   """x.npy and y.npy, random, with planted pairs of cosine 0.9; returns the set of their rows."""
   rng = np.random.default_rng(seed)
-  x, y = (exact_search.exact_unit(rng.normal(size=(rows, width))) for _ in range(2))
+  x, y = (unit(rng.normal(size=(rows, width))) for _ in range(2))
   i, j = rng.permutation(rows)[:planted], rng.permutation(rows)[:planted]
-  across = exact_search.exact_unit(y[j] - (y[j] * x[i]).sum(1, keepdims=True) * x[i])
+  across = unit(y[j] - (y[j] * x[i]).sum(1, keepdims=True) * x[i])
   y[j] = 0.9 * x[i] + np.sqrt(1 - 0.81) * across
   for name, side in (("x", x), ("y", y)):
     np.save(folder / f"{name}.npy", side.astype(np.float32))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from dap_jax.evals import bucc, unit_vectors
+from dap_jax.evals import bucc
 from dap_jax.mining import exact_search, margins, pairing
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 K = 3
 
@@ -15,7 +16,7 @@ def sides(seed=0):
   rng = np.random.default_rng(seed)
   x, y = rng.normal(size=(12, 5)), rng.normal(size=(15, 5))
   y[:8] = x[:8] + 0.5 * rng.normal(size=(8, 5))
-  return unit_vectors.unit(x), unit_vectors.unit(y)
+  return unit(x), unit(y)
 
 
 def by_loops(x, y, margin):

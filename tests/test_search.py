@@ -8,6 +8,7 @@ import pytest
 
 from dap_jax.mining import exact_search, faiss_search
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 K = 3
 BLOCKS = [(16, 16), (300, 48), (128, 8192)]  # on 8 devices the first has 128 x 16
@@ -20,7 +21,7 @@ def random_sides(n=301, m=170, width=24, seed=0):
 
 def full_sort(x, y, k=K):
   """Cosines and rows of the k nearest, the lower row first of equals, from all pairs."""
-  cosines = exact_search.exact_unit(x) @ exact_search.exact_unit(y).T
+  cosines = unit(x) @ unit(y).T
   rows = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
   return np.take_along_axis(cosines, rows, axis=1), rows
 

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from dap_jax.evals import tatoeba, unit_vectors
+from dap_jax.evals import tatoeba
+from dap_jax.mining.margins import score_margin
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 
 def test_margins_by_hand():
@@ -18,7 +20,7 @@ def test_margins_by_hand():
     ("distance", [0.16, 0.9]),
     ("ratio", [1.25, -np.inf]),
   ):
-    found = unit_vectors.score_margin(cosine, around, margin=margin)
+    found = score_margin(cosine, around, margin=margin)
     np.testing.assert_allclose(found, expected)
 
 
@@ -27,8 +29,8 @@ def test_vectors_that_are_no_numbers_are_refused():
   vectors = np.eye(3)
   vectors[1, 2] = np.nan
   with pytest.raises(UserError, match="1 of 3 vectors are not finite"):
-    unit_vectors.unit(vectors)
-  np.testing.assert_array_equal(unit_vectors.unit(np.array([[0.0, 2.0], [0.0, 0.0]]))[0], [0, 1])
+    unit(vectors)
+  np.testing.assert_array_equal(unit(np.array([[0.0, 2.0], [0.0, 0.0]]))[0], [0, 1])
 
 
 def test_score_is_brute_force():

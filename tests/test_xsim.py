@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dap_jax.evals import xsim
-from dap_jax.evals.unit_vectors import unit
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 
 def angles(*degrees):

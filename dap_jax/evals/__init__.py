@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 SUITES = ("retrieval", "xsim", "tatoeba", "bucc", "sts", "word_alignment", "mexa", "classification")
 ON_HELD_OUT = ("retrieval", "xsim", "mexa")  # those that can also run on a workdir's held-out rows
@@ -95,6 +96,12 @@ def settings_of(suite: str) -> dict[str, Any]:
     for name, parameter in inspect.signature(load(suite).evaluate).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
   }
+
+
+def encode_lists(lists: Sequence[Sequence[str]], encode: Encode) -> list[np.ndarray]:
+  """Unit vectors [N, D] of each list, by one call of `encode`, which sorts texts by length."""
+  vectors = unit(encode([text for texts in lists for text in texts]))
+  return np.split(vectors, np.cumsum([len(texts) for texts in lists])[:-1])
 
 
 def with_means(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -15,8 +15,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data.readers import text_files
-from dap_jax.evals import Encode, Model, Result, by_row
-from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.evals import Encode, Model, Result, by_row, encode_lists
 from dap_jax.mining import pairing
 from dap_jax.mining.margins import MARGINS
 from dap_jax.utils.errors import UserError

@@ -19,8 +19,7 @@ from sklearn.metrics import f1_score
 
 from dap_jax.data.readers import labelled_texts
 from dap_jax.data.readers.labelled_texts import LabelledTexts
-from dap_jax.evals import Encode, Model, Result, by_row
-from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.evals import Encode, Model, Result, by_row, encode_lists
 from dap_jax.utils.errors import UserError
 
 VERSION = 1

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dap_jax.evals import MEAN, Model, Result, by_row, translations, with_means
-from dap_jax.evals.unit_vectors import unit
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 VERSION = 1
 

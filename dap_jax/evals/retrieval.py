@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dap_jax.evals import Encode, Model, Result, by_row, translations
-from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.evals import Encode, Model, Result, by_row, encode_lists, translations
 
 VERSION = 1
 

@@ -16,8 +16,7 @@ from etils import epath
 from scipy import stats
 
 from dap_jax.data.readers import text_files
-from dap_jax.evals import MEAN, Encode, Model, Result, by_row, with_means
-from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.evals import MEAN, Encode, Model, Result, by_row, encode_lists, with_means
 from dap_jax.utils.errors import UserError
 
 VERSION = 1

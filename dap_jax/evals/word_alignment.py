@@ -21,8 +21,8 @@ from etils import epath
 
 from dap_jax.data.readers import text_files
 from dap_jax.evals import MEAN, Model, Pieces, Result, by_row, with_means
-from dap_jax.evals.unit_vectors import unit
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
 
 VERSION = 1
 UNITS = ("piece", "word")

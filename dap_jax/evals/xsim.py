@@ -17,8 +17,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data.readers import text_files
-from dap_jax.evals import MEAN, Model, Result, by_row, translations, with_means
-from dap_jax.evals.unit_vectors import encode_lists
+from dap_jax.evals import MEAN, Model, Result, by_row, encode_lists, translations, with_means
 from dap_jax.mining import exact_search, pairing
 from dap_jax.mining.margins import MARGINS
 from dap_jax.utils.errors import UserError

@@ -30,6 +30,7 @@ from jax.sharding import PartitionSpec as P
 from dap_jax.distributed import row_shares
 from dap_jax.mining.search_kernel import GROUP, Lists, make_step, rows_mesh
 from dap_jax.utils.progress import Progress
+from dap_jax.utils.unit_vectors import unit
 
 logger = logging.getLogger(__name__)
 
@@ -241,20 +242,13 @@ def rescore(queries: Side, candidates: Side, rows: np.ndarray, *, neighbours: in
   for start in range(0, len(rows), size):
     part = slice(start, start + size)
     chosen = rows[part].astype(np.int64)
-    ours = exact_unit(queries.vectors[queries.rows[part]])
-    theirs = exact_unit(candidates.vectors[candidates.rows[chosen]])
+    ours = unit(queries.vectors[queries.rows[part]].astype(np.float64))
+    theirs = unit(candidates.vectors[candidates.rows[chosen]].astype(np.float64))
     found = np.where(chosen < 0, -np.inf, np.einsum("nd,ncd->nc", ours, theirs))
     order = np.lexsort((chosen, -found))[:, :neighbours]
     cosines[part] = np.take_along_axis(found, order, axis=1)
     ranked[part] = np.take_along_axis(chosen, order, axis=1)
   return Neighbours(cosines, ranked)
-
-
-def exact_unit(vectors: np.ndarray) -> np.ndarray:
-  """float64 of length 1; zeros stay."""
-  vectors = vectors.astype(np.float64)
-  lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-  return vectors / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
 class SearchCheckpoint:

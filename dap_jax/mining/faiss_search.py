@@ -15,6 +15,7 @@ import numpy as np
 from dap_jax.mining import exact_search
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.progress import Progress
+from dap_jax.utils.unit_vectors import unit
 
 if TYPE_CHECKING:
   import faiss
@@ -96,5 +97,5 @@ def refusals(factory: str) -> Iterator[None]:
 
 
 def unit_rows(side: exact_search.Side, places: np.ndarray) -> np.ndarray:
-  """float32 of length 1."""
-  return exact_search.exact_unit(side.vectors[side.rows[places]]).astype(np.float32)
+  """Some rows of a side, float32 of length 1."""
+  return unit(side.vectors[side.rows[places]].astype(np.float64)).astype(np.float32)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dap_jax.evals import Encode, retrieval
-from dap_jax.evals.unit_vectors import unit
 from dap_jax.report_page import scripts
+from dap_jax.utils.unit_vectors import unit
 
 FEW = 20  # sentences: with fewer a share says little
 FEWEST_POINTS = 10  # of a map: with fewer a table says more

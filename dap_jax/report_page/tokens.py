@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dap_jax.evals import word_alignment
-from dap_jax.evals.unit_vectors import unit
 from dap_jax.inference.embedder import Embedder
 from dap_jax.report_page.heldout import Heldout
+from dap_jax.utils.unit_vectors import unit
 
 PAIRS = 6
 SPACE = "\u2423"  # a piece that holds nothing but a word's beginning
