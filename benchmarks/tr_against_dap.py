@@ -11,7 +11,6 @@ command again resumes those that were interrupted. Needs requirements-demo.txt.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -19,6 +18,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+
+from dap_jax.workdir import records
 
 ROOT = Path(__file__).parents[1]
 SYSTEMS = {"TR": 0.0, "DAP": 1.0}
@@ -38,8 +39,9 @@ def train(folder: Path, flags: list[str], cores: set[int]) -> dict[str, float]:
       check=True,
       preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
-  lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-  return [line for line in lines if f"eval/retrieval/{METRICS[0]}" in line][-1]
+  return [line for line in records.read_records(folder) if f"eval/retrieval/{METRICS[0]}" in line][
+    -1
+  ]
 
 
 def main() -> None:

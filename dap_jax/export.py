@@ -25,20 +25,6 @@ DECODER = flags.DEFINE_bool("include_decoder", False, "Write RTL decoder and pro
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 
 
-def held_out_scores(workdir, step: int) -> dict[str, float]:
-  """The evaluation lines of metrics.jsonl at a step; empty if it was not evaluated there."""
-  path = workdir / "metrics.jsonl"
-  lines = path.read_text().split("\n") if path.exists() else []
-  found = [json.loads(line) for line in lines if line]
-  return {
-    name: value
-    for line in found
-    if line["step"] == step
-    for name, value in line.items()
-    if name.startswith("eval/")
-  }
-
-
 def main() -> None:
   if WORKDIR.value is None or OUTPUT.value is None:
     command.fail("--workdir and --output are both needed; --help lists the flags", status=2)
@@ -49,7 +35,7 @@ def main() -> None:
   from dap_jax.data import store
   from dap_jax.hub import card, to_hf
   from dap_jax.inference import embedder
-  from dap_jax.workdir import layout, restore
+  from dap_jax.workdir import layout, records, restore
 
   folder = epath.Path(WORKDIR.value)
   config = layout.read_config(folder)
@@ -65,7 +51,7 @@ def main() -> None:
   readme = card.card(
     name=epath.Path(OUTPUT.value).name,
     languages=[config["data"]["pivot"], *info["pairs"]],
-    metrics=held_out_scores(folder, loaded.step),
+    metrics=records.scores_at(folder, loaded.step),
     pairs=info["pairs"],
     max_tokens=loaded.max_tokens,
     commit=json.loads((folder / "versions.json").read_text())["commit"],

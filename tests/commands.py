@@ -4,7 +4,6 @@ The corpus: English sentences of a small grammar, and three ciphers of it.
 """
 
 import itertools
-import json
 import os
 import shutil
 import socket
@@ -18,7 +17,7 @@ from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build
-from dap_jax.workdir import checkpointing, layout
+from dap_jax.workdir import checkpointing, layout, records
 
 ROOT = Path(__file__).parents[1]
 CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
@@ -136,8 +135,5 @@ def final_state(run):
 
 
 def lines_of(run):
-  return [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n") if line]
-
-
-def lines_of_unfinished(run):
-  return (run / "metrics.jsonl").read_text().split("\n")[:-1]
+  assert (run / records.FILE).exists()
+  return records.read_records(run)

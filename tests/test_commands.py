@@ -13,8 +13,8 @@ import pytest
 
 from dap_jax.distributed import sharding
 from dap_jax.inference import embedder
-from dap_jax.workdir import layout
-from tests.commands import ROOT, environment, final_state, lines_of, lines_of_unfinished
+from dap_jax.workdir import layout, records
+from tests.commands import ROOT, environment, final_state, lines_of
 
 
 def test_a_run_says_what_it_does_and_learns(commands):
@@ -42,8 +42,7 @@ def test_killed_at_a_random_step_it_resumes_bit_for_bit(commands):
 
   def reached():
     """The step, and a complete checkpoint: saves are asynchronous."""
-    written = (run / "metrics.jsonl").exists() and len(lines_of_unfinished(run)) >= target
-    return written and layout.has_checkpoints(run)
+    return len(records.read_records(run)) >= target and layout.has_checkpoints(run)
 
   while not reached():
     assert time.monotonic() < deadline and process.poll() is None
@@ -64,7 +63,7 @@ def test_sigterm_saves_and_exits_0(commands):
   run = commands.prepared("terminated")
   relative = os.path.relpath(run, ROOT)  # as most users name it
   process = commands.start(*commands.train_flags(relative, "--config.log_steps=1"))
-  while not (run / "metrics.jsonl").exists() or len(lines_of_unfinished(run)) < 13:
+  while len(records.read_records(run)) < 13:
     assert process.poll() is None
     time.sleep(0.02)
   process.send_signal(signal.SIGTERM)

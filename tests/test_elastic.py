@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests.commands import ROOT, lines_of, lines_of_unfinished
+from dap_jax.workdir import records
+from tests.commands import ROOT, lines_of
 
 STEPS = 20
 MESHES = {"8x1x1": (8, 1, 1), "4x2x1": (4, 2, 1), "2x2x2": (2, 2, 2)}
@@ -48,7 +49,7 @@ def test_processes_and_meshes_change_no_loss(commands, on_one_device, processes,
 def stop_after(started, run, lines):
   """SIGTERM to all once metrics.jsonl has so many lines; they must leave with status 0."""
   deadline = time.monotonic() + 200
-  while not (run / "metrics.jsonl").exists() or len(lines_of_unfinished(run)) < lines:
+  while len(records.read_records(run)) < lines:
     assert time.monotonic() < deadline and all(process.poll() is None for process in started)
     time.sleep(0.02)
   for process in started:

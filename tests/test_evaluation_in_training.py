@@ -35,7 +35,7 @@ def test_a_suite_is_evaluated_and_chooses_the_best(commands, folder, tmp_path):
   suites = SUITE.format(f"{folder},xsim={commands.corpus}")  # xsim searches on a mesh of its own
   flags = [suites, f"--config.checkpoint.best_metric={METRIC}"]
   commands.run(*commands.train_flags(run, *flags, "--config.eval_steps=20"), devices=2)
-  lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+  lines = lines_of(run)
   scored = {line["step"]: line[METRIC] for line in lines if METRIC in line}
   assert set(scored) == {20, 40, 60}
   others = ("eval/retrieval/to_pivot_accuracy", "eval/xsim/to_pivot_xsim/mean")

@@ -23,6 +23,7 @@ from dap_jax.training.finetuning import run as finetuning
 from dap_jax.training.finetuning.batches import Batches
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing
+from tests.commands import lines_of
 from tests.models import encoder_section, model_section
 from tests.topics import write, write_topics
 
@@ -199,8 +200,7 @@ def test_a_word_decides(commands, tmp_path):
   assert protocol["epochs"] == 6
   assert protocol["max_tokens"] == 20
   assert protocol["head"].endswith("on the mean vector")
-  lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-  assert json.loads(lines[-1])["step"] == 6 * 15
+  assert lines_of(tmp_path / "run")[-1]["step"] == 6 * 15
   with pytest.raises(UserError, match="a fine-tuning with epochs=6, this one has 7"):
     finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run", epochs=7))
 

@@ -173,19 +173,6 @@ def test_a_long_curve_is_averaged():
   assert run.curve("absent") == [] and run.last("absent") is None
 
 
-def test_half_a_last_line_of_the_records_is_left_out(tmp_path):
-  path = tmp_path / "metrics.jsonl"
-  path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
-  assert runs.read_records(path) == [{"step": 1, "loss": 2.0}]
-  for damage in ('{"step": 1', "5", '{"loss": 2.0}', '{"step": "one"}'):
-    path.write_text(f'{damage}\n{{"step": 2}}\n')
-    with pytest.raises(UserError, match="line 1 is no JSON object with a step"):
-      runs.read_records(path)
-  path.write_bytes(b'{"step": 1}\n\xff\n')
-  with pytest.raises(UserError, match="is not UTF-8"):
-    runs.read_records(path)
-
-
 # --- colours ---
 
 # Full colour blindness of each kind on linear RGB: Machado, Oliveira and Fernandes, 2009, table 1.

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 
 from dap_jax.utils.errors import UserError
-from dap_jax.workdir import checkpointing
-from tests.commands import ROOT, environment, final_state, lines_of, write_corpus
+from dap_jax.workdir import checkpointing, records
+from tests.commands import ROOT, environment, final_state, write_corpus
 from tests.xla_flags import QUICK
 
 DEVICES = 2  # of all processes together
@@ -125,9 +125,8 @@ class Trial:
 
   def step(self) -> int:
     """The newest step in metrics.jsonl; 0 before there is one."""
-    path = self.workdir / "metrics.jsonl"
-    found = re.findall(r'^\{"step": (\d+),.*\}$', path.read_text(), re.M) if path.exists() else []
-    return int(found[-1]) if found else 0
+    lines = records.read_records(self.workdir)
+    return int(lines[-1]["step"]) if lines else 0
 
   def random_moment(self) -> None:
     """Waits: three times in ten for a moment of the start, else for one of the steps or the end."""
@@ -249,7 +248,7 @@ def free_address(rng: np.random.Generator) -> str:
 
 def losses_of(run: Path) -> dict[int, float]:
   """Step -> mean loss of the steps since the line before. ValueError: a step was written twice."""
-  found = [(line["step"], line["loss"]) for line in lines_of(run) if "loss" in line]
+  found = [(line["step"], line["loss"]) for line in records.read_records(run) if "loss" in line]
   if len(found) != len(dict(found)):
     raise ValueError("a step is twice in metrics.jsonl")
   return dict(found)

@@ -14,7 +14,7 @@ from etils import epath
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
 from dap_jax.utils.trees import flatten
-from dap_jax.workdir import layout
+from dap_jax.workdir import layout, records
 
 MOST_POINTS = 400  # of a curve: as many as a screen can show
 
@@ -97,29 +97,7 @@ def read_one(folder: str, *, name: str) -> Run:
   absent = {"data", "model", "objectives", "steps", "batch_size"} - set(config)
   if absent:
     raise UserError(f"{path}/config.json lacks {', '.join(sorted(absent))}: it is no run of train")
-  return Run(name, path, config, versions, read_records(path / "metrics.jsonl"))
-
-
-def read_records(path: epath.Path) -> list[dict[str, float]]:
-  """The lines of metrics.jsonl, none where it is absent; half a last line is still being written.
-
-  Raises:
-    UserError: another line is no JSON object with a step.
-  """
-  try:
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-  except UnicodeDecodeError as error:
-    raise UserError(f"{path} is not UTF-8: {error}; delete what is damaged in it") from error
-  found = []
-  for number, line in enumerate(lines, 1):
-    try:
-      found.append(json.loads(line))
-      float(found[-1]["step"])
-    except (ValueError, TypeError, KeyError) as error:
-      raise UserError(
-        f"{path}, line {number} is no JSON object with a step ({error!r}); delete the line"
-      ) from error
-  return found
+  return Run(name, path, config, versions, records.read_records(path))
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from dap_jax.report_page import runs as workdirs
 from dap_jax.sweeps import state
 from dap_jax.sweeps.plan import Plan, Run
 from dap_jax.utils.json_files import read_json
+from dap_jax.workdir.records import is_score
 
 SPEEDS = ("pairs_per_second", "tokens_per_second", "data_wait")  # columns of these are medians
 
@@ -108,7 +109,7 @@ def figures(run: Run, plan: Plan) -> dict[str, float]:
 def own_scores(path: Path) -> dict[str, float]:
   """METRIC -> value of an evaluation's file, where they are called eval/SUITE/METRIC."""
   content = read_json(path)
-  return {key.split("/", 2)[2]: v for key, v in content.items() if key.startswith("eval/")}
+  return {key.split("/", 2)[2]: v for key, v in content.items() if is_score(key)}
 
 
 def decimals(values: Sequence[float]) -> int:

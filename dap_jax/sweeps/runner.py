@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from dap_jax.report_page.runs import read_records
 from dap_jax.sweeps.plan import Evaluation, Plan, Run, evaluate_command, train_command
 from dap_jax.sweeps.state import is_complete, is_evaluated, is_trained, set_apart, take_back
 from dap_jax.utils.errors import UserError
+from dap_jax.workdir.records import read_records
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 1.0
@@ -190,7 +190,7 @@ class Sweep:
 
 def newest(run: Run) -> tuple[int, float | None]:
   """The newest step of metrics.jsonl, 0 before the first, and the newest loss."""
-  lines = read_records(run.workdir / "metrics.jsonl")
+  lines = read_records(run.workdir)
   loss = next((line["loss"] for line in reversed(lines) if "loss" in line), None)
   return int(lines[-1]["step"]) if lines else 0, loss
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dap_jax import evals
 from dap_jax.evals import scores
-from dap_jax.report_page.runs import read_records
 from dap_jax.sweeps.plan import Evaluation, Plan, Run
 from dap_jax.utils.json_files import read_json
+from dap_jax.workdir.records import read_records, scores_at
 
 COMPLETE = "complete"
 LAST_LINES = 40  # of a failed run's output, kept beside the reason
@@ -27,13 +27,7 @@ def is_trained(run: Run) -> bool:
   steps = run.settings["steps"]
   if not (run.workdir / "checkpoints" / str(steps)).is_dir():
     return False
-  lines = read_records(run.workdir / "metrics.jsonl")
-  return any(line["step"] == steps and any(map(is_score, line)) for line in lines)
-
-
-def is_score(key: str) -> bool:
-  """Whether a key of metrics.jsonl, or of an evaluation's file, is a score."""
-  return key.startswith("eval/")
+  return bool(scores_at(run.workdir, steps))
 
 
 def is_evaluated(run: Run, evaluation: Evaluation) -> bool:
@@ -80,7 +74,7 @@ def of(run: Run, plan: Plan) -> str:
     return "unfinished: trained, not evaluated"
   if not run.workdir.exists():
     return "not started"
-  lines = read_records(run.workdir / "metrics.jsonl")
+  lines = read_records(run.workdir)
   step = int(lines[-1]["step"]) if lines else 0
   return f"unfinished: step {step} of {run.settings['steps']}"
 

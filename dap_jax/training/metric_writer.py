@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 import types
@@ -17,25 +16,14 @@ from tqdm import tqdm
 from dap_jax.distributed import multihost
 from dap_jax.utils.errors import writing
 from dap_jax.utils.json_files import write_json
+from dap_jax.workdir import records
 
 logger = logging.getLogger(__name__)
 
 
 def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
   """Whether metrics.jsonl has the scores of a step; process 0 looks, all get its answer."""
-  path = epath.Path(workdir) / "metrics.jsonl"
-
-  def look() -> bool:
-    text = path.read_text() if path.exists() else ""
-    lines = [json.loads(line) for line in text.split("\n") if line.endswith("}")]
-    return any(line["step"] == step and any(map(is_score, line)) for line in lines)
-
-  return bool(multihost.of_first(look))
-
-
-def is_score(name: str) -> bool:
-  """Whether a metric is of an evaluation: `eval/SUITE/...`."""
-  return name.startswith("eval/")
+  return bool(multihost.of_first(lambda: bool(records.scores_at(workdir, step))))
 
 
 class MetricWriter:
@@ -57,9 +45,8 @@ class MetricWriter:
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     from tensorboard.summary import Writer
 
-    self._path = epath.Path(workdir) / "metrics.jsonl"
     with writing(workdir):
-      self._keep_until(first_step)
+      records.drop_records_after(workdir, first_step)
       self._events = Writer(str(workdir))
     self._bar = tqdm(
       total=steps,
@@ -70,29 +57,20 @@ class MetricWriter:
       dynamic_ncols=True,
     )
 
-  def _keep_until(self, step: int) -> None:
-    lines = self._path.read_text().split("\n") if self._path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    temporary = self._path.with_name(f"{self._path.name}.tmp")  # a kill leaves the old or the new
-    temporary.write_text("".join(line + "\n" for line in kept))
-    temporary.replace(self._path)
-
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Appends one line and the same numbers to TensorBoard."""
     if not self._writes:
       return
-    line = json.dumps({"step": step, **metrics})
     with writing(self._folder):
-      with self._path.open("a") as file:
-        file.write(line + "\n")
+      records.append_record(self._folder, {"step": step, **metrics})
       for name, value in metrics.items():
         self._events.add_scalar(name, value, step)
       self._events.flush()
 
   def keep_protocol(self, suite: str, protocol: Mapping[str, Any]) -> None:
     """What the scores eval/SUITE/... of this run mean, in WORKDIR/protocols/SUITE.json."""
-    path = self._path.parent / "protocols" / f"{suite}.json" if self._writes else None
-    if path and not path.exists():
+    path = self._folder / "protocols" / f"{suite}.json"
+    if self._writes and not path.exists():
       with writing(path):
         path.parent.mkdir(exist_ok=True)
         write_json(path, {key: value for key, value in protocol.items() if key != "step"})
