@@ -74,7 +74,7 @@ def test_a_ratio_to_nothing_positive_is_no_score():
 
 def test_greedy_matching_is_greedy(monkeypatch):
   """Against sets, in pieces of 7."""
-  monkeypatch.setattr(pairing, "PIECE", 7)
+  monkeypatch.setattr(pairing, "BLOCK_PAIRS", 7)
   i, j = np.random.default_rng(0).integers(0, 30, (2, 100))
   seen_x, seen_y, expected = set(), set(), []
   for a, b in zip(i, j, strict=True):
@@ -130,15 +130,15 @@ def test_the_threshold_by_hand():
   """Gold 3; hits at 1, 2, 4: F1 after n = 1..4 is 2/4, 4/5, 4/6, 6/7; the last is best."""
   gold = {(0, 0), (1, 1), (3, 3)}
   mined = mined_of([9, 8, 7, 6, 4], [True, True, False, True, False])
-  threshold, counts = pairing.best_threshold(mined, gold)
+  threshold, counts = bucc.best_threshold(mined, gold)
   assert threshold == 5.0  # halfway between 6 and 4
-  assert counts == pairing.Counts(pytest.approx(3 / 4), 1.0, pytest.approx(6 / 7))
-  pairs = pairing.kept(mined, threshold)
+  assert counts == bucc.Counts(pytest.approx(3 / 4), 1.0, pytest.approx(6 / 7))
+  pairs = bucc.pairs_from(mined, threshold)
   assert len(pairs) == 4
-  assert pairing.evaluate(pairs, gold) == counts
+  assert bucc.count(pairs, gold) == counts
   # On another split: one of two kept pairs is right, of two that there are.
   other = mined_of([6, 5, 1], [True, False, True])
-  assert pairing.evaluate(pairing.kept(other, threshold), {(0, 0), (2, 2)}) == pairing.Counts(
+  assert bucc.count(bucc.pairs_from(other, threshold), {(0, 0), (2, 2)}) == bucc.Counts(
     0.5, 0.5, 0.5
   )
 
@@ -146,25 +146,25 @@ def test_the_threshold_by_hand():
 def test_the_threshold_parts_neighbouring_floats():
   """Halfway between 1 and the next float rounds to 1, which would keep the wrong pair too."""
   mined = mined_of([np.nextafter(1.0, 2.0), 1.0], [True, False])
-  threshold, counts = pairing.best_threshold(mined, {(0, 0)})
+  threshold, counts = bucc.best_threshold(mined, {(0, 0)})
   assert counts.f1 == 1.0
-  assert pairing.kept(mined, threshold) == {(0, 0)}
+  assert bucc.pairs_from(mined, threshold) == {(0, 0)}
 
 
 def test_equal_scores_are_kept_together():
   """After the first of two equal scores F1 would be best, but no threshold can part them."""
   mined = mined_of([9, 9], [True, False])
-  threshold, counts = pairing.best_threshold(mined, {(0, 0)})
+  threshold, counts = bucc.best_threshold(mined, {(0, 0)})
   assert counts.f1 == pytest.approx(2 / 3)
-  assert len(pairing.kept(mined, threshold)) == 2
+  assert len(bucc.pairs_from(mined, threshold)) == 2
 
 
 def test_nothing_right_keeps_nothing():
   mined = mined_of([9, 8], [False, False])
-  threshold, counts = pairing.best_threshold(mined, {(7, 7)})
+  threshold, counts = bucc.best_threshold(mined, {(7, 7)})
   assert counts.f1 == 0.0
-  assert pairing.kept(mined, threshold) == set()
-  assert pairing.evaluate(set(), {(7, 7)}).f1 == 0.0
+  assert bucc.pairs_from(mined, threshold) == set()
+  assert bucc.count(set(), {(7, 7)}).f1 == 0.0
 
 
 WORDS = [f"word {number}" for number in range(12)]
@@ -194,14 +194,14 @@ def encode(texts):
 def test_bucc_finds_what_is_equal(tmp_path):
   write_split(tmp_path, "training", pairs=7)
   write_split(tmp_path, "test", pairs=5)
-  corpora = bucc.read(tmp_path)
+  corpora = bucc.read_corpora(tmp_path)
   assert corpora["de-en"]["training"].gold == {(i, 11 - i) for i in range(7)}
   settings = {"margin": "ratio", "neighbours": 4, "retrieval": "max"}
   scores = bucc.bucc(corpora, encode, **settings)
   assert scores["training_f1/de-en"] == 1.0
   assert scores["test_precision/de-en"] == scores["test_recall/de-en"] == 1.0
   (tmp_path / "de-en.test.gold").unlink()
-  scores = bucc.bucc(bucc.read(tmp_path), encode, **settings)
+  scores = bucc.bucc(bucc.read_corpora(tmp_path), encode, **settings)
   assert set(scores) == {"threshold/de-en", "training_f1/de-en"}
 
 
@@ -210,13 +210,13 @@ def test_no_threshold_where_nothing_is_right(tmp_path):
   write_split(tmp_path, "training", pairs=7)
   (tmp_path / "de-en.training.gold").write_text("de-0\ten-0\n")
   settings = {"margin": "ratio", "neighbours": 4, "retrieval": "max"}
-  scores = bucc.bucc(bucc.read(tmp_path), encode, **settings)
+  scores = bucc.bucc(bucc.read_corpora(tmp_path), encode, **settings)
   assert scores == {"training_f1/de-en": 0.0}
 
 
 def test_broken_files_are_named(tmp_path):
   with pytest.raises(UserError, match="has no files"):
-    bucc.read(tmp_path)
+    bucc.read_corpora(tmp_path)
   write_split(tmp_path, "training", pairs=7)
   gold = tmp_path / "de-en.training.gold"
   for content, said in (
@@ -227,7 +227,7 @@ def test_broken_files_are_named(tmp_path):
   ):
     gold.write_bytes(content)
     with pytest.raises(UserError, match=said):
-      bucc.read(tmp_path)
+      bucc.read_corpora(tmp_path)
   gold.write_text("de-0\ten-11\n")
   english = tmp_path / "de-en.training.en"
   for content, said in (
@@ -236,13 +236,13 @@ def test_broken_files_are_named(tmp_path):
   ):
     english.write_text(content)
     with pytest.raises(UserError, match=said):
-      bucc.read(tmp_path)
+      bucc.read_corpora(tmp_path)
   (tmp_path / "again").mkdir()
   write_split(tmp_path / "again", "training", pairs=7)
   write_split(tmp_path, "training", pairs=7)
   with pytest.raises(UserError, match="each pair once"):
-    bucc.read(tmp_path)
+    bucc.read_corpora(tmp_path)
   (tmp_path / "again" / "de-en.training.gold").unlink()
   english.unlink()
   with pytest.raises(UserError, match="is not there"):
-    bucc.read(tmp_path)
+    bucc.read_corpora(tmp_path)

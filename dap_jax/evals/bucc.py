@@ -1,8 +1,9 @@
-"""BUCC 2018: mining parallel sentences out of two texts of which most has no partner.
+"""BUCC 2018: mining parallel sentences from two texts in which most sentences have no translation.
 
 Protocol (DAP's): ratio margin, 4 neighbours, candidates of both sides taken greedily one to one;
-the threshold of the best F1 on the training split, applied to the test split. Files, as released:
-`xx-en.training.xx` and `.en` with `id<TAB>text`, `.gold` with `id<TAB>id`; `xx-en.test...` alike.
+the threshold with the best F1 on the training split is applied to the test split. Files, as
+released: `xx-en.training.xx` and `.en` with `id<TAB>text`, `.gold` with `id<TAB>id`; the same with
+`test` in place of `training`, where a test split has gold pairs.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ VERSION = 1
 def evaluate(
   model: Model, data: str, *, margin: str = "ratio", neighbours: int = 4, retrieval: str = "max"
 ) -> Result:
-  """Every language pair; the settings are those of `mining.mine`."""
+  """Every pair of languages. The settings are those of `mining.pairing.mine`."""
   if margin not in MARGINS or retrieval not in pairing.RETRIEVALS or neighbours < 1:
     raise UserError(
       f"margin={margin}, neighbours={neighbours}, retrieval={retrieval}: expected one of"
       f" {', '.join(MARGINS)}, 1 or more, and one of {', '.join(pairing.RETRIEVALS)}"
     )
-  corpora = read(data)
+  corpora = read_corpora(data)
   settings = {"margin": margin, "neighbours": neighbours, "retrieval": retrieval}
   scores = bucc(corpora, model.encode, **settings)
   metrics = dict.fromkeys(name.split("/")[0] for name in scores)
@@ -45,12 +46,23 @@ def evaluate(
   return Result(protocol, scores, columns, list(corpora))
 
 
+Pair = tuple[int, int]  # rows of x and of y
+
+
 class Split(NamedTuple):
-  """x, y: texts; gold: rows (i, j) of x and y that are translations."""
+  """x, y: texts; gold: the pairs of them that are translations."""
 
   x: list[str]
   y: list[str]
-  gold: set[pairing.Pair]
+  gold: set[Pair]
+
+
+class Counts(NamedTuple):
+  """precision, recall, f1: in [0, 1]."""
+
+  precision: float
+  recall: float
+  f1: float
 
 
 def read_fields(path: epath.Path) -> list[tuple[str, str]]:
@@ -87,22 +99,26 @@ def read_split(gold: epath.Path) -> Split:
   return Split(*sides, {(rows[0][a], rows[1][b]) for a, b in pairs})
 
 
-def read(folder: epath.PathLike) -> dict[str, dict[str, Split]]:
-  """`xx-en` -> its splits, training and, where it has gold, test."""
-  found: dict[str, dict[str, Split]] = {}
+def read_corpora(folder: epath.PathLike) -> dict[str, dict[str, Split]]:
+  """The pairs of languages of a folder: `xx-en` -> training split and, where it has gold, test.
+
+  Raises:
+    UserError: there are none, or a file is missing or damaged.
+  """
+  corpora: dict[str, dict[str, Split]] = {}
   pattern = f"*-*.{TRAINING}.gold"  # in the folder, or in one for each pair
   places = (epath.Path(folder).glob(place) for place in (pattern, f"*/{pattern}"))
   for gold in sorted(itertools.chain(*places)):
     name = gold.name.split(".")[0]
-    if name in found or name.count("-") != 1:
+    if name in corpora or name.count("-") != 1:
       raise UserError(f"{gold}: expected one pair of languages, xx-en, and each pair once")
-    found[name] = {TRAINING: read_split(gold)}
+    corpora[name] = {TRAINING: read_split(gold)}
     test = gold.with_name(f"{name}.{TEST}.gold")
     if test.exists():
-      found[name][TEST] = read_split(test)
-  if not found:
+      corpora[name][TEST] = read_split(test)
+  if not corpora:
     raise UserError(f"{folder} has no files xx-en.{TRAINING}.gold of BUCC 2018")
-  return found
+  return corpora
 
 
 def bucc(
@@ -113,18 +129,18 @@ def bucc(
   neighbours: int,
   retrieval: str,
 ) -> dict[str, float]:
-  """Every language pair.
+  """Every pair of languages.
 
   Args:
-    corpora: of `read`.
+    corpora: see `read_corpora`.
     encode: see `evals.Encode`.
-    margin, neighbours, retrieval: see `mining.mine`.
+    margin, neighbours, retrieval: see `mining.pairing.mine`.
 
   Returns:
-    `training_f1/PAIR`, `threshold/PAIR` unless nothing was right, and where there is a test split
-    `test_f1/PAIR`, `test_precision/PAIR`, `test_recall/PAIR`; in [0, 1] but for the threshold.
+    `training_f1/PAIR`, `threshold/PAIR` unless no proposed pair is right, and where there is a test
+    split `test_f1/PAIR`, `test_precision/PAIR`, `test_recall/PAIR`. All but thresholds in [0, 1].
   """
-  found = {}
+  scores = {}
   for name, splits in corpora.items():
     threshold = np.inf
     for split, (x, y, gold) in splits.items():
@@ -132,11 +148,48 @@ def bucc(
         *encode_lists([x, y], encode), margin=margin, neighbours=neighbours, retrieval=retrieval
       )
       if split == TRAINING:
-        threshold, counts = pairing.best_threshold(mined, gold)
-        found[f"training_f1/{name}"] = counts.f1
-        if np.isfinite(threshold):  # else nothing right was proposed, and nothing is kept
-          found[f"threshold/{name}"] = threshold
+        threshold, counts = best_threshold(mined, gold)
+        scores[f"training_f1/{name}"] = counts.f1
+        if np.isfinite(threshold):  # else no proposed pair is right, and the test split keeps none
+          scores[f"threshold/{name}"] = threshold
       else:
-        counts = pairing.evaluate(pairing.kept(mined, threshold), gold)
-        found |= {f"{TEST}_{key}/{name}": value for key, value in counts._asdict().items()}
-  return found
+        counts = count(pairs_from(mined, threshold), gold)
+        scores |= {f"{TEST}_{key}/{name}": value for key, value in counts._asdict().items()}
+  return scores
+
+
+def best_threshold(mined: pairing.Mined, gold: set[Pair]) -> tuple[float, Counts]:
+  """The threshold with the best F1 on a split, and its counts there.
+
+  A pair stays where its score is at least the threshold, so pairs of equal scores stay or go
+  together. The threshold lies halfway between the last score that stays and the next one; it is
+  infinite where no proposed pair is in gold.
+  """
+  best, best_counts, hits = float("inf"), Counts(0.0, 0.0, 0.0), 0
+  scores = mined.scores
+  for n, (i, j) in enumerate(mined.pairs, 1):
+    hits += (int(i), int(j)) in gold
+    if n < len(scores) and scores[n] == scores[n - 1]:
+      continue
+    f1 = 2 * hits / (n + len(gold))
+    if f1 > best_counts.f1:
+      best_counts = Counts(hits / n, hits / len(gold), f1)
+      lower = scores[n] if n < len(scores) else scores[n - 1]
+      middle = (scores[n - 1] + lower) / 2
+      # Between two neighbouring floats the middle rounds to the lower one, whose pair has to go.
+      best = middle if middle > lower else scores[n - 1]
+  return float(best), best_counts
+
+
+def pairs_from(mined: pairing.Mined, threshold: float) -> set[Pair]:
+  """The pairs whose score is at least the threshold."""
+  return {(int(i), int(j)) for i, j in mined.pairs[mined.scores >= threshold]}
+
+
+def count(pairs: set[Pair], gold: set[Pair]) -> Counts:
+  """Precision, recall and F1 of mined pairs."""
+  hits = len(pairs & gold)
+  precision = hits / len(pairs) if pairs else 0.0
+  recall = hits / len(gold) if gold else 0.0
+  both = precision + recall
+  return Counts(precision, recall, 2 * precision * recall / both if both else 0.0)

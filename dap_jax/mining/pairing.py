@@ -1,10 +1,15 @@
-"""Mining of parallel sentences by margin, and its scores: BUCC's protocol. numpy in, numpy out.
+"""Pairs of translations out of nearest neighbours, by margin. numpy in, numpy out.
 
-Margin-based mining (arXiv 1811.01136): every sentence proposes its best partner among its k nearest
-by margin score (`margins.score_margin`, each side's neighbourhood being its k nearest).
-`forward` keeps what side x proposes, `backward` what side y does, `intersection` what both do, and
-`max` goes through both from the best score down and takes a pair whose two sentences are still
-free. N and M sentences, C pairs.
+Margin-based mining (arXiv 1811.01136): every sentence proposes, among its k nearest neighbours, the
+partner with the best margin score (`margins.score_margin`; a sentence's neighbourhood are its k
+nearest). Four ways to turn the proposals of both sides into pairs (`RETRIEVALS`):
+
+    forward        what side x proposes
+    backward       what side y proposes
+    intersection   what both propose
+    max            both sides' proposals from the best score down, each sentence in one pair only
+
+N sentences x and M sentences y, C pairs.
 """
 
 from __future__ import annotations
@@ -17,18 +22,16 @@ from dap_jax.mining import exact_search
 from dap_jax.mining.margins import score_margin
 
 RETRIEVALS = ("forward", "backward", "intersection", "max")
-PIECE = 1 << 20  # pairs that are Python numbers at a time
-
-Pair = tuple[int, int]
+BLOCK_PAIRS = 1 << 20  # turned into Python numbers at a time
 
 
 class Mined(NamedTuple):
-  """Proposed pairs, best first; of equal scores the lower rows go first.
+  """Pairs, the best first; among equal scores the lower rows first.
 
   Attributes:
     pairs: int [C, 2], rows of x and of y.
-    scores: [C], their margin scores, falling.
-    cosines: [C].
+    scores: float [C], their margin scores, falling.
+    cosines: float [C].
   """
 
   pairs: np.ndarray
@@ -37,12 +40,12 @@ class Mined(NamedTuple):
 
 
 class Proposals(NamedTuple):
-  """What each of N sentences proposes.
+  """The partner that each of N sentences proposes.
 
   Attributes:
     partners: int [N], rows of the other side.
-    scores: [N], their margin scores; -inf: nothing is proposed.
-    cosines: [N].
+    scores: float [N], their margin scores; -inf where a sentence proposes nothing.
+    cosines: float [N].
   """
 
   partners: np.ndarray
@@ -51,12 +54,12 @@ class Proposals(NamedTuple):
 
 
 def mine(x: np.ndarray, y: np.ndarray, *, margin: str, neighbours: int, retrieval: str) -> Mined:
-  """Proposes pairs.
+  """Mines two sets of vectors.
 
   Args:
-    x, y: vectors [N, D], [M, D], none of them 0.
+    x, y: vectors [N, D] and [M, D], of any length but 0.
     margin: one of `margins.MARGINS`.
-    neighbours: k; all of a side where it has fewer.
+    neighbours: k; a side with fewer sentences counts whole.
     retrieval: one of `RETRIEVALS`.
   """
   sides = exact_search.Side.whole(x), exact_search.Side.whole(y)
@@ -67,39 +70,44 @@ def mine(x: np.ndarray, y: np.ndarray, *, margin: str, neighbours: int, retrieva
 def propose(
   of_x: exact_search.Neighbours, of_y: exact_search.Neighbours, *, margin: str
 ) -> tuple[Proposals, Proposals]:
-  """The nearest of either side -> what side x proposes, and side y."""
-  mean_x, mean_y = neighbourhood(of_x), neighbourhood(of_y)
+  """Both sides' neighbours -> the proposals of x, and those of y."""
+  mean_x, mean_y = mean_cosines(of_x), mean_cosines(of_y)
   return (
-    best(of_x, mean_x, mean_y, margin=margin),
-    best(of_y, mean_y, mean_x, margin=margin),
+    best_partners(of_x, mean_x, mean_y, margin=margin),
+    best_partners(of_y, mean_y, mean_x, margin=margin),
   )
 
 
-def neighbourhood(nearest: exact_search.Neighbours) -> np.ndarray:
-  """[N], the mean cosine of the neighbours; NaN where there is none."""
-  found = np.isfinite(nearest.cosines)
-  total, count = np.where(found, nearest.cosines, 0.0).sum(1), found.sum(1)
+def mean_cosines(nearest: exact_search.Neighbours) -> np.ndarray:
+  """float [N], the mean cosine of each query's neighbours; NaN where it has none."""
+  exists = np.isfinite(nearest.cosines)
+  total, count = np.where(exists, nearest.cosines, 0.0).sum(1), exists.sum(1)
   return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
 
 
-def best(
-  nearest: exact_search.Neighbours, own: np.ndarray, others: np.ndarray, *, margin: str
+def best_partners(
+  nearest: exact_search.Neighbours,
+  query_means: np.ndarray,
+  candidate_means: np.ndarray,
+  *,
+  margin: str,
 ) -> Proposals:
-  """Each query's partner of the largest margin, the nearer of equals.
+  """Each query's neighbour with the largest margin; of equal ones the nearer.
 
   Args:
-    nearest: of N queries.
-    own, others: [N], [M], the neighbourhoods' means.
+    nearest: the neighbours of N queries among M candidates.
+    query_means, candidate_means: float [N] and [M], see `mean_cosines`.
     margin: one of `margins.MARGINS`.
   """
-  scores = score_margin(nearest.cosines, (own[:, None] + others[nearest.rows]) / 2, margin=margin)
+  around = (query_means[:, None] + candidate_means[nearest.rows]) / 2
+  scores = score_margin(nearest.cosines, around, margin=margin)
   scores = np.where(np.isnan(scores) | ~np.isfinite(nearest.cosines), -np.inf, scores)
   chosen = (np.arange(len(scores)), scores.argmax(1))
   return Proposals(nearest.rows[chosen], scores[chosen], nearest.cosines[chosen])
 
 
 def at_least(proposals: Proposals, *, score: float, cosine: float) -> Proposals:
-  """Those of a lower score or cosine propose nothing."""
+  """The proposals without those of a lower score or cosine."""
   good = (proposals.scores >= score) & (proposals.cosines >= cosine)
   return proposals._replace(scores=np.where(good, proposals.scores, -np.inf))
 
@@ -108,7 +116,7 @@ def combine(forward: Proposals, backward: Proposals, *, retrieval: str) -> Mined
   """Both sides' proposals -> pairs.
 
   Args:
-    forward, backward: of the N sentences of x, and of the M of y.
+    forward, backward: the proposals of the N sentences of x, and of the M of y.
     retrieval: one of `RETRIEVALS`.
   """
   x, y = np.arange(len(forward.partners)), np.arange(len(backward.partners))
@@ -131,61 +139,21 @@ def combine(forward: Proposals, backward: Proposals, *, retrieval: str) -> Mined
 
 
 def one_to_one(i: np.ndarray, j: np.ndarray, *, sizes: tuple[int, int]) -> np.ndarray:
-  """Which pairs remain, bool [C], when from the first on each takes its two sentences away.
+  """Greedy matching: a pair stays if neither of its sentences is in an earlier pair that stays.
 
   Args:
-    i, j: int [C], rows of x and of y, best first.
+    i, j: int [C], rows of x and of y, the best pair first.
     sizes: N and M.
+
+  Returns:
+    bool [C], whether the pair stays.
   """
   taken_x, taken_y = bytearray(sizes[0]), bytearray(sizes[1])
-  remains = bytearray(len(i))
-  for start in range(0, len(i), PIECE):
-    piece = slice(start, start + PIECE)
-    both = zip(i[piece].tolist(), j[piece].tolist(), strict=True)
-    for place, (a, b) in enumerate(both, start):
+  stays = bytearray(len(i))
+  for start in range(0, len(i), BLOCK_PAIRS):
+    block = slice(start, start + BLOCK_PAIRS)
+    pairs = zip(i[block].tolist(), j[block].tolist(), strict=True)
+    for place, (a, b) in enumerate(pairs, start):
       if not (taken_x[a] or taken_y[b]):
-        taken_x[a] = taken_y[b] = remains[place] = 1
-  return np.frombuffer(remains, bool)
-
-
-class Counts(NamedTuple):
-  """precision, recall, f1: in [0, 1]."""
-
-  precision: float
-  recall: float
-  f1: float
-
-
-def evaluate(pairs: set[Pair], gold: set[Pair]) -> Counts:
-  """What was mined against what there is."""
-  hits = len(pairs & gold)
-  precision = hits / len(pairs) if pairs else 0.0
-  recall = hits / len(gold) if gold else 0.0
-  both = precision + recall
-  return Counts(precision, recall, 2 * precision * recall / both if both else 0.0)
-
-
-def best_threshold(mined: Mined, gold: set[Pair]) -> tuple[float, Counts]:
-  """The threshold of the best F1 on a split, halfway between two scores, and the scores there.
-
-  A pair is kept where its score is at least the threshold. Equal scores are kept or left together.
-  """
-  found, hits = (float("inf"), Counts(0.0, 0.0, 0.0)), 0
-  scores = mined.scores
-  for n, (i, j) in enumerate(mined.pairs, 1):
-    hits += (int(i), int(j)) in gold
-    if n < len(scores) and scores[n] == scores[n - 1]:
-      continue
-    precision, recall = hits / n, hits / len(gold)
-    f1 = 2 * hits / (n + len(gold))
-    if f1 > found[1].f1:
-      lower = scores[n] if n < len(scores) else scores[n - 1]
-      middle = (scores[n - 1] + lower) / 2
-      # Of two neighbouring floats the middle is the lower: that pair is not to be kept.
-      found = (middle if middle > lower else scores[n - 1], Counts(precision, recall, f1))
-  return float(found[0]), found[1]
-
-
-def kept(mined: Mined, threshold: float) -> set[Pair]:
-  """The pairs whose score is at least the threshold."""
-  return {(int(i), int(j)) for i, j in mined.pairs[mined.scores >= threshold]}
+        taken_x[a] = taken_y[b] = stays[place] = 1
+  return np.frombuffer(stays, bool)
