@@ -127,7 +127,7 @@ def main() -> None:
       if not writes:
         return
       mined = pair(*found, source, target)
-      pairs_file.write(mined, source, target, folder / "pairs.tsv")
+      pairs_file.write_pairs(mined, source, target, folder / "pairs.tsv")
       (folder / "pairs.tsv").replace(output)
       files.remove(folder)
   except vector_files.LockedError:
@@ -231,6 +231,7 @@ def search_all(source: Half, target: Half, folder: Path) -> tuple[Neighbours, Ne
   """The neighbours of both sides; None on the processes that take no part in FAISS's search."""
   from dap_jax.distributed import multihost
   from dap_jax.mining import exact_search, faiss_search
+  from dap_jax.mining.search_checkpoint import SearchCheckpoint
 
   kind, _, factory = INDEX.value.partition(":")
   logger.info(
@@ -245,8 +246,9 @@ def search_all(source: Half, target: Half, folder: Path) -> tuple[Neighbours, Ne
   sides = {"x": source.side, "y": target.side, "neighbours": NEIGHBOURS.value, "what": "searching"}
   if kind == "faiss":
     return faiss_search.nearest(**sides, factory=factory) if multihost.is_first() else None
-  saved = exact_search.Saved(folder / f"search-{NEIGHBOURS.value}.npz", SAVE_SECONDS.value)
-  return exact_search.nearest(**sides, saved=saved)
+  path = folder / f"search-{NEIGHBOURS.value}.npz"
+  checkpoint = SearchCheckpoint(path, seconds=SAVE_SECONDS.value)
+  return exact_search.nearest(**sides, checkpoint=checkpoint)
 
 
 def pair(of_source: Neighbours, of_target: Neighbours, source: Half, target: Half) -> pairing.Mined:

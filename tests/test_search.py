@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dap_jax.mining import exact_search, faiss_search
+from dap_jax.mining.search_checkpoint import SearchCheckpoint
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit
 
@@ -134,19 +135,20 @@ def test_a_search_goes_on(tmp_path, caplog):
   """Stopped in the third of three rows of blocks; then with a damaged state."""
   x, y = random_sides()
   arguments = {"neighbours": K, "block": (128, 48)}  # 3 x 4 blocks
-  saved = exact_search.Saved(tmp_path / "state.npz", seconds=0.0)
+  path = tmp_path / "state.npz"
+  checkpoint = SearchCheckpoint(path, seconds=0.0)
   sides = exact_search.Side.whole(x), exact_search.Side.whole(y)
   with pytest.raises(Stopped):
     exact_search.nearest(
-      sides[0], sides[1]._replace(vectors=Failing(y, 10)), saved=saved, **arguments
+      sides[0], sides[1]._replace(vectors=Failing(y, 10)), checkpoint=checkpoint, **arguments
     )
   caplog.set_level(logging.INFO)
-  kept = saved.path.read_bytes()
-  found = exact_search.nearest(*sides, saved=saved, **arguments)
+  kept = path.read_bytes()
+  found = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
   assert "256 of 301 rows were done" in caplog.text
   jax.tree.map(np.testing.assert_array_equal, found, both(x, y))
-  saved.path.write_bytes(kept[: len(kept) // 2])
-  found = exact_search.nearest(*sides, saved=saved, **arguments)
+  path.write_bytes(kept[: len(kept) // 2])
+  found = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
   assert "cannot be read" in caplog.text
   jax.tree.map(np.testing.assert_array_equal, found, both(x, y))
 

@@ -224,6 +224,6 @@ def test_lists_of_processes_become_one():
   """Two processes, one row, by hand: 0.9 of both is equal, and the first process has lower rows."""
   values = np.array([[[0.9, 0.2]], [[0.9, 0.5]]], np.float32)
   rows = np.array([[[1, 3]], [[7, 6]]], np.int32)
-  found = exact_search.best(values, rows)
+  found = exact_search.best_of_processes(values, rows)
   np.testing.assert_array_equal(found.values, np.array([[0.9, 0.9]], np.float32))
   np.testing.assert_array_equal(found.rows, [[1, 7]])

@@ -1,5 +1,5 @@
-"""Nearest neighbours and mining of parallel sentences: search, margins, pairs, files.
+"""Mining of parallel sentences: search for nearest neighbours, margin scores, pairs, their files.
 
-May import `data.readers` and `distributed`. Start with `exact_search.py`; `pairing.py` makes pairs
-of neighbours.
+May import `data.readers` and `distributed`. Start with `exact_search.py`, the search; `pairing.py`
+turns neighbours into pairs of translations.
 """

@@ -1,11 +1,11 @@
-"""The margin score of a pair of sentences. numpy in, numpy out.
+"""The margin score of a pair of sentences (arXiv 1811.01136). numpy in, numpy out.
 
-Margin (arXiv 1811.01136): with a = cos(x, y), and b the mean of x's k largest cosines and of y's,
-each taken among the other side's vectors,
+With a = cos(x, y), and b the mean of x's k largest cosines and y's k largest cosines, each taken
+among the vectors of the other side:
 
     absolute a          distance a - b          ratio a / b
 
-The ratio means nothing where b is not positive: such a pair has score -inf.
+A ratio has no meaning where b is not positive: such a pair has the score -inf.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ MARGINS = ("absolute", "distance", "ratio")
 
 
 def score_margin(cosine: np.ndarray, around: np.ndarray, *, margin: str) -> np.ndarray:
-  """a and b of the module's docstring, of one shape -> a's margin score."""
+  """The margin score of each pair.
+
+  Args:
+    cosine: a of the module's docstring, floats of any shape.
+    around: b, of the same shape.
+    margin: one of `MARGINS`.
+  """
   if margin == "absolute":
     return cosine
   if margin == "distance":

@@ -59,7 +59,7 @@ def mine(x: np.ndarray, y: np.ndarray, *, margin: str, neighbours: int, retrieva
   Args:
     x, y: vectors [N, D] and [M, D], of any length but 0.
     margin: one of `margins.MARGINS`.
-    neighbours: k; a side with fewer sentences counts whole.
+    neighbours: k; all sentences of a side that has fewer.
     retrieval: one of `RETRIEVALS`.
   """
   sides = exact_search.Side.whole(x), exact_search.Side.whole(y)

@@ -1,4 +1,4 @@
-"""What `mine` gives out: the file of pairs, and warnings of what is probably wrong in it."""
+"""The output of `mine`: the file of pairs, and warnings about pairs that are probably wrong."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dap_jax.mining.pairing import Mined, Proposals
 
 logger = logging.getLogger(__name__)
 
-HUB = 10  # so many times the average choice, and at least so many, make a text a hub
+HUB = 10  # a text chosen this often, and this many times as often as the average, is a hub
 HUBS_SHOWN = 3
-PIECE_PAIRS = 65_536
-# 12,000 or 12.000 or 12 000, and India's 3,00,000; else digits without a break. A point may be a
-# decimal sign as well: both texts are read the same way.
+BLOCK_PAIRS = 65_536  # whose texts are read at a time
+# 12,000 or 12.000 or 12 000, and India's 3,00,000; else a run of digits. A point may be a decimal
+# point as well, which does no harm: both texts of a pair are read the same way.
 NUMBER = re.compile(
   r"(?<!\d)\d{1,3}(?:[.,'’٬\u00a0\u2009\u202f ]\d{3})+(?!\d)"
   r"|(?<!\d)\d{1,2}(?:,\d{2})+,\d{3}(?!\d)"
@@ -28,11 +28,11 @@ NUMBER = re.compile(
 
 
 def warn_of_hubs(proposals: Proposals, chosen: Half) -> None:
-  """Says which texts are the choice of many: such pairs are rarely translations.
+  """Logs which texts many others have chosen: such pairs are rarely translations.
 
   Args:
-    proposals: of the other side.
-    chosen: the side whose texts they choose.
+    proposals: the choices of the other side.
+    chosen: the side whose texts are chosen.
   """
   partners = proposals.partners[np.isfinite(proposals.scores)]
   counts = np.bincount(partners, minlength=len(chosen.lines))
@@ -49,32 +49,34 @@ def warn_of_hubs(proposals: Proposals, chosen: Half) -> None:
     counts[hubs].min(),
   )
   texts = chosen.read(worst)
-  for place, text in zip(worst, texts, strict=True):
-    line = f"line {chosen.lines[place] + 1}"
-    logger.warning("  %d x %s", counts[place], f"{line}: {text}" if text else line)
+  for row, text in zip(worst, texts, strict=True):
+    line = f"line {chosen.lines[row] + 1}"
+    logger.warning("  %d x %s", counts[row], f"{line}: {text}" if text else line)
 
 
 def numbers(text: str) -> Counter[str]:
-  """The numbers in a text, in digits 0 to 9 whatever its script, without signs and leading zeros.
+  """The numbers of a text and how often each occurs, in digits 0 to 9 whatever the script.
 
-  Blanks, points and the like between thousands are passed over; a number with decimals counts as
-  two, since the sign between them differs between languages.
+  Signs, leading zeros and separators between thousands are left out. A number with decimals counts
+  as two, since the character between them differs between languages.
   """
-  found = (re.sub(r"\D", "", match[0]) for match in NUMBER.finditer(text))
-  plain = ("".join(str(unicodedata.decimal(digit)) for digit in digits) for digits in found)
-  return Counter(digits.lstrip("0") for digits in plain)
+  numbers_as_written = (re.sub(r"\D", "", match[0]) for match in NUMBER.finditer(text))
+  decimal = (
+    "".join(str(unicodedata.decimal(digit)) for digit in digits) for digits in numbers_as_written
+  )
+  return Counter(digits.lstrip("0") for digits in decimal)
 
 
-def write(mined: Mined, source: Half, target: Half, path: Path) -> None:
-  """Writes the pairs, best first; the columns are those of `dap_jax.mine`."""
+def write_pairs(mined: Mined, source: Half, target: Half, path: Path) -> None:
+  """Writes the pairs, the best first, with the columns that `dap_jax.mine` describes."""
   differing = 0
   with path.open("w", encoding="utf-8", newline="\n") as file:
-    for start in range(0, len(mined.pairs), PIECE_PAIRS):
-      piece = slice(start, start + PIECE_PAIRS)
-      i, j = mined.pairs[piece].T
+    for start in range(0, len(mined.pairs), BLOCK_PAIRS):
+      block = slice(start, start + BLOCK_PAIRS)
+      i, j = mined.pairs[block].T
       columns = [
-        mined.scores[piece],
-        mined.cosines[piece],
+        mined.scores[block],
+        mined.cosines[block],
         source.lines[i] + 1,
         target.lines[j] + 1,
       ]
