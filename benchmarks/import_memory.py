@@ -48,7 +48,7 @@ def read(folder: str) -> None:
 
   before = peak()
   clock = time.perf_counter()
-  found = from_hf.read(folder)
+  found = from_hf.read_folder(folder)
   network = make_model(
     vocabulary=Vocabulary(250_002, 1, 0, 2, 250_001, None),
     max_tokens=LENGTH,

@@ -56,7 +56,7 @@ def torch_model(model_type: str) -> torch.nn.Module:
 
 def our_model(folder: str, length: int):
   """The imported network and its parameters."""
-  found = from_hf.read(folder)
+  found = from_hf.read_folder(folder)
   rows = found.model["encoder"]["vocabulary_size"]
   network = make_model(
     vocabulary=Vocabulary(rows, 0, 2, 3, 4, None),

@@ -13,12 +13,12 @@ import logging
 
 from absl import flags
 
-from dap_jax.cli import command, distributed_flags
+from dap_jax.cli import command, distributed_flags, model_flags
 from dap_jax.utils.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to; must not exist yet.")
-STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+STEP = model_flags.define_step()
 LICENSE = flags.DEFINE_string("license", "other", "The card's licence, a name of the hub's list.")
 DECODER = flags.DEFINE_bool("include_decoder", False, "Write RTL decoder and projection too.")
 
@@ -48,7 +48,7 @@ def main() -> None:
   if not writes:
     return
   info = json.loads((folder / "data" / "info.json").read_text())
-  readme = card.card(
+  readme = card.model_card(
     name=epath.Path(OUTPUT.value).name,
     languages=[config["data"]["pivot"], *info["pairs"]],
     metrics=records.scores_at(folder, loaded.step),
@@ -61,7 +61,7 @@ def main() -> None:
   params = jax.device_get(params)
   rows = len(params["encoder"]["embeddings"]["word"]["embedding"])
   tokens = loaded.tokenizer
-  to_hf.write(
+  to_hf.write_folder(
     OUTPUT.value,
     params=params,
     model={**loaded.model, "encoder": {**loaded.model["encoder"], "vocabulary_size": rows}},

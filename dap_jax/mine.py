@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dap_jax.cli import command, distributed_flags
+from dap_jax.cli import command, distributed_flags, model_flags
 from dap_jax.evals import scores
 from dap_jax.utils.errors import UserError
 
@@ -42,11 +42,8 @@ if TYPE_CHECKING:
 SOURCE = flags.DEFINE_string("source", None, "A UTF-8 text file, .gz too, one sentence a line.")
 TARGET = flags.DEFINE_string("target", None, "Another one, in the other language.")
 OUTPUT = flags.DEFINE_string("output", None, "The .tsv file to write.")
-MODEL = flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id.")
-STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
-MAX_TOKENS = flags.DEFINE_integer(
-  "max_tokens", None, "Where texts are cut; the model's own limit by default.", lower_bound=2
-)
+MODEL_FLAGS = model_flags.define()
+MODEL = MODEL_FLAGS.model
 SOURCE_VECTORS = flags.DEFINE_string("source_vectors", None, "A .npy file, in place of a model.")
 TARGET_VECTORS = flags.DEFINE_string("target_vectors", None, "A .npy file, in place of a model.")
 MARGIN = flags.DEFINE_enum(
@@ -81,7 +78,7 @@ def check_flags() -> None:
       " --target_vectors, with --source and --target or without",
       status=2,
     )
-  idle = [name for name in ("step", "max_tokens") if flags.FLAGS[name].present]
+  idle = [name for name in ("step", "max_tokens", "compute_dtype") if flags.FLAGS[name].present]
   if idle and MODEL.value is None:
     command.fail(f"--{idle[0]} is of --model, which is not given", status=2)
   for flag in (THRESHOLD, MIN_COSINE):
@@ -169,7 +166,7 @@ def load_model() -> Embedder:
   """The model of the flags."""
   from dap_jax.inference import embedder
 
-  return embedder.load(MODEL.value, step=STEP.value, max_tokens=MAX_TOKENS.value)
+  return embedder.load(MODEL.value, **MODEL_FLAGS.load_options())
 
 
 def describe(scans: dict[str, Scan | None], model: Embedder | None) -> dict[str, Any]:
@@ -180,7 +177,7 @@ def describe(scans: dict[str, Scan | None], model: Embedder | None) -> dict[str,
   for name, scanned in scans.items():
     path = getattr(flags.FLAGS, f"{name}_vectors")
     found[name] = scanned.digest if scanned else None
-    found[f"{name}_vectors"] = files.digest(path) if path else None
+    found[f"{name}_vectors"] = files.file_digest(path) if path else None
   return found
 
 
@@ -214,7 +211,7 @@ def prepare(
     path = folder / f"{name}.npy"
     if not multihost.of_first(path.exists):
       source = vector_files.examine(str(texts.path))
-      vector_files.write(source, str(path), model)
+      vector_files.write_vectors(source, str(path), model)
     vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
   good = files.usable(vectors, rows, lines, name=f"--{name}")
   return files.Half(

@@ -12,14 +12,14 @@ import logging
 
 from absl import flags
 
-from dap_jax.cli import command
+from dap_jax.cli import command, model_flags
 from dap_jax.utils.errors import UserError
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; may be given repeatedly.")
 OUTPUT = flags.DEFINE_string(
   "output", None, "The HTML file to write; report.html in the first workdir by default."
 )
-STEP = flags.DEFINE_string("step", "newest", "Which checkpoint: newest, best, or a number.")
+STEP = model_flags.define_step()
 
 KEPT = ("config.json", "versions.json", "metrics.jsonl")  # of a workdir
 

@@ -46,7 +46,7 @@ def write_teacher(folder, texts, *, width, seed=0):
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=None)
   section = section_of(width=width)
   section["encoder"]["vocabulary_size"] = tokens.size
-  to_hf.write(
+  to_hf.write_folder(
     folder / "model",
     params=network_of(vocabulary, width=width, seed=seed)[1],
     model=section,

@@ -21,14 +21,14 @@ def texts_of(number):
 
 def test_a_killed_run_goes_on(commands, tmp_path):
   """Killed when the first piece stands on the disk; the same command ends with the same bytes."""
-  texts = texts_of(3 * vector_files.PIECE_LINES)
+  texts = texts_of(3 * vector_files.BLOCK_LINES)
   (tmp_path / "in.txt").write_text("\n".join(texts) + "\n")
   flags = [f"--model={commands.straight}", f"--input={tmp_path}/in.txt"]
   commands.run("embed", *flags, f"--output={tmp_path}/whole.npy")
   command = commands.arguments("embed", *flags, f"--output={tmp_path}/killed.npy")
   partial = tmp_path / "killed.npy.partial"
   process = subprocess.Popen(command, cwd=ROOT, env=environment(commands.folder / "cache"))
-  piece_bytes = vector_files.PIECE_LINES * 32 * 4
+  piece_bytes = vector_files.BLOCK_LINES * 32 * 4
   deadline = time.monotonic() + 120
   while not partial.exists() or partial.stat().st_size < piece_bytes:
     assert process.poll() is None and time.monotonic() < deadline
@@ -42,7 +42,7 @@ def test_a_killed_run_goes_on(commands, tmp_path):
   commands.run("embed", *flags, f"--output={tmp_path}/killed.npy")
   assert (tmp_path / "killed.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
   assert not list(tmp_path.glob("*.partial*"))
-  rows = [0, 1, vector_files.PIECE_LINES, len(texts) - 1]
+  rows = [0, 1, vector_files.BLOCK_LINES, len(texts) - 1]
   direct = embedder.load(commands.straight).encode([texts[row] for row in rows])
   np.testing.assert_allclose(np.load(tmp_path / "whole.npy")[rows], direct, atol=1e-6)
 
@@ -50,21 +50,21 @@ def test_a_killed_run_goes_on(commands, tmp_path):
 def test_a_piece_that_was_cut_short_is_done_again(commands, tmp_path):
   """Of a file begun with one and a half pieces, the half one is not trusted."""
   model = embedder.load(commands.straight)
-  texts = texts_of(2 * vector_files.PIECE_LINES)
+  texts = texts_of(2 * vector_files.BLOCK_LINES)
   (tmp_path / "in.txt").write_text("\n".join(texts))
   source = vector_files.examine(str(tmp_path / "in.txt"))
   assert source.lines == len(texts)  # the last line has no end
   output = str(tmp_path / "out.npy")
-  vector_files.write(source, output, model)
+  vector_files.write_vectors(source, output, model)
   whole = (tmp_path / "out.npy").read_bytes()
   identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
   partial = tmp_path / "out.npy.partial"
   header = vector_files.npy_header(source.lines, model.width)
   done = vector_files.begin(partial, identity, header=header, row_bytes=4 * model.width)
   assert done == 0
-  damaged = whole[: len(header) + vector_files.PIECE_LINES * 4 * model.width * 3 // 2]
+  damaged = whole[: len(header) + vector_files.BLOCK_LINES * 4 * model.width * 3 // 2]
   partial.write_bytes(damaged[:-1000] + bytes(1000))
-  vector_files.write(source, output, model)
+  vector_files.write_vectors(source, output, model)
   assert (tmp_path / "out.npy").read_bytes() == whole
 
 
@@ -103,7 +103,7 @@ def test_a_broken_model_writes_no_vectors(commands, tmp_path):
   (tmp_path / "in.txt").write_text("the red page\n")
   source = vector_files.examine(str(tmp_path / "in.txt"))
   with pytest.raises(UserError, match="no finite vector for line 1 "):
-    vector_files.write(source, str(tmp_path / "out.npy"), model)
+    vector_files.write_vectors(source, str(tmp_path / "out.npy"), model)
   assert not (tmp_path / "out.npy").exists()
 
 
@@ -133,10 +133,10 @@ def test_another_model_at_the_same_place_does_not_go_on(commands, tmp_path):
   embedding["embedding"] = embedding["embedding"] * 2
   assert model.digest() != before
   with pytest.raises(UserError, match="was begun with another text, model or setting"):
-    vector_files.write(source, str(tmp_path / "out.npy"), model)
+    vector_files.write_vectors(source, str(tmp_path / "out.npy"), model)
   (tmp_path / "out.npy.partial.json").write_text("{")
   with pytest.raises(UserError, match="cannot read .*partial.json"):
-    vector_files.write(source, str(tmp_path / "out.npy"), model)
+    vector_files.write_vectors(source, str(tmp_path / "out.npy"), model)
 
 
 def test_a_text_that_shrinks_meanwhile_gives_no_file(commands, tmp_path):
@@ -144,5 +144,5 @@ def test_a_text_that_shrinks_meanwhile_gives_no_file(commands, tmp_path):
   source = vector_files.examine(str(tmp_path / "in.txt"))
   (tmp_path / "in.txt").write_text("the red page\n")
   with pytest.raises(UserError, match="had 2 lines at first, now 1"):
-    vector_files.write(source, str(tmp_path / "out.npy"), embedder.load(commands.straight))
+    vector_files.write_vectors(source, str(tmp_path / "out.npy"), embedder.load(commands.straight))
   assert not (tmp_path / "out.npy").exists()

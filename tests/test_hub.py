@@ -41,7 +41,7 @@ def saved(folder, module, tokenizer_folder):
 
 def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
   """Exports an encoder."""
-  to_hf.write(
+  to_hf.write_folder(
     folder,
     params=params,
     model=section,
@@ -66,7 +66,9 @@ def network_of(found, *, size, max_tokens=24):
 def test_states_are_transformers(tmp_path, tokenizer_folder, model_type):
   """Every layer's states at real tokens, padding in the batch."""
   module = transformers_model(model_type, vocabulary_size=23)
-  network, params = network_of(from_hf.read(saved(tmp_path, module, tokenizer_folder)), size=23)
+  network, params = network_of(
+    from_hf.read_folder(saved(tmp_path, module, tokenizer_folder)), size=23
+  )
   ids = np.random.default_rng(0).integers(5, 23, (3, 24))
   mask = np.arange(24) < np.array([[24], [17], [4]])
   ids[~mask] = module.config.pad_token_id
@@ -85,7 +87,7 @@ def test_states_are_transformers(tmp_path, tokenizer_folder, model_type):
 @pytest.mark.parametrize("model_type", TYPES)
 def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder, model_type):
   module = transformers_model(model_type, vocabulary_size=23)
-  found = from_hf.read(saved(tmp_path / "in", module, tokenizer_folder))
+  found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   _, params = network_of(found, size=23)
   section = model_section(**found.model)
   pad = module.config.pad_token_id
@@ -96,7 +98,7 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
   assert all(name.startswith("pooler.") and not array.any() for name, array in extra.items())
   for name, array in tensors.items():
     assert stored[name].tobytes() == array.tobytes(), name
-  back = from_hf.read(tmp_path / "out")
+  back = from_hf.read_folder(tmp_path / "out")
   assert back.model["encoder"] == found.model["encoder"]
   assert back.max_tokens == 24
   ours, again = trees.flatten(params), trees.flatten(network_of(back, size=23)[1])
@@ -115,7 +117,7 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
 def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, model_type, dense):
   """And we read what it writes: the same vectors, of the same length."""
   module = transformers_model(model_type, vocabulary_size=23)
-  found = from_hf.read(saved(tmp_path / "in", module, tokenizer_folder))
+  found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   section = model_section(
     encoder=found.model["encoder"],
     pooling="cls",
@@ -165,7 +167,7 @@ def test_old_names_and_half_precision(tmp_path, tokenizer_folder):
     part = {name: tensor for name, tensor in tensors.items() if where[name] == file}
     safetensors.torch.save_file(part, folder / file)
   (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
-  _, params = network_of(from_hf.read(folder), size=23)
+  _, params = network_of(from_hf.read_folder(folder), size=23)
   word = params["encoder"]["embeddings"]["word"]["embedding"]
   assert word.dtype == jnp.float32
   expected = module.base_model.embeddings.word_embeddings.weight.detach().float().numpy()
@@ -177,7 +179,7 @@ def test_old_names_and_half_precision(tmp_path, tokenizer_folder):
 def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   """On a 4 x 2 mesh each device holds its own part, equal to the whole read at once."""
   module = transformers_model("modernbert", vocabulary_size=24)
-  found = from_hf.read(saved(tmp_path, module, tokenizer_folder))
+  found = from_hf.read_folder(saved(tmp_path, module, tokenizer_folder))
   network, whole = network_of(found, size=23)
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
@@ -191,7 +193,7 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
 def test_an_export_that_fails_leaves_nothing_and_takes_nothing(tmp_path, tokenizer_folder):
   """Neither a part of the folder, nor a neighbour that happens to be called like a part."""
   module = transformers_model("bert", vocabulary_size=23)
-  found = from_hf.read(saved(tmp_path / "in", module, tokenizer_folder))
+  found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   params = network_of(found, size=23)[1]
   section = model_section(**found.model)
   (tmp_path / "out.tmp").mkdir()

@@ -78,7 +78,7 @@ def checkpoint(request, lines, tmp_path_factory):
 
 def test_ids_are_transformers_for_every_line(checkpoint, lines):
   ours = Tokenizer.from_files(
-    hub_tokenizer.convert(checkpoint), where="test", max_tokens=MAX_TOKENS
+    hub_tokenizer.convert_tokenizer(checkpoint), where="test", max_tokens=MAX_TOKENS
   )
   theirs = transformers.AutoTokenizer.from_pretrained(checkpoint)
   assert ours.size == len(theirs)
@@ -99,7 +99,7 @@ def test_xlmr_ids_are_sentencepiece_ids_moved_by_one(lines, tmp_path):
   sentence_pieces(tmp_path, lines[:: max(1, len(lines) // 10_000)])
   (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm-roberta"}))
   (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
-  files = hub_tokenizer.convert(tmp_path)
+  files = hub_tokenizer.convert_tokenizer(tmp_path)
   tokens = Tokenizer.from_files(files, where="test", max_tokens=MAX_TOKENS)
   ids = (tokens.cls_id, tokens.pad_id, tokens.sep_id, tokens.unk_id)
   assert ids == (0, 1, 2, 3)
@@ -112,15 +112,15 @@ def test_xlmr_ids_are_sentencepiece_ids_moved_by_one(lines, tmp_path):
 
 def test_what_export_writes_reads_alike_everywhere(checkpoint, tmp_path):
   """Our files through AutoTokenizer: the same ids, and no token types for models without them."""
-  files = hub_tokenizer.convert(checkpoint)
-  hub_tokenizer.write(files, tmp_path)
+  files = hub_tokenizer.convert_tokenizer(checkpoint)
+  hub_tokenizer.write_tokenizer(files, tmp_path)
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
   ours = Tokenizer.load(tmp_path, max_tokens=MAX_TOKENS)
   encoded = theirs(SAMPLE, truncation=True, max_length=MAX_TOKENS)
   assert encoded["input_ids"] == ours.encode_ragged(SAMPLE)
   assert set(encoded) == {"input_ids", "attention_mask"}
   assert theirs.mask_token_id == ours.mask_id
-  assert hub_tokenizer.convert(tmp_path)["tokenizer.json"] == files["tokenizer.json"]
+  assert hub_tokenizer.convert_tokenizer(tmp_path)["tokenizer.json"] == files["tokenizer.json"]
 
 
 def test_ends_may_be_called_bos_and_eos(tmp_path):
@@ -134,7 +134,7 @@ def test_ends_may_be_called_bos_and_eos(tmp_path):
   fast = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names)
   fast.save_pretrained(tmp_path)
   (tmp_path / "config.json").write_text('{"model_type": "modernbert"}')
-  files = hub_tokenizer.convert(tmp_path)
+  files = hub_tokenizer.convert_tokenizer(tmp_path)
   tokens = Tokenizer.from_files(files, where="test", max_tokens=8)
   ids = (tokens.pad_id, tokens.sep_id, tokens.cls_id, tokens.mask_id, tokens.unk_id)
   assert ids == (0, 1, 2, 3, None)
@@ -143,18 +143,18 @@ def test_ends_may_be_called_bos_and_eos(tmp_path):
 
 def test_mistakes(tmp_path):
   with pytest.raises(UserError, match=r"no config\.json"):
-    hub_tokenizer.convert(tmp_path)
+    hub_tokenizer.convert_tokenizer(tmp_path)
   (tmp_path / "config.json").write_text('{"model_type": "bert"}')
   with pytest.raises(UserError, match="has no tokenizer"):
-    hub_tokenizer.convert(tmp_path)
+    hub_tokenizer.convert_tokenizer(tmp_path)
   backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
   backend.save(str(tmp_path / "tokenizer.json"))
   settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}
   (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
   with pytest.raises(UserError, match="no pad_token, cls_token, sep_token, mask_token"):
-    hub_tokenizer.convert(tmp_path)
+    hub_tokenizer.convert_tokenizer(tmp_path)
   roles = dict.fromkeys(("pad_token", "cls_token", "sep_token", "mask_token"), "[UNK]")
   (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | roles))
-  files = hub_tokenizer.convert(tmp_path)
+  files = hub_tokenizer.convert_tokenizer(tmp_path)
   with pytest.raises(UserError, match="not one of an encoder"):
     Tokenizer.from_files(files, where="test", max_tokens=8)

@@ -59,7 +59,7 @@ def test_the_mean_is_over_tracks():
 
 def test_files(tmp_path):
   (tmp_path / "a.en.tsv").write_text("4.5\tone\ttwo\n1\tthree\tfour, “five”\n", encoding="utf-8")
-  track = sts.read(tmp_path)["a.en"]
+  track = sts.read_tracks(tmp_path)["a.en"]
   assert track.gold.tolist() == [4.5, 1.0]
   assert track.second == ["two", "four, “five”"]
   for content, said in (
@@ -72,13 +72,13 @@ def test_files(tmp_path):
   ):
     (tmp_path / "a.en.tsv").write_text(content)
     with pytest.raises(UserError, match=said):
-      sts.read(tmp_path)
+      sts.read_tracks(tmp_path)
   with pytest.raises(UserError, match="has no .tsv files"):
-    sts.read(tmp_path / "none")
+    sts.read_tracks(tmp_path / "none")
 
 
 def test_the_real_tracks(shared):
-  tracks = sts.read(shared / "data" / "sts17")
+  tracks = sts.read_tracks(shared / "data" / "sts17")
   assert {name.split(".")[1] for name in tracks} == {
     "ar-ar",
     "ar-en",

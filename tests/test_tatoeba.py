@@ -76,23 +76,23 @@ def write(folder, language, texts, english, *, packed=False):
 def test_files_are_read_as_the_protocol_says(tmp_path):
   write(tmp_path, "afr", ['sê "ja"', "a\x85b"], ["say yes", "two"])
   write(tmp_path, "deu", ["eins"], ["one"], packed=True)
-  pairs = tatoeba.read(tmp_path)
+  pairs = tatoeba.read_pairs(tmp_path)
   assert pairs == {"afr": (["sê ja", "a\x85b"], ["say yes", "two"]), "deu": (["eins"], ["one"])}
   write(tmp_path, "fra", ["un", "deux"], ["one"])
   with pytest.raises(UserError, match=r"has 2 lines, tatoeba\.fra-eng\.eng 1"):
-    tatoeba.read(tmp_path)
+    tatoeba.read_pairs(tmp_path)
   write(tmp_path, "fra", ["un", ""], ["one", "two"])
   with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: expected a sentence"):
-    tatoeba.read(tmp_path)
+    tatoeba.read_pairs(tmp_path)
   (tmp_path / "tatoeba.fra-eng.fra").write_bytes(b"un\ndeux \xff\n")
   with pytest.raises(UserError, match=r"tatoeba\.fra-eng\.fra:2: not UTF-8"):
-    tatoeba.read(tmp_path)
+    tatoeba.read_pairs(tmp_path)
   write(tmp_path, "fra", ["un"], ["one"])
   write(tmp_path, "fra", ["un"], ["one"], packed=True)
   with pytest.raises(UserError, match="has the language fra twice"):
-    tatoeba.read(tmp_path)
+    tatoeba.read_pairs(tmp_path)
   with pytest.raises(UserError, match="has no files"):
-    tatoeba.read(tmp_path / "none")
+    tatoeba.read_pairs(tmp_path / "none")
 
 
 def test_a_set_that_lacks_a_language_has_no_mean():
@@ -109,7 +109,7 @@ def test_a_set_that_lacks_a_language_has_no_mean():
 
 def test_the_sets_are_the_benchmarks(shared):
   """112 languages; the 28 are those of the 36 with exactly 1000 pairs (METHODS 1)."""
-  pairs = tatoeba.read(shared / "data" / "tatoeba_v1")
+  pairs = tatoeba.read_pairs(shared / "data" / "tatoeba_v1")
   assert len(pairs) == tatoeba.LANGUAGES
   full = {code for code in tatoeba.SETS["36"] if len(pairs[code][0]) == 1000}
   assert full == set(tatoeba.SETS["28"])

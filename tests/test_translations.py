@@ -17,7 +17,7 @@ def test_aligned_lines(tmp_path):
   folder = write(tmp_path, en=["one", "two", "", "four"], de=["eins", " ", "drei", "vier"])
   write(tmp_path, fr=["", "deux", "trois", ""])
   (tmp_path / "README.txt").write_text("no language\n")
-  found = translations.read(folder)
+  found = translations.read_translations(folder)
   assert found.rows == [
     {"en": "one", "de": "eins"},
     {"en": "two", "fr": "deux"},
@@ -26,7 +26,7 @@ def test_aligned_lines(tmp_path):
   assert (found.pivot, found.languages, found.left_out) == ("en", ["de", "fr"], 5)
   assert found.rows_of("de") == [0, 2]
   assert found.protocol()["texts_left_out"] == 5
-  some = translations.read(folder, pivot="de", languages="en")
+  some = translations.read_translations(folder, pivot="de", languages="en")
   assert some.rows == [{"en": "one", "de": "eins"}, {"en": "four", "de": "vier"}]
   assert some.left_out == 2  # en of rows 2 and 3; French was not asked for
 
@@ -34,23 +34,23 @@ def test_aligned_lines(tmp_path):
 def test_files_of_flores(tmp_path):
   folder = write(tmp_path, "devtest", eng_Latn=["a", "b"], deu_Latn=["c", "d"])
   write(tmp_path, "dev", eng_Latn=["no"], deu_Latn=["nein"])
-  found = translations.read(folder, pivot="eng_Latn", extension="devtest")
+  found = translations.read_translations(folder, pivot="eng_Latn", extension="devtest")
   assert found.rows[0] == {"eng_Latn": "a", "deu_Latn": "c"} and len(found.rows) == 2
 
 
 def test_keyed_files(tmp_path):
   folder = write(tmp_path, "tsv", en=["1\tone", "2\ttwo"], de=["2\tzwei", "9\tneun"])
-  assert translations.read(folder).rows == [{"en": "two", "de": "zwei"}]
+  assert translations.read_translations(folder).rows == [{"en": "two", "de": "zwei"}]
 
 
 def test_the_held_out_rows_of_a_workdir(commands):
-  found = translations.read(str(commands.straight))
+  found = translations.read_translations(str(commands.straight))
   assert found.pivot == "en" and found.languages == ["aa", "bb", "cc"]
   assert len(found.rows) == 20  # config.data.heldout.sentences
   with pytest.raises(UserError, match="pivot=aa: .* was prepared with the pivot en"):
-    translations.read(str(commands.straight), pivot="aa")
+    translations.read_translations(str(commands.straight), pivot="aa")
   with pytest.raises(UserError, match="extension=dev: .* is a workdir"):
-    translations.read(str(commands.straight), extension="dev")
+    translations.read_translations(str(commands.straight), extension="dev")
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_the_held_out_rows_of_a_workdir(commands):
 )
 def test_mistakes(tmp_path, texts, settings, said):
   with pytest.raises(UserError, match=said):
-    translations.read(write(tmp_path, **texts), **settings)
+    translations.read_translations(write(tmp_path, **texts), **settings)
 
 
 def test_bytes_that_are_no_text(tmp_path):
   folder = write(tmp_path, en=["a", "b"])
   (tmp_path / "de.txt").write_bytes(b"eins\nzw\xe9i\n")
   with pytest.raises(UserError, match=r"de\.txt:2: not UTF-8"):
-    translations.read(folder)
+    translations.read_translations(folder)

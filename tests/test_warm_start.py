@@ -68,7 +68,7 @@ def checkpoint(request, tmp_path_factory):
   )
   settings = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
   files = {"tokenizer.json": backend.to_str(), "tokenizer_config.json": json.dumps(settings)}
-  hub_tokenizer.write(files, folder)
+  hub_tokenizer.write_tokenizer(files, folder)
   return module, folder
 
 
@@ -135,7 +135,7 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
 def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoint, tmp_path):
   module, folder = checkpoint
   module.base_model.save_pretrained(tmp_path)
-  hub_tokenizer.write(hub_tokenizer.convert(folder), tmp_path)
+  hub_tokenizer.write_tokenizer(hub_tokenizer.convert_tokenizer(folder), tmp_path)
   source = initial_weights.open_source(str(tmp_path))
   tokens = Tokenizer.load(tmp_path, max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH, layers=1)
@@ -176,8 +176,8 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   train_program = parts_of(source, tokens, ENGLISH, projection=True)
   abstract = train_program.abstract_state.params
   state = train_program.init(source.params(abstract, english_ids=ENGLISH)[0])
-  hub_tokenizer.write(source.tokenizer_files, tmp_path / "tokenizer")
-  to_hf.write(
+  hub_tokenizer.write_tokenizer(source.tokenizer_files, tmp_path / "tokenizer")
+  to_hf.write_folder(
     tmp_path / "model",
     params=jax.device_get(state.params),
     model=model_section(encoder=source.model["encoder"]),

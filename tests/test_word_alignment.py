@@ -79,11 +79,11 @@ def write(folder, texts, gold):
 
 def test_files(tmp_path):
   write(tmp_path, "a b ||| c d e\nf ||| g\n", "1-1 2p3 2-4\n1-1\n")
-  corpus = word_alignment.read(tmp_path, first_index=1)["aaen"]
+  corpus = word_alignment.read_alignments(tmp_path, first_index=1)["aaen"]
   assert corpus.pairs[0] == (["a", "b"], ["c", "d", "e"], {(0, 0)}, {(0, 0), (1, 2)})
   assert corpus.ignored == 1  # 2-4: the target has three words
   write(tmp_path, "a b ||| c d e\nf ||| g\n", "0-0 1p2\n0-0\n")
-  zero = word_alignment.read(tmp_path, first_index=0)["aaen"]
+  zero = word_alignment.read_alignments(tmp_path, first_index=0)["aaen"]
   assert zero.pairs == corpus.pairs and zero.ignored == 0
 
 
@@ -101,20 +101,20 @@ def test_files(tmp_path):
 def test_mistakes(tmp_path, texts, gold, said):
   write(tmp_path, texts, gold)
   with pytest.raises(UserError, match=said):
-    word_alignment.read(tmp_path, first_index=1)
+    word_alignment.read_alignments(tmp_path, first_index=1)
 
 
 def test_files_that_are_absent(tmp_path):
   with pytest.raises(UserError, match="has no files NAME.src-tgt"):
-    word_alignment.read(tmp_path, first_index=1)
+    word_alignment.read_alignments(tmp_path, first_index=1)
   (tmp_path / "aaen.src-tgt").write_text("a ||| b\n")
   with pytest.raises(UserError, match="aaen.gold"):
-    word_alignment.read(tmp_path, first_index=1)
+    word_alignment.read_alignments(tmp_path, first_index=1)
 
 
 def test_the_real_gold(shared):
   """1,817 pairs; 7 links run past a sentence's end (the data's README)."""
-  corpora = word_alignment.read(shared / "data" / "word_alignment", first_index=1)
+  corpora = word_alignment.read_alignments(shared / "data" / "word_alignment", first_index=1)
   sizes = {name: len(corpus.pairs) for name, corpus in corpora.items()}
   assert sizes == {"enfr": 447, "enhi": 90, "jaen": 582, "roen": 248, "zhen": 450}
   assert sum(corpus.ignored for corpus in corpora.values()) == 7

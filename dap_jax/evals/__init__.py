@@ -73,19 +73,19 @@ class Result(NamedTuple):
   rows: Sequence[str]
 
 
-def load(suite: str) -> ModuleType:
+def load_suite(suite: str) -> ModuleType:
   """The file of a suite. Raises UserError for a name that is none."""
   if suite not in SUITES:
     raise UserError(f"the suite {suite!r} is unknown: there are {', '.join(SUITES)}")
   return importlib.import_module(f"dap_jax.evals.{suite}")
 
 
-def run(suite: str, model: Any, data: str, **given: Any) -> tuple[dict[str, Any], Result]:
+def run_suite(suite: str, model: Any, data: str, **settings: Any) -> tuple[dict[str, Any], Result]:
   """The whole protocol, and what was found; `given` are settings, `model` an Embedder."""
-  module = load(suite)
+  module = load_suite(suite)
   protocol = {"suite": suite, "version": module.VERSION, "data": data}
-  protocol |= {**settings_of(suite), **given, **model.describe()}
-  result = module.evaluate(model, data, **given)
+  protocol |= {**settings_of(suite), **settings, **model.describe()}
+  result = module.evaluate(model, data, **settings)
   return protocol | dict(result.protocol), result
 
 
@@ -93,7 +93,7 @@ def settings_of(suite: str) -> dict[str, Any]:
   """The settings of a suite and their defaults."""
   return {
     name: parameter.default
-    for name, parameter in inspect.signature(load(suite).evaluate).parameters.items()
+    for name, parameter in inspect.signature(load_suite(suite).evaluate).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
   }
 

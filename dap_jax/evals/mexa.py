@@ -33,12 +33,14 @@ def evaluate(
 
   Args:
     model: gives the layers.
-    data, pivot, languages, extension: see `translations.read`.
+    data, pivot, languages, extension: see `translations.read_translations`.
     most_rows: the first rows count, so many of each language.
   """
   if most_rows < 2:
     raise UserError(f"most_rows={most_rows}: MEXA compares rows, it needs 2 at least")
-  found = translations.read(data, pivot=pivot, languages=languages, extension=extension)
+  found = translations.read_translations(
+    data, pivot=pivot, languages=languages, extension=extension
+  )
   rows = {code: found.rows_of(code)[:most_rows] for code in found.languages}
   for code, own in rows.items():
     if len(own) < 2:

@@ -21,8 +21,10 @@ VERSION = 1
 def evaluate(
   model: Model, data: str, *, pivot: str = "", languages: str = "", extension: str = ""
 ) -> Result:
-  """The settings are those of `translations.read`."""
-  found = translations.read(data, pivot=pivot, languages=languages, extension=extension)
+  """The settings are those of `translations.read_translations`."""
+  found = translations.read_translations(
+    data, pivot=pivot, languages=languages, extension=extension
+  )
   scores = retrieval(found.rows, model.encode, pivot=found.pivot)
   columns = {}
   for title, metric in ((f"to {found.pivot}", "to_pivot"), (f"from {found.pivot}", "from_pivot")):

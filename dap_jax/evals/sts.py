@@ -33,7 +33,7 @@ class Track(NamedTuple):
 
 def evaluate(model: Model, data: str) -> Result:
   """See the module; no settings."""
-  tracks = read(data)
+  tracks = read_tracks(data)
   scores = sts(tracks, model.encode)
   columns = {metric: by_row(scores, metric) for metric in ("spearman", "pearson")}
   protocol = {
@@ -67,7 +67,7 @@ def read_track(path: epath.Path) -> Track:
   return Track(np.array(gold), first, second)
 
 
-def read(folder: epath.PathLike) -> dict[str, Track]:
+def read_tracks(folder: epath.PathLike) -> dict[str, Track]:
   """The tracks of a folder, `NAME.tsv` as NAME. Raises UserError where there are none."""
   tracks = {path.stem: read_track(path) for path in sorted(epath.Path(folder).glob("*.tsv"))}
   if not tracks:
@@ -79,7 +79,7 @@ def sts(tracks: Mapping[str, Track], encode: Encode) -> dict[str, float]:
   """Every track, and the mean of them all.
 
   Args:
-    tracks: of `read`.
+    tracks: of `read_tracks`.
     encode: see `evals.Encode`; called once, with all texts.
 
   Returns:

@@ -37,7 +37,7 @@ Pairs = tuple[list[str], list[str]]  # texts, their English translations
 
 def evaluate(model: Model, data: str) -> Result:
   """See the module; no settings: the benchmark has one protocol."""
-  pairs = read(data)
+  pairs = read_pairs(data)
   scores = tatoeba(pairs, model.encode)
   metrics = {"to en": "to_english_accuracy", "from en": "from_english_accuracy"}
   metrics |= {"xsim to": "to_english_xsim", "xsim from": "from_english_xsim"}
@@ -65,7 +65,7 @@ def read_lines(path: epath.Path) -> list[str]:
   return lines
 
 
-def read(folder: epath.PathLike) -> dict[str, Pairs]:
+def read_pairs(folder: epath.PathLike) -> dict[str, Pairs]:
   """language -> its pairs.
 
   Raises:
@@ -109,7 +109,7 @@ def tatoeba(pairs: Mapping[str, Pairs], encode: Encode) -> dict[str, float]:
   """Every language, and the mean of each set whose languages are all there.
 
   Args:
-    pairs: of `read`.
+    pairs: of `read_pairs`.
     encode: see `evals.Encode`; called once, with all texts.
 
   Returns:

@@ -41,7 +41,9 @@ class Translations(NamedTuple):
     return [number for number, row in enumerate(self.rows) if language in row]
 
 
-def read(data: str, *, pivot: str = "", languages: str = "", extension: str = "") -> Translations:
+def read_translations(
+  data: str, *, pivot: str = "", languages: str = "", extension: str = ""
+) -> Translations:
   """Reads either kind.
 
   Args:

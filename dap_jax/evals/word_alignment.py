@@ -92,7 +92,7 @@ def evaluate(
       f"unit_of_alignment={unit_of_alignment}, first_index={first_index}, threshold={threshold}:"
       f" expected one of {', '.join(UNITS)}, 0 or 1, and a cosine"
     )
-  corpora = read(data, first_index=first_index)
+  corpora = read_alignments(data, first_index=first_index)
   layers = len(model.word_states([["a"]])[0].states)
   if not -layers <= layer < layers:
     raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {layers - 1}")
@@ -182,7 +182,7 @@ def compare(found: set[Link], pair: Pair) -> Counts:
   return Counts(len(found), len(pair.sure), len(found & pair.sure), len(found & pair.possible))
 
 
-def read(folder: epath.PathLike, *, first_index: int) -> dict[str, Corpus]:
+def read_alignments(folder: epath.PathLike, *, first_index: int) -> dict[str, Corpus]:
   """`NAME` -> its sentences and links. Raises UserError that names the file and line."""
   corpora = {}
   for path in sorted(epath.Path(folder).glob("*.src-tgt")):
@@ -197,7 +197,7 @@ def read(folder: epath.PathLike, *, first_index: int) -> dict[str, Corpus]:
     pairs, ignored = [], 0
     for number, (text, links) in enumerate(zip(texts, gold, strict=True), 1):
       where = f"{path}:{number}"
-      pair, beyond = read_pair(text, links, first_index=first_index, where=where)
+      pair, beyond = parse_pair(text, links, first_index=first_index, where=where)
       pairs.append(pair)
       ignored += beyond
     if not any(pair.sure for pair in pairs):
@@ -208,7 +208,7 @@ def read(folder: epath.PathLike, *, first_index: int) -> dict[str, Corpus]:
   return corpora
 
 
-def read_pair(text: str, links: str, *, first_index: int, where: str) -> tuple[Pair, int]:
+def parse_pair(text: str, links: str, *, first_index: int, where: str) -> tuple[Pair, int]:
   """One line of each file -> the pair, and how many links pointed beyond a sentence's end."""
   source, separator, target = text.partition(" ||| ")
   source, target = source.split(), target.split()

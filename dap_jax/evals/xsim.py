@@ -41,7 +41,7 @@ def evaluate(
 
   Args:
     model: encodes.
-    data, pivot, languages, extension: see `translations.read`.
+    data, pivot, languages, extension: see `translations.read_translations`.
     margin, neighbours: see `mining.margins`.
     negatives: a file of hard negatives of the pivot, a line each, for xsim++.
     every_pair: all pairs of languages in place of those with the pivot.
@@ -53,7 +53,9 @@ def evaluate(
     )
   if negatives and every_pair:
     raise UserError("negatives and every_pair exclude each other: xsim++ goes towards the pivot")
-  found = translations.read(data, pivot=pivot, languages=languages, extension=extension)
+  found = translations.read_translations(
+    data, pivot=pivot, languages=languages, extension=extension
+  )
   hard = read_negatives(negatives) if negatives else []
   encoded = encode_languages(found, model)
   settings = {"margin": margin, "neighbours": neighbours}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def card(
+def model_card(
   *,
   name: str,
   languages: Sequence[str],

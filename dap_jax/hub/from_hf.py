@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.hub import configs, modules, names, weights
-from dap_jax.hub.weights import Leaf, Stored
+from dap_jax.hub.weights import Leaf, StoredTensor
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
@@ -24,7 +24,7 @@ ENGLISH_IDS = "english_ids"
 NO_LIMIT = 1 << 20  # transformers writes 1e30 where a tokenizer has no limit
 
 
-class Imported(NamedTuple):
+class HfFolder(NamedTuple):
   """A checkpoint, nothing of it loaded yet.
 
   Attributes:
@@ -39,23 +39,23 @@ class Imported(NamedTuple):
   folder: epath.Path
   model: dict[str, Any]
   max_tokens: int
-  tensors: dict[str, Stored]
-  dense: dict[str, Stored]
-  decoder: dict[str, Stored]
+  tensors: dict[str, StoredTensor]
+  dense: dict[str, StoredTensor]
+  decoder: dict[str, StoredTensor]
 
   @property
   def table(self) -> names.Table:
     return names.TABLES[self.model["encoder"]["model_type"]]
 
 
-def read(directory: epath.PathLike) -> Imported:
+def read_folder(directory: epath.PathLike) -> HfFolder:
   """Reads the JSON files and the headers of a folder.
 
   Raises:
     UserError: something is missing, unknown or damaged.
   """
   folder = epath.Path(directory)
-  found = modules.read(folder)
+  found = modules.read_modules(folder)
   inner = found.transformer if found else folder
   if not (inner / "config.json").exists():
     raise UserError(
@@ -77,24 +77,24 @@ def read(directory: epath.PathLike) -> Imported:
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
-  imported = Imported(
+  checkpoint = HfFolder(
     folder=inner,
     model=model,
     max_tokens=min(said or rooms, rooms),
     tensors=tensors,
-    dense=weights.find(found.dense, model=folder) if found and found.dense else {},
-    decoder=weights.find(decoder, model=folder) if is_ours else {},
+    dense=weights.find_tensors(found.dense, model=folder) if found and found.dense else {},
+    decoder=weights.find_tensors(decoder, model=folder) if is_ours else {},
   )
-  check(imported)
-  return imported
+  check_folder(checkpoint)
+  return checkpoint
 
 
 def standard_tensors(
   folder: epath.Path, table: names.Table, *, model: epath.Path
-) -> dict[str, Stored]:
+) -> dict[str, StoredTensor]:
   """The tensors of a folder by their standard names."""
-  tensors: dict[str, Stored] = {}
-  for name, stored in weights.find(folder, model=model).items():
+  tensors: dict[str, StoredTensor] = {}
+  for name, stored in weights.find_tensors(folder, model=model).items():
     standard = names.standard_name(name, table)
     if standard in tensors:
       raise UserError(f"{folder}: two tensors for {standard}, one of them {name}")
@@ -102,25 +102,25 @@ def standard_tensors(
   return tensors
 
 
-def check(imported: Imported) -> None:
+def check_folder(checkpoint: HfFolder) -> None:
   """Refuses missing, unknown and misshapen tensors, all of them in one message."""
-  table, encoder = imported.table, imported.model["encoder"]
+  table, encoder = checkpoint.table, checkpoint.model["encoder"]
   expected = names.torch_shapes(names.encoder_entries(table, encoder["layers"]), encoder)
   head = names.torch_shapes(names.head_entries(table, tied=False), encoder)
-  if set(head) & set(imported.tensors):
-    if table.head_kernel not in imported.tensors:  # tied to the word embeddings
+  if set(head) & set(checkpoint.tensors):
+    if table.head_kernel not in checkpoint.tensors:  # tied to the word embeddings
       del head[table.head_kernel]
     expected |= head
-  weights.check(
-    imported.tensors,
+  weights.check_tensors(
+    checkpoint.tensors,
     expected,
-    where=str(imported.folder),
+    where=str(checkpoint.folder),
     known=lambda name: names.is_dropped(name, table),
   )
-  if imported.dense:
-    rows = imported.model["dense"]["width"]
+  if checkpoint.dense:
+    rows = checkpoint.model["dense"]["width"]
     wanted = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
-    weights.check(imported.dense, wanted, where=f"{imported.folder}, its Dense")
+    weights.check_tensors(checkpoint.dense, wanted, where=f"{checkpoint.folder}, its Dense")
 
 
 def tokenizer_limit(folder: epath.Path) -> int | None:
@@ -130,22 +130,22 @@ def tokenizer_limit(folder: epath.Path) -> int | None:
   return int(limit) if isinstance(limit, (int, float)) and 2 <= limit < NO_LIMIT else None
 
 
-def encoder_leaves(imported: Imported) -> dict[str, Any]:
+def encoder_leaves(checkpoint: HfFolder) -> dict[str, Any]:
   """The tree of `Leaf` of `params`: encoder, and dense where there is one."""
-  entries = names.encoder_entries(imported.table, imported.model["encoder"]["layers"])
-  tree = {"encoder": weights.leaves(imported.tensors, entries)}
-  if imported.dense:
-    tree["dense"] = weights.leaves(imported.dense, names.DENSE_ENTRIES)
+  entries = names.encoder_entries(checkpoint.table, checkpoint.model["encoder"]["layers"])
+  tree = {"encoder": weights.leaves(checkpoint.tensors, entries)}
+  if checkpoint.dense:
+    tree["dense"] = weights.leaves(checkpoint.dense, names.DENSE_ENTRIES)
   return tree
 
 
-def has_head(imported: Imported) -> bool:
+def has_head(checkpoint: HfFolder) -> bool:
   """Whether the checkpoint has a masked-LM head."""
-  return imported.table.head_bias in imported.tensors
+  return checkpoint.table.head_bias in checkpoint.tensors
 
 
 def decoder_from_checkpoint(
-  imported: Imported, *, layers: int, english_ids: np.ndarray | None
+  checkpoint: HfFolder, *, layers: int, english_ids: np.ndarray | None
 ) -> dict[str, Any]:
   """An RTL decoder out of the checkpoint's own parts, as DAP starts it (section 3.2).
 
@@ -153,22 +153,22 @@ def decoder_from_checkpoint(
   Without a head the projection starts from the word embeddings, and the rest is left out.
 
   Args:
-    imported: the checkpoint.
+    checkpoint: the checkpoint.
     layers: K of the decoder.
     english_ids: rows of the head; None = all, tied to the word embeddings.
 
   Returns:
     A tree of `Leaf`, below `params["decoder"]`.
   """
-  table, depth = imported.table, imported.model["encoder"]["layers"]
+  table, depth = checkpoint.table, checkpoint.model["encoder"]["layers"]
   if layers > depth:
-    raise UserError(f"decoder.layers={layers}: {imported.folder} has only {depth} to start from")
+    raise UserError(f"decoder.layers={layers}: {checkpoint.folder} has only {depth} to start from")
   entries = names.encoder_entries(table, depth, first=depth - layers)
-  if has_head(imported):
+  if has_head(checkpoint):
     entries += names.head_entries(table, tied=True)
-  flat = trees.flatten(weights.leaves(imported.tensors, entries))
+  flat = trees.flatten(weights.leaves(checkpoint.tensors, entries))
   if english_ids is not None:
-    kernel = imported.tensors.get(table.head_kernel) or flat["embeddings/word/embedding"].stored
+    kernel = checkpoint.tensors.get(table.head_kernel) or flat["embeddings/word/embedding"].stored
     flat["head/vocabulary/kernel"] = Leaf(kernel, True, english_ids)
     bias = flat.get("head/vocabulary/bias")
     if bias is not None:
@@ -176,17 +176,17 @@ def decoder_from_checkpoint(
   return trees.nest(flat)
 
 
-def head_from_checkpoint(imported: Imported) -> dict[str, Any]:
+def head_from_checkpoint(checkpoint: HfFolder) -> dict[str, Any]:
   """The checkpoint's masked-LM head, a tree of `Leaf` below `params["masked_lm"]`.
 
   Without its projection: ours is the encoder's word embeddings, and so is that of nearly every
   checkpoint.
   """
-  entries = names.head_entries(imported.table, tied=True)
-  return weights.leaves(imported.tensors, entries)
+  entries = names.head_entries(checkpoint.table, tied=True)
+  return weights.leaves(checkpoint.tensors, entries)
 
 
-class Continued(NamedTuple):
+class ExportedDecoder(NamedTuple):
   """What `export --include_decoder` wrote beside the encoder.
 
   Attributes:
@@ -199,19 +199,19 @@ class Continued(NamedTuple):
   english_ids: np.ndarray | None
 
 
-def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | None:
+def exported_decoder(checkpoint: HfFolder, abstract: Mapping[str, Any]) -> ExportedDecoder | None:
   """The trained decoder of a folder; None where there is none, or one of another make.
 
   Args:
-    imported: the checkpoint.
+    checkpoint: the checkpoint.
     abstract: the model's parameters, with shapes; its decoder has as many layers, and a head of
       the same kind, or else it starts anew.
 
   Raises:
     UserError: tensors are missing, unknown or misshapen; all are listed.
   """
-  wanted, table, encoder = abstract["decoder"], imported.table, imported.model["encoder"]
-  tensors, depth = dict(imported.decoder), encoder["layers"]
+  wanted, table, encoder = abstract["decoder"], checkpoint.table, checkpoint.model["encoder"]
+  tensors, depth = dict(checkpoint.decoder), encoder["layers"]
   english = tensors.pop(ENGLISH_IDS, None)
   layers, tied = names.decoder_layers(wanted), names.is_tied(wanted)
   if not tensors or layers > depth or tied != (english is None):
@@ -221,7 +221,7 @@ def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | No
   numbers = {name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)}
   if numbers != {str(i) for i in range(depth - layers, depth)}:
     return None  # another number of layers
-  where = f"{imported.folder}/{DECODER}"
+  where = f"{checkpoint.folder}/{DECODER}"
   ids = (
     None if english is None else english_rows(english, rows=encoder["vocabulary_size"], where=where)
   )
@@ -233,14 +233,14 @@ def continued(imported: Imported, abstract: Mapping[str, Any]) -> Continued | No
   has_projection = bool(set(projection) & set(tensors))
   if has_projection:
     expected |= projection
-  weights.check(tensors, expected, where=where)
+  weights.check_tensors(tensors, expected, where=where)
   params = {"decoder": weights.leaves(tensors, entries)}
   if has_projection and "projection" in abstract:
     params["projection"] = weights.leaves(tensors, names.PROJECTION_ENTRIES)
-  return Continued(params, ids)
+  return ExportedDecoder(params, ids)
 
 
-def english_rows(stored: Stored, *, rows: int, where: str) -> np.ndarray:
+def english_rows(stored: StoredTensor, *, rows: int, where: str) -> np.ndarray:
   """The ids that the head's rows stand for, checked."""
   ids = (
     np.array(stored.map()) if stored.dtype.kind == "i" and np.prod(stored.shape) else np.array([])

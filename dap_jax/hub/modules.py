@@ -58,7 +58,7 @@ def inside(folder: epath.Path, path: Any) -> epath.Path:
   return folder / path if path else folder
 
 
-def read(folder: epath.Path) -> Modules | None:
+def read_modules(folder: epath.Path) -> Modules | None:
   """Reads modules.json; None where there is none, as in a plain transformers folder.
 
   Raises:
@@ -133,7 +133,7 @@ def read_limit(path: epath.Path) -> int | None:
   return limit
 
 
-def files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
+def module_files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
   """The config's `model` section -> the files of the layout, name -> JSON content."""
   pooling, width = model["pooling"], model["encoder"]["width"]
   if pooling not in POOLING_KEYS:

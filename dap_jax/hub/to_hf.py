@@ -75,7 +75,7 @@ def whole_folder(directory: epath.Path) -> Iterator[epath.Path]:
     raise
 
 
-def write(
+def write_folder(
   directory: epath.PathLike,
   *,
   params: Mapping[str, Any],
@@ -103,7 +103,7 @@ def write(
   """
   section = model["encoder"]
   config = configs.hf_config(section, dropout=model["dropout"], special_ids=special_ids)
-  files = {"config.json": config, **modules.files(model, max_tokens=max_tokens)}
+  files = {"config.json": config, **modules.module_files(model, max_tokens=max_tokens)}
   tensors = {weights.FILE: encoder_tensors(params["encoder"], section)}
   if "dense" in params:
     tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
@@ -119,7 +119,7 @@ def write(
       target.write_text(json.dumps(content, indent=2) + "\n")
     (folder / "README.md").write_text(readme)
     for path, arrays in tensors.items():
-      weights.write(folder / path, arrays)
+      weights.write_tensors(folder / path, arrays)
     for file in epath.Path(tokenizer_directory).iterdir():
       (folder / file.name).write_bytes(file.read_bytes())
     tokenizer_files.limit(folder / "tokenizer_config.json", max_tokens=max_tokens)

@@ -22,7 +22,7 @@ VOCABULARIES += ("spiece.model", "tokenizer.model")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 
-def convert(folder: epath.PathLike) -> dict[str, str]:
+def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
   """Reads the tokenizer of a local folder.
 
   Returns:
@@ -95,8 +95,8 @@ def content_of(token) -> str | None:
   return token if isinstance(token, str) else None
 
 
-def write(files: dict[str, str], directory: epath.PathLike) -> None:
-  """Writes what `convert` gave."""
+def write_tokenizer(files: dict[str, str], directory: epath.PathLike) -> None:
+  """Writes what `convert_tokenizer` gave."""
   directory = epath.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   for name, content in files.items():

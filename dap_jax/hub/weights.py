@@ -37,7 +37,7 @@ SHOWN = 40  # problems in one message
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
 
-class Stored(NamedTuple):
+class StoredTensor(NamedTuple):
   """Where a tensor lies: file, dtype and shape, and its first byte in the file."""
 
   file: Path
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
     return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
 
 
-def read_header(file: Path) -> dict[str, Stored]:
+def read_header(file: Path) -> dict[str, StoredTensor]:
   """The tensors of one file. Raises UserError where it is no whole safetensors file."""
   try:
     with safetensors.safe_open(file, framework="numpy"):  # checks header, offsets and length
@@ -67,11 +67,13 @@ def read_header(file: Path) -> dict[str, Stored]:
     if entry["dtype"] not in DTYPES:
       raise UserError(f"{file}: {name} is {entry['dtype']}; known are {', '.join(DTYPES)}")
     start = 8 + size + entry["data_offsets"][0]
-    stored[name] = Stored(file, np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), start)
+    stored[name] = StoredTensor(
+      file, np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), start
+    )
   return stored
 
 
-def find(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, Stored]:
+def find_tensors(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, StoredTensor]:
   """All tensors of a folder: `model.safetensors`, or the files that its index lists.
 
   Args:
@@ -92,7 +94,7 @@ def find(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, Stored]:
   where = read_json(epath.Path(index)).get("weight_map")
   if not isinstance(where, dict) or not where:
     raise UserError(f"{index} has no weight_map: fetch it again")
-  tensors: dict[str, Stored] = {}
+  tensors: dict[str, StoredTensor] = {}
   for name in sorted({str(value) for value in where.values()}):
     if Path(name).name != name or name in (".", ".."):
       raise UserError(f"{index} names {name!r}: expected a file of the same folder")
@@ -143,7 +145,7 @@ class Leaf(NamedTuple):
     rows: int [V_en], the rows of the torch tensor to take; None takes all.
   """
 
-  stored: Stored
+  stored: StoredTensor
   transposed: bool
   rows: np.ndarray | None = None
 
@@ -155,8 +157,8 @@ class Leaf(NamedTuple):
     return names.to_ours(array, shape, transposed=self.transposed)
 
 
-def check(
-  tensors: Mapping[str, Stored],
+def check_tensors(
+  tensors: Mapping[str, StoredTensor],
   wanted: Mapping[str, tuple[int, ...]],
   *,
   where: str,
@@ -189,14 +191,14 @@ def check(
     )
 
 
-def leaves(tensors: Mapping[str, Stored], entries: Iterable[names.Entry]) -> dict:
+def leaves(tensors: Mapping[str, StoredTensor], entries: Iterable[names.Entry]) -> dict:
   """The tree of `Leaf` of some entries."""
   return trees.nest(
     {entry.ours: Leaf(tensors[entry.theirs], entry.transposed) for entry in entries}
   )
 
 
-def write(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write_tensors(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
   """Writes one safetensors file, on a local or a remote file system."""
   with tempfile.TemporaryDirectory() as local:
     remote = "://" in str(path)

@@ -210,9 +210,9 @@ def load(
   if step != "newest":
     raise UserError(f"step={step}: {model} is no workdir, it has no checkpoints to choose from")
   folder = download.local_folder(str(model))
-  found = from_hf.read(folder)
+  found = from_hf.read_folder(folder)
   limit = max_tokens or found.max_tokens
-  files = tokenizer_files.convert(found.folder)
+  files = tokenizer_files.convert_tokenizer(found.folder)
   tokens = Tokenizer.from_files(files, where=str(found.folder), max_tokens=limit)
   section = {**PLAIN, **found.model, **other}
   network = encoder_of(section, tokenizer=tokens, max_tokens=limit)

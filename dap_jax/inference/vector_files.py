@@ -26,14 +26,14 @@ from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.progress import Progress
 
-PIECE_LINES = 16_384  # sorted by length and encoded together
+BLOCK_LINES = 16_384  # sorted by length and encoded together
 
 
 class LockedError(UserError):
   """Another process is writing here."""
 
 
-class Source(NamedTuple):
+class TextFile(NamedTuple):
   """A text file: its path, the number of its lines, and a digest of them all."""
 
   path: epath.Path
@@ -41,7 +41,7 @@ class Source(NamedTuple):
   digest: str
 
 
-def examine(path: str) -> Source:
+def examine(path: str) -> TextFile:
   """Reads the file once. Raises UserError: it cannot be read, is not UTF-8, or has no line."""
   digest, count = hashlib.sha256(), 0
   for line in text_files.lines(epath.Path(path)):
@@ -49,10 +49,10 @@ def examine(path: str) -> Source:
     count += 1
   if not count:
     raise UserError(f"{path} is empty: there are no texts to encode")
-  return Source(epath.Path(path), count, digest.hexdigest())
+  return TextFile(epath.Path(path), count, digest.hexdigest())
 
 
-def write(source: Source, output: str, model: Embedder) -> None:
+def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
   """Writes a .npy file: row i is the sentence vector of line i; an empty line is a text too.
 
   All processes call it, and encode; process 0 writes, and all return when the file is there.
@@ -77,9 +77,9 @@ def write(source: Source, output: str, model: Embedder) -> None:
       Progress(f"encoding {source.path}", total=source.lines, done=done, unit="line") as progress,
     ):
       texts = itertools.islice(text_files.lines(source.path), done, None)
-      while piece := list(itertools.islice(texts, PIECE_LINES)):
+      while piece := list(itertools.islice(texts, BLOCK_LINES)):
         vectors = model.encode(piece, advance=progress.advance)
-        check(vectors, first=done)
+        check_finite(vectors, first=done)
         if writes:
           file.write(vectors.tobytes())
           file.flush()
@@ -150,13 +150,13 @@ def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: 
         " output"
       )
     whole = (partial.stat().st_size - len(header)) // row_bytes
-    return max(0, whole // PIECE_LINES * PIECE_LINES)
+    return max(0, whole // BLOCK_LINES * BLOCK_LINES)
   partial.touch()
   write_json(epath.Path(said), identity)
   return 0
 
 
-def check(vectors: np.ndarray, *, first: int) -> None:
+def check_finite(vectors: np.ndarray, *, first: int) -> None:
   """Raises UserError for a vector that is not finite: the model is broken, not the text."""
   bad = np.flatnonzero(~np.isfinite(vectors).all(1))
   if len(bad):

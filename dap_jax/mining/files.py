@@ -1,8 +1,9 @@
-"""What `mine` reads and keeps: one side's texts and vectors, and the work folder of a run.
+"""What `mine` reads and keeps: the texts and vectors of both sides, and the work folder of a run.
 
-A text file is read as a stream. Its lines without text and those that repeat an earlier one take no
-part: repeated texts are each other's nearest, which would spoil every margin around them. What
-takes part is copied into the work folder with an index, so that single lines can be read again.
+A text file is read as a stream. Empty lines and lines that repeat an earlier one take no part:
+repeated texts are each other's nearest neighbours, which would spoil every margin around them. The
+lines that take part are copied into the work folder with an index, so that single lines can be read
+again.
 """
 
 from __future__ import annotations
@@ -14,31 +15,32 @@ import shutil
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from dap_jax.data.readers import text_files
 from dap_jax.mining import exact_search
+from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-PIECE_ROWS = 8192
+BLOCK_ROWS = 8192  # vectors checked at a time
 SETTINGS = "settings.json"
-BREAKS = str.maketrans("\t\r", "  ")  # what would break a row of a table
+NO_BREAKS = str.maketrans("\t\r", "  ")  # tabs and carriage returns would break a row of a table
 
 
 class Scan(NamedTuple):
-  """A text file, read once.
+  """What one pass over a text file tells.
 
   Attributes:
-    path: where it lies.
-    lines: how many it has.
-    used: int64 [n], the numbers from 0 of the lines that take part, rising.
-    digest: of all its lines.
+    path: the file.
+    lines: how many lines it has.
+    used: int64 [n], the lines that take part, counted from 0, rising.
+    digest: SHA-256 of all its lines.
   """
 
   path: epath.Path
@@ -48,13 +50,13 @@ class Scan(NamedTuple):
 
 
 def scan(path: str) -> Scan:
-  """Which lines of a text file take part; says how many do not.
+  """Finds the lines of a text file that take part; logs how many do not.
 
-  Equal texts are told by 64 bits of BLAKE2: two different ones among 10 million are taken for equal
-  with probability 3e-6. Blanks around a text do not count.
+  Texts are equal if they differ only in blanks around them. They are compared by 64 bits of BLAKE2:
+  among 10 million texts two different ones count as equal with probability 3e-6.
 
   Raises:
-    UserError: it cannot be read, is not UTF-8, or holds no text.
+    UserError: the file cannot be read, is not UTF-8, or holds no text.
   """
   whole, hashes, numbers = hashlib.sha256(), array("Q"), array("q")
   lines = 0
@@ -76,58 +78,61 @@ def scan(path: str) -> Scan:
 
 
 class Texts:
-  """The lines that take part, in a file of their own that `copy_texts` made; gives single ones."""
+  """The lines that take part, read one by one from the file that `copy_texts` wrote."""
 
   def __init__(self, path: Path):
     self.path = path
     self._offsets = np.load(offsets_of(path), mmap_mode="r")
 
   def read(self, places: Sequence[int]) -> list[str]:
-    """The texts of some places among the lines that take part."""
-    found = []
+    """The texts at some places among the lines that take part."""
+    texts = []
     with self.path.open("rb") as file:
       for place in places:
         start, end = self._offsets[place : place + 2].tolist()
         file.seek(start)
-        found.append(file.read(end - start - 1).decode())
-    return found
+        texts.append(file.read(end - start - 1).decode())
+    return texts
 
 
 def offsets_of(path: Path) -> Path:
-  """The file that says where each line of a copy begins."""
+  """The file with the offset of each line of a copy."""
   return path.with_name(f"{path.name}.offsets")
 
 
 def copy_texts(scanned: Scan, path: Path) -> None:
-  """Makes the file of the lines that take part, if it is not there, and the one of its offsets."""
+  """Writes the lines that take part to `path`, and their offsets beside it, unless it is there."""
   if path.exists():
     return
-  temporary = path.with_name(f"{path.name}.tmp")
-  with temporary.open("wb") as file, offsets_of(path).open("wb") as index:
-    np.save(index, np.fromiter(copy(scanned, file), np.int64, count=len(scanned.used) + 1))
-  temporary.replace(path)
+  with (
+    replacing(path) as temporary,
+    temporary.open("wb") as file,
+    offsets_of(path).open("wb") as index,
+  ):
+    np.save(index, np.fromiter(copy_lines(scanned, file), np.int64, len(scanned.used) + 1))
 
 
-def copy(scanned: Scan, file) -> Iterator[int]:
-  """Writes the lines that take part; gives where each begins, and where the last ends."""
-  used, place = iter(scanned.used.tolist()), 0
-  wanted = next(used)
-  yield place
+def copy_lines(scanned: Scan, file: BinaryIO) -> Iterator[int]:
+  """Writes the lines that take part; yields the offset of each, and the length of the file."""
+  used, offset = iter(scanned.used.tolist()), 0
+  next_used = next(used)
+  yield offset
   for number, line in enumerate(text_files.lines(scanned.path)):
-    if number == wanted:
-      place += file.write(line.encode() + b"\n")
-      yield place
-      wanted = next(used, None)
+    if number == next_used:
+      offset += file.write(line.encode() + b"\n")
+      yield offset
+      next_used = next(used, None)
 
 
 class Half(NamedTuple):
-  """One of the two inputs, ready for the search.
+  """The source or the target, ready for the search: N sentences that take part.
 
   Attributes:
     name: source or target.
-    side: its vectors, and which of them take part.
-    lines: int [N], the line of each one that takes part, from 0.
-    texts, places: where the texts are, None if there are none, and int [N], their places there.
+    side: the vectors, and which of them take part.
+    lines: int [N], the line of each sentence in the input, counted from 0.
+    texts: the copied texts; None where only vectors are there.
+    places: int [N], the place of each sentence in `texts`.
   """
 
   name: str
@@ -137,42 +142,43 @@ class Half(NamedTuple):
   places: np.ndarray
 
   def read(self, rows: np.ndarray) -> list[str]:
-    """The texts of some of the N, fit for a column of a table; "" where there are none."""
+    """The texts of some of the N sentences, fit for a column of a table; "" without texts."""
     if self.texts is None:
       return [""] * len(rows)
-    return [text.translate(BREAKS) for text in self.texts.read(self.places[rows])]
+    return [text.translate(NO_BREAKS) for text in self.texts.read(self.places[rows])]
 
 
 def open_vectors(path: str, *, flag: str) -> np.ndarray:
-  """A .npy file as a memory map. Raises UserError: it is none of float16 or float32 [N, D]."""
+  """A .npy file as a memory map. Raises UserError where it is not float16 or float32 [N, D]."""
   try:
     vectors = np.load(path, mmap_mode="r", allow_pickle=False)
   except (OSError, ValueError, EOFError) as error:
     raise UserError(f"--{flag}={path} cannot be read as a .npy file: {error}") from error
   if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or 0 in vectors.shape:
-    said = list(vectors.shape) if isinstance(vectors, np.ndarray) else "an archive"
-    raise UserError(f"--{flag}={path} holds {said}: expected vectors [N, D]")
+    content = list(vectors.shape) if isinstance(vectors, np.ndarray) else "an archive"
+    raise UserError(f"--{flag}={path} holds {content}: expected vectors [N, D]")
   if vectors.dtype not in (np.float16, np.float32):
     raise UserError(f"--{flag}={path} is {vectors.dtype}: expected float32 or float16")
   return vectors
 
 
 def usable(vectors: np.ndarray, rows: np.ndarray, lines: np.ndarray, *, name: str) -> np.ndarray:
-  """Which of n rows of `vectors` have a direction, bool [n]; says which do not.
+  """Which of n rows of `vectors` have a direction, bool [n]; logs how many do not.
 
   Args:
-    vectors: [*, D].
-    rows, lines: int [n], their rows there and, for what is said, their lines from 0.
-    name: of the side.
+    vectors: floats [*, D].
+    rows: int [n], the rows in question.
+    lines: int [n], their lines in the input, counted from 0, for the log.
+    name: of the side, for the log.
 
   Raises:
-    UserError: none has.
+    UserError: no row has a direction.
   """
   good = np.empty(len(rows), bool)
-  for start in range(0, len(rows), PIECE_ROWS):
-    piece = vectors[rows[start : start + PIECE_ROWS]]
-    largest = np.abs(piece).max(1)  # NaN where there is one
-    good[start : start + PIECE_ROWS] = np.isfinite(largest) & (
+  for start in range(0, len(rows), BLOCK_ROWS):
+    block = vectors[rows[start : start + BLOCK_ROWS]]
+    largest = np.abs(block).max(1)  # NaN where the row holds one
+    good[start : start + BLOCK_ROWS] = np.isfinite(largest) & (
       largest >= np.finfo(np.float32).smallest_normal
     )
   bad = np.flatnonzero(~good)
@@ -189,7 +195,7 @@ def usable(vectors: np.ndarray, rows: np.ndarray, lines: np.ndarray, *, name: st
   return good
 
 
-def digest(path: str) -> str:
+def file_digest(path: str) -> str:
   """SHA-256 of a file."""
   with open(path, "rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
@@ -216,7 +222,7 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
             f" has {settings.get(key)!r}: use the same to go on, another --output, or remove it"
           )
       logger.info("%s is there: what was done goes on", folder)
-    elif {file.name for file in folder.iterdir()} - {f"{SETTINGS}.tmp"}:
+    elif any(not file.name.startswith(".") for file in folder.iterdir()):
       raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
     else:
       write_json(path, settings)
@@ -225,14 +231,14 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-  """Removes a work folder; killed in the middle, it leaves nothing that looks like one."""
-  rest = folder.with_name(f"{folder.name}.done")
-  shutil.rmtree(rest, ignore_errors=True)
-  folder.rename(rest)
-  shutil.rmtree(rest)
+  """Removes a work folder; if this is interrupted, the rest does not look like a work folder."""
+  renamed = folder.with_name(f"{folder.name}.done")
+  shutil.rmtree(renamed, ignore_errors=True)
+  folder.rename(renamed)
+  shutil.rmtree(renamed)
 
 
 def release(folder: Path) -> None:
-  """Removes a work folder in which nothing lies that took long: vectors, or a search's state."""
+  """Removes a work folder unless it holds work: vectors, or the state of a search."""
   if not any(folder.glob("*.np[yz]*")):
     remove(folder)

@@ -40,7 +40,7 @@ def is_evaluated(run: Run, evaluation: Evaluation) -> bool:
   if not isinstance(protocol, dict):
     return False
   step = str(evaluation.flags.get("step", "newest"))
-  wanted = {"version": evals.load(evaluation.suite).VERSION}
+  wanted = {"version": evals.load_suite(evaluation.suite).VERSION}
   if "data" in evaluation.flags:
     wanted["data"] = evaluation.flags["data"]
   if step != "best":  # which one that is, was decided when training ended

@@ -90,10 +90,10 @@ class FromFolder:
   """A checkpoint's folder, as transformers, sentence-transformers or our `export` wrote it."""
 
   def __init__(self, name: str):
-    self._imported = from_hf.read(download.local_folder(name))
+    self._imported = from_hf.read_folder(download.local_folder(name))
     self._name = name
     self.model = self._imported.model
-    self.tokenizer_files = hub_tokenizer.convert(self._imported.folder)
+    self.tokenizer_files = hub_tokenizer.convert_tokenizer(self._imported.folder)
 
   def params(
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
@@ -105,7 +105,7 @@ class FromFolder:
     found, said, theirs = self._imported, f"weights of {self._name}", None
     tree = from_hf.encoder_leaves(found)
     if "decoder" in abstract:
-      trained = from_hf.continued(found, abstract)
+      trained = from_hf.exported_decoder(found, abstract)
       if trained is not None:
         tree |= trained.params
         said += ", its RTL decoder included"

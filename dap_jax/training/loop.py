@@ -230,7 +230,7 @@ class Run:
     )
     found = {"retrieval": retrieval(self.corpus.heldout, model.encode, pivot=pivot)}
     for suite, data in self.suites.items():
-      protocol, result = evals.run(suite, model, data)
+      protocol, result = evals.run_suite(suite, model, data)
       found[suite] = result.scores
       self.writer.keep_protocol(suite, protocol)
     scores = {

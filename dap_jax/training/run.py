@@ -233,7 +233,7 @@ def parse_suites(text: str) -> dict[str, str]:
         f"eval_suites: {entry!r}: expected NAME=FOLDER, a suite of dap_jax/evals and its data; the"
         " held-out retrieval is always there"
       )
-    evals.load(name)
+    evals.load_suite(name)
     if name in suites:
       raise UserError(f"eval_suites names {name} twice: a score has one meaning")
     suites[name] = folder

@@ -92,7 +92,7 @@ def prepare_once(
   logger.info("preparing the data, once; it is kept in %s", path / "data")
   if first:  # weights are of use only with the vocabulary they were trained with
     with writing(path):
-      hub_tokenizer.write(first.tokenizer_files, path / "tokenizer")
+      hub_tokenizer.write_tokenizer(first.tokenizer_files, path / "tokenizer")
   bind(
     store.prepare,
     settings,
