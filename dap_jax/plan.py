@@ -7,7 +7,7 @@ r"""Will it fit, how fast will it go, what will it cost: a training step on a po
 
 For TPUs the trainer's own step is compiled by the real compiler, which needs no TPU (`pip install
 libtpu`). For GPUs it is only traced: memory, traffic and collectives are then an estimate by
-formula (`planning/formula.py`), which the table and the JSON say ("method"). Times are the least
+formula (`planning/formula/`), which the table and the JSON say ("method"). Times are the least
 that the chip's peaks allow, by the busiest of its cores, its memory and its links: a run takes
 longer. Where the step does not fit, settings are looked for with which it does, then larger
 topologies.
@@ -50,7 +50,7 @@ METHODS = {
 def table(report: Mapping[str, Any]) -> str:
   """The report for a screen."""
   memory = report["memory"]
-  method, most, least = METHODS[report["method"]]
+  method, at_most, at_least = METHODS[report["method"]]
   lines = [
     ("topology", f"{report['topology']}, {report['chips']} chips"),
     ("method", method),
@@ -67,18 +67,18 @@ def table(report: Mapping[str, Any]) -> str:
     lines += [
       ("work", f"{report['flops'] / 1e12:.2f} TFLOP a chip and step"),
       ("step", f"{1e3 * report['step_seconds']:.1f} ms, bound by {report['bound_by']}"),
-      *((f"  {name}", f"{1e3 * own:.1f} ms") for name, own in report["seconds"].items()),
+      *((f"  {name}", f"{1e3 * least:.1f} ms") for name, least in report["seconds"].items()),
       *(
         (
-          f"  {own['kind']}",
-          f"{own['count']} x, {own['bytes'] / 1e6:.1f} MB among {own['chips']} chips,"
-          f" {1e3 * own['seconds']:.2f} ms",
+          f"  {total['kind']}",
+          f"{total['count']} x, {total['bytes'] / 1e6:.1f} MB among {total['chips']} chips,"
+          f" {1e3 * total['seconds']:.2f} ms",
         )
-        for own in report["collectives"]
+        for total in report["collectives"]
       ),
-      ("speed", f"{report['pairs_per_second']:,.0f} pairs/s {most}"),
+      ("speed", f"{report['pairs_per_second']:,.0f} pairs/s {at_most}"),
       ("use", f"{report['utilisation']:.0%} of the peak for the model's own FLOPs"),
-      ("the run", f"{duration(report['days'])}, {report['chip_hours']:,.0f} chip-hours {least}"),
+      ("the run", f"{duration(report['days'])}, {report['chip_hours']:,.0f} chip-hours {at_least}"),
     ]
   return "\n".join(f"  {name:<22} {text}" for name, text in lines)
 
@@ -107,28 +107,33 @@ def main() -> None:
     command.fail("--config and --topology are both needed; --help lists the flags", status=2)
   from dap_jax.planning import chips
 
-  topology = chips.parse(TOPOLOGY.value)
+  topology = chips.parse_topology(TOPOLOGY.value)
   os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator of this machine is touched
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
   os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nobody else is kept from a TPU
   os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what it keeps needs a TPU to be read
   if not topology.is_tpu:  # devices to shard over, for this topology and larger ones
     os.environ["JAX_NUM_CPU_DEVICES"] = str(topology.chips * 2**TRIES.value)
-  from dap_jax.planning import measure, predict, step, suggestions
+  from dap_jax.planning import predict, step, suggestions
+  from dap_jax.planning.compiled.compiler import devices_of
 
   config = with_new_names(CONFIG.value.to_dict())
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value)
 
   def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:
-    devices = measure.devices_of(topology)
-    given = {"vocabulary": vocabulary, "languages": LANGUAGES.value, "devices": devices}
-    return predict.predict(config, topology, **given)
+    return predict.predict(
+      config,
+      topology,
+      vocabulary=vocabulary,
+      languages=LANGUAGES.value,
+      devices=devices_of(topology),
+    )
 
   report = attempt(config, topology)
   print(table(report))
   if not report["fits"]:
-    found = suggestions.find(config, topology, tries=TRIES.value, attempt=attempt)
-    if found is None:
+    suggestion = suggestions.first_that_fits(config, topology, tries=TRIES.value, attempt=attempt)
+    if suggestion is None:
       larger = suggestions.larger(config, topology, times=TRIES.value)
       most = [topology.name, *(place.name for _, _, place in larger)][-1]
       print(
@@ -136,7 +141,7 @@ def main() -> None:
         " look further; or take a smaller batch"
       )
     else:
-      flags_, better = found
+      flags_, better = suggestion
       report |= {"remedy": {"flags": flags_, **better}}
       print(f"\nwith {flags_} it fits:\n{table(better)}")
   if OUTPUT.value:

@@ -34,12 +34,14 @@ def main() -> None:
   from dap_jax.planning import checks
 
   with tempfile.TemporaryDirectory() as temporary:
-    own = checks.Checks(with_new_names(CONFIG.value.to_dict()), folder=WORKDIR.value or temporary)
+    all_checks = checks.Checks(
+      with_new_names(CONFIG.value.to_dict()), folder=WORKDIR.value or temporary
+    )
     wrong = 0
-    for check in own.all():
+    for check in all_checks.all():
       wrong += not check.ok
       if multihost.is_first():
-        print(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:<14} {check.said}", flush=True)
+        print(f"{'ok   ' if check.ok else 'WRONG'}  {check.name:<14} {check.message}", flush=True)
   sys.exit(1 if wrong else 0)
 
 

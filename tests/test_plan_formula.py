@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import pytest
 
 from dap_jax.distributed import sharding
-from dap_jax.planning import chips, formula, measure, predict, step
-from dap_jax.planning.footprint import footprint
-from dap_jax.planning.program import flatten, share_rows
+from dap_jax.planning import chips, predict, step
+from dap_jax.planning.compiled import compiler
+from dap_jax.planning.formula import estimate
+from dap_jax.planning.formula.footprint import footprint
+from dap_jax.planning.formula.trace import flat_trace, share_rows
 from tests import tiny
 
 
 def program_of(function, *shapes):
-  """What `flatten` makes of a function of float32 arrays."""
-  return flatten(jax.make_jaxpr(function)(*(jnp.zeros(shape) for shape in shapes)))
+  """What `flat_trace` makes of a function of float32 arrays."""
+  return flat_trace(jax.make_jaxpr(function)(*(jnp.zeros(shape) for shape in shapes)))
 
 
 def test_a_product_goes_straight_into_what_follows_it():
@@ -52,7 +54,7 @@ def test_a_loop_costs_what_its_turns_cost_and_goes_on_in_place():
 def test_rows_of_a_table_count_alone():
   """3 rows of 8 numbers out of 1,000: 96 bytes are read and written, and 12 of their numbers."""
   own = footprint(
-    flatten(
+    flat_trace(
       jax.make_jaxpr(lambda table, ids: table.at[ids].get(mode="clip"))(
         jnp.zeros((1000, 8)), jnp.zeros(3, jnp.int32)
       )
@@ -88,7 +90,7 @@ def test_partial_sums_of_a_shared_layer():
     both = program_of(jax.grad(lambda *args, f=function: jnp.sum(f(*args))), *shapes)
     for program, sums in ((forward, 1), (both, 2)):
       _, a, b = program.inputs
-      found = list(formula.partial_sums(program, {a: 1, b: 0}))
+      found = list(estimate.partial_sums(program, {a: 1, b: 0}))
       assert [size for size, _ in found] == [6 * 4 * 4] * sums
       assert [times for _, times in found] == [often] * sums
 
@@ -104,7 +106,7 @@ def tiny_estimate(**changes):
   }
   config = config.to_dict()
   train_program, batch = step.plan_step(config, **given)
-  found = formula.estimate(train_program, batch, step.trace_on_one(config, **given))
+  found = estimate.estimate(train_program, batch, step.trace_on_one(config, **given))
   return train_program, batch, found
 
 
@@ -164,7 +166,7 @@ def test_estimates_rise_and_fall_as_they_must():
 def test_gradients_sent_are_the_compilers():
   """XLA's partitioner on 8 CPU devices: as many bytes are reduced, but for a few scalars."""
   train_program, batch, found = tiny_estimate()
-  compiled = measure.measure(train_program, batch)
+  compiled = compiler.compiled_cost(train_program, batch)
   reduced = sum(own.size * own.times for own in compiled.collectives if own.kind == "all-reduce")
   assert sent(found, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
   assert found.flops == compiled.flops
@@ -173,7 +175,7 @@ def test_gradients_sent_are_the_compilers():
 
 def report_of(config, topology):
   """What `plan` says of the tiny config."""
-  parsed, vocabulary = chips.parse(topology), step.guess_vocabulary(config, english_ids=50)
+  parsed, vocabulary = chips.parse_topology(topology), step.guess_vocabulary(config, english_ids=50)
   given = {"vocabulary": vocabulary, "languages": 4, "devices": jax.devices()[: parsed.chips]}
   return predict.predict(config, parsed, **given)
 

@@ -17,7 +17,8 @@ from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import sharding
 from dap_jax.model.vocabulary import vocabulary_of
-from dap_jax.planning import chips, hlo, measure, predict, step, suggestions, traffic, work
+from dap_jax.planning import chips, cost, flops, predict, step, suggestions
+from dap_jax.planning.compiled import compiler, hlo, traffic
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout
@@ -31,12 +32,12 @@ def test_flops_of_loops_and_gradients():
     return jax.lax.scan(lambda x, _: (x @ w, None), x, length=3)[0].sum()
 
   arrays = jnp.ones((4, 4)), jnp.ones((8, 4))
-  assert work.matmul_flops(jax.make_jaxpr(loss)(*arrays)) == 3 * one
+  assert flops.matmul_flops(jax.make_jaxpr(loss)(*arrays)) == 3 * one
   # By w and by x in every turn.
   both = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(*arrays)
-  assert work.matmul_flops(both) == 3 * one + 3 * 2 * one
+  assert flops.matmul_flops(both) == 3 * one + 3 * 2 * one
   again = jax.make_jaxpr(jax.grad(jax.checkpoint(loss)))(*arrays)
-  assert work.matmul_flops(again) >= work.matmul_flops(jax.make_jaxpr(jax.grad(loss))(*arrays))
+  assert flops.matmul_flops(again) >= flops.matmul_flops(jax.make_jaxpr(jax.grad(loss))(*arrays))
 
 
 def test_flops_of_one_contraction():
@@ -44,7 +45,7 @@ def test_flops_of_one_contraction():
   jaxpr = jax.make_jaxpr(lambda a, b: jnp.einsum("bid,dv->biv", a, b))(
     jnp.ones((2, 3, 5)), jnp.ones((5, 7))
   )
-  assert work.matmul_flops(jaxpr) == 2 * 2 * 3 * 5 * 7
+  assert flops.matmul_flops(jaxpr) == 2 * 2 * 3 * 5 * 7
 
 
 def compiled(function, mesh, specs, *shapes):
@@ -62,7 +63,7 @@ def test_collectives_of_a_product():
   program = compiled(
     lambda a, b: a @ b, mesh, (P(None, "model"), P("model", None)), (16, 8), (8, 32)
   )
-  (found,) = hlo.collectives(hlo.parse(program.as_text()), chips=8)
+  (found,) = hlo.collectives(hlo.parse_module(program.as_text()), chips=8)
   assert (found.kind, found.size, found.group, found.times) == ("all-reduce", 16 * 32 * 4, 4, 1)
 
 
@@ -79,7 +80,7 @@ def test_a_loops_collectives_count_in_every_turn():
   program = compiled(looped, mesh, (P(), P("data", None)), (16, 16), (16, 16))
   found = [
     own
-    for own in hlo.collectives(hlo.parse(program.as_text()), chips=8)
+    for own in hlo.collectives(hlo.parse_module(program.as_text()), chips=8)
     if own.kind == "all-reduce"
   ]
   assert [(own.size, own.group, own.times) for own in found] == [(16 * 16 * 4, 8, 5)]
@@ -111,7 +112,7 @@ ENTRY %main (p.0: f32[8]) -> f32[8] {
 
 
 def test_what_the_tpu_compiler_writes():
-  sent = hlo.collectives(hlo.parse(TPU_TEXT), chips=16)
+  sent = hlo.collectives(hlo.parse_module(TPU_TEXT), chips=16)
   found = {own.kind: own for own in sent}
   assert len(sent) == 3  # one channel is one gather
   gather, reduce, scatter = (found[name] for name in ("all-gather", "all-reduce", "reduce-scatter"))
@@ -148,7 +149,7 @@ ENTRY %main (a: f32[64], b: f32[64]) -> f32[64] {
 """
   fusion, part, loop = 4 * (64 + 64), 4 * 16, 3 * 4 * (64 + 64)
   compared = 4 + 1  # the limit of the loop, and whether it is reached
-  assert traffic.traffic(hlo.parse(text)) == fusion + part + loop + compared
+  assert traffic.hbm_traffic(hlo.parse_module(text)) == fusion + part + loop + compared
 
 
 def test_of_a_stack_only_the_slices_move():
@@ -205,24 +206,24 @@ ENTRY %main (t: f32[1000,8], u: f32[1000,8], n: s32[5]) -> f32[1000,8] {
   turns = 12 * (4 * (64 + 64 + 64) + 4)  # and the number of the turn
   rows, numbers = 4 * 5 * 8, 4 * 5
   gather, scatter = 2 * rows + numbers, 2 * rows + numbers
-  assert traffic.traffic(hlo.parse(text)) == turns + gather + scatter + 4 + 1
+  assert traffic.hbm_traffic(hlo.parse_module(text)) == turns + gather + scatter + 4 + 1
 
 
 def test_topologies():
-  small, pod = chips.parse("v5e:4x4"), chips.parse("v5e:16x16")
-  assert (small.chips, pod.chips, chips.parse("v4:2x2x4").chips) == (16, 256, 16)
+  small, pod = chips.parse_topology("v5e:4x4"), chips.parse_topology("v5e:16x16")
+  assert (small.chips, pod.chips, chips.parse_topology("v4:2x2x4").chips) == (16, 256, 16)
   # Two axes of two links of 50 GB/s; without joined ends a ring goes there and back on one link.
   assert pod.collective_speed(256) == 200e9
   assert small.collective_speed(16) == 100e9
-  assert chips.parse("v5p:4x4x4").collective_speed(64) == 600e9
+  assert chips.parse_topology("v5p:4x4x4").collective_speed(64) == 600e9
   for wrong in ("v5e:4", "v5e:4x4x4", "v9:4x4", "gpu:h200", "gpu:h200x0", "4x4", "gpu:h200x12"):
     with pytest.raises(UserError, match=f"topology '{wrong}': expected v4:4x4x4 or v5e:4x4"):
-      chips.parse(wrong)
+      chips.parse_topology(wrong)
 
 
 def test_gpus_between_hosts():
   """NVLink 450 GB/s in a host of 8; each GPU that a group has there lends a port of 50 GB/s."""
-  gpus = chips.parse("gpu:h200x16")
+  gpus = chips.parse_topology("gpu:h200x16")
   assert (gpus.chips, gpus.is_tpu) == (16, False)
   speeds = {(8, 1): 450e9, (16, 1): 400e9, (2, 8): 50e9, (8, 2): 200e9, (4, 2): 450e9}
   for (group, stride), speed in speeds.items():
@@ -234,8 +235,8 @@ def test_the_next_larger_topology():
   names = {"v5e:4x4": "v5e:4x8", "v5e:4x8": "v5e:8x8", "v4:2x2x4": "v4:2x4x4"}
   names |= {"gpu:h200x2": "gpu:h200x4", "gpu:h200x5": "gpu:h200x8", "gpu:h200x8": "gpu:h200x16"}
   for name, larger in names.items():
-    assert chips.parse(name).doubled().name == larger
-  assert chips.parse("v5e:16x16").doubled() is None
+    assert chips.parse_topology(name).doubled().name == larger
+  assert chips.parse_topology("v5e:16x16").doubled() is None
 
 
 def test_seconds_of_a_ring():
@@ -252,10 +253,10 @@ def test_seconds_of_a_ring():
 
 def test_the_least_time_and_what_binds_it():
   """By hand: 197e9 FLOPs are 1 ms of a v5e, 1.638 GB 2 ms of its memory; 3 ms of links bind."""
-  reduce = hlo.Collective("all-reduce", 0.16e9, 16, 1, "")  # 2 * 15/16 * 0.16 GB at 100 GB/s
-  found = measure.Measured({"peak": 1e9}, 197e9, 1.638e9, [reduce])
+  reduce = cost.Collective("all-reduce", 0.16e9, 16, 1, "")  # 2 * 15/16 * 0.16 GB at 100 GB/s
+  found = cost.StepCost({"peak": 1e9}, 197e9, 1.638e9, [reduce])
   config = base.get_config().to_dict() | {"steps": 1000, "batch_size": 1500}
-  report = predict.timing(config, found, chips.parse("v5e:4x4"), model_flops=98.5e9)
+  report = predict.timing(config, found, chips.parse_topology("v5e:4x4"), model_flops=98.5e9)
   assert report["seconds"] == pytest.approx({"compute": 1e-3, "memory": 2e-3, "network": 3e-3})
   assert report["bound_by"] == "network"
   assert report["pairs_per_second"] == pytest.approx(500_000)
@@ -265,15 +266,15 @@ def test_the_least_time_and_what_binds_it():
 
 def test_what_the_compiler_refuses():
   said = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.50G of 15.75G hbm."
-  assert measure.too_large(said) == (23.5 * 2**30, 15.75 * 2**30)
-  assert measure.too_large("RESOURCE_EXHAUSTED: no figures") == (None, None)
+  assert compiler.too_large(said) == (23.5 * 2**30, 15.75 * 2**30)
+  assert compiler.too_large("RESOURCE_EXHAUSTED: no figures") == (None, None)
   with pytest.raises(RuntimeError, match="INTERNAL"):
-    measure.too_large("INTERNAL: something else")
+    compiler.too_large("INTERNAL: something else")
 
 
 def test_suggestions_begin_with_the_cheapest():
   config = base.get_config().to_dict() | {"batch_size": 64}
-  topology = chips.parse("v5e:4x4")
+  topology = chips.parse_topology("v5e:4x4")
   flags = [flags for flags, _ in suggestions.suggestions(config, topology)]
   remat = "--config.program.remat=layers"
   chunks = [f"{remat} --config.program.microbatches={n}" for n in (2, 4)]
@@ -286,7 +287,7 @@ def test_suggestions_begin_with_the_cheapest():
     tried.append(changed["program"]["microbatches"])
     return {"fits": changed["program"]["microbatches"] == 4}
 
-  found = suggestions.find(config, topology, tries=5, attempt=attempt)
+  found = suggestions.first_that_fits(config, topology, tries=5, attempt=attempt)
   assert found == (chunks[-1], {"fits": True})
   assert tried == [1, 2, 4]
   assert config == base.get_config().to_dict() | {"batch_size": 64}  # nothing is changed in place
@@ -302,7 +303,9 @@ def test_where_no_setting_fits_a_larger_topology_is_named():
       raise UserError("the compiler does not take it")
     return {"fits": place.chips == 64}
 
-  flags, _ = suggestions.find(config, chips.parse("v5e:4x4"), tries=3, attempt=attempt)
+  flags, _ = suggestions.first_that_fits(
+    config, chips.parse_topology("v5e:4x4"), tries=3, attempt=attempt
+  )
   assert flags == (
     "--topology=v5e:8x8 --config.program.remat=layers --config.mesh.data=1 --config.mesh.fsdp=64"
   )
@@ -313,8 +316,8 @@ def test_where_no_setting_fits_a_larger_topology_is_named():
     ("v5e:4x8", 32),
     ("v5e:8x8", 64),
   ]
-  nothing = suggestions.find(
-    config, chips.parse("v5e:4x4"), tries=2, attempt=lambda *_: {"fits": False}
+  nothing = suggestions.first_that_fits(
+    config, chips.parse_topology("v5e:4x4"), tries=2, attempt=lambda *_: {"fits": False}
   )
   assert nothing is None
 

@@ -12,7 +12,8 @@ import pytest
 
 from configs import base
 from dap_jax.distributed import sharding
-from dap_jax.planning import chips, hlo, measure, step
+from dap_jax.planning import chips, step
+from dap_jax.planning.compiled import compiler, hlo
 from tests.models import ENCODERS
 
 B, K, L, D, V, ENGLISH = 2048, 2, 4, 16, 4096, 3072
@@ -48,7 +49,7 @@ def sent(config, devices):
   train_program, batch = step.plan_step(config, vocabulary=vocabulary, languages=5, devices=devices)
   with jax.set_mesh(train_program.mesh):
     compiled = train_program.trace(batch).lower().compile()
-  module = hlo.parse(compiled.as_text())
+  module = hlo.parse_module(compiled.as_text())
   return train_program, module, hlo.collectives(module, chips=8)
 
 
@@ -106,4 +107,4 @@ def test_what_is_sent_on_chips(mesh, monkeypatch):
   pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
   monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
   monkeypatch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-  check(*sent(config_of(MESHES[mesh]), measure.devices_of(chips.parse("v5e:2x4"))))
+  check(*sent(config_of(MESHES[mesh]), compiler.devices_of(chips.parse_topology("v5e:2x4"))))

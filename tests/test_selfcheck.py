@@ -32,7 +32,7 @@ def test_other_losses_are_wrong(own):
   assert own._near("mesh", [1.0, 2.0], [1.0, 2.00001], "one device").ok
   check = own._near("mesh", [1.0, 2.0], [1.0, 2.1], "one device")
   assert not check.ok
-  assert check.said == "losses are 4.8e-02 from those of one device"
+  assert check.message == "losses are 4.8e-02 from those of one device"
 
 
 def test_a_step_that_is_not_repeatable_is_found(own):

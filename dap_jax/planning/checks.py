@@ -1,4 +1,4 @@
-"""What must hold on the machines a run is to use; each check is short, on random tokens."""
+"""The checks of `selfcheck`: short, on random tokens, on the machines that a run will use."""
 
 from __future__ import annotations
 
@@ -12,44 +12,48 @@ from etils import epath
 
 from dap_jax.core.train_step import NOTHING_FROZEN, TrainState
 from dap_jax.distributed import multihost, sharding
-from dap_jax.planning import work
 from dap_jax.planning.chips import CHIPS
+from dap_jax.planning.flops import matmul_flops
 from dap_jax.planning.step import guess_vocabulary, plan_step
 from dap_jax.training import build
 from dap_jax.workdir.checkpointing import Checkpoints
 
 STEPS = 3
-# JAX's names of devices -> ours.
+LANGUAGES = 37
+Batch = dict[str, jax.Array]
+# JAX's names of devices -> those of `CHIPS`.
 KINDS = {"TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e"}
 KINDS |= {"NVIDIA H100": "h100", "NVIDIA H200": "h200"}
 
 
 class Check(NamedTuple):
-  """name: what must hold; ok: whether it does; said: the figure, or what is wrong."""
+  """name: the property; ok: whether it holds; message: its figure, or what is wrong."""
 
   name: str
   ok: bool
-  said: str
+  message: str
 
 
 class Checks:
   """The checks of one config.
 
   Args:
-    config: the whole config; a teacher or the run's first parameters are not looked at.
-    folder: where a checkpoint can be written, on all hosts alike.
+    config: the whole config; objectives that need a teacher are left out.
+    folder: where a checkpoint can be written, the same for all hosts.
   """
 
   def __init__(self, config: Mapping[str, Any], *, folder: str):
-    off = {"soft_alignment", "distillation"}
-    objectives = {name: own for name, own in config["objectives"].items() if name not in off}
+    of_teacher = {"soft_alignment", "distillation"}
+    objectives = {
+      name: settings for name, settings in config["objectives"].items() if name not in of_teacher
+    }
     self._config = {**config, "objectives": objectives}
     self._config["model"] = {**config["model"], "compute_dtype": "float32"}
     self._folder = epath.Path(folder) / "selfcheck"
     self._vocabulary = guess_vocabulary(config, english_ids=1000)
 
   def all(self) -> Iterator[Check]:
-    """One after the other, in the order of a run: what each needs was right in those before."""
+    """Each check in turn, in the order of a run: each relies on those before it."""
     with jax.default_matmul_precision("float32"):
       train_program, batch = self._train_program()
       state, losses = self._train(train_program, batch)
@@ -61,13 +65,14 @@ class Checks:
 
   def _train_program(
     self, *, devices: Any = None, **changes: Any
-  ) -> tuple[build.TrainProgram, dict]:
+  ) -> tuple[build.TrainProgram, Batch]:
     """The train program and a batch of random tokens, the same whatever the devices."""
     config = {**self._config, **changes}
-    given = {"vocabulary": self._vocabulary, "languages": 37, "devices": devices}
-    train_program, shapes = plan_step(config, **given)
+    train_program, shapes = plan_step(
+      config, vocabulary=self._vocabulary, languages=LANGUAGES, devices=devices
+    )
     rng = np.random.default_rng(0)
-    rows = {name: np.zeros(own.shape, own.dtype) for name, own in shapes.items()}
+    rows = {name: np.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
     examples, views, length = rows["ids"].shape
     lengths = rng.integers(3, length + 1, (examples, views, 1))
     rows["mask"] = np.arange(length)[None, None] < lengths
@@ -80,10 +85,14 @@ class Checks:
   def _train(
     self,
     train_program: build.TrainProgram,
-    batch: dict[str, jax.Array],
+    batch: Batch,
     state: TrainState | None = None,
   ) -> tuple[TrainState, list[float]]:
-    """Some steps, from the seed or from a state, which is donated; the losses of all devices."""
+    """Takes `STEPS` steps, from the seed or from a state, which is donated.
+
+    Returns:
+      The state and the loss of each step.
+    """
     with jax.set_mesh(train_program.mesh):
       state, losses = train_program.init({}) if state is None else state, []
       frozen = NOTHING_FROZEN
@@ -94,14 +103,21 @@ class Checks:
         losses.append(float(means["loss"].compute()))
     return state, losses
 
-  def _determinism(self, train_program, batch, state, losses) -> Check:
-    again, other = self._train(train_program, batch)
-    same = other == losses and all(jax.tree.leaves(jax.tree.map(equal, state, again)))
-    said = "the same steps twice give the same bits"
-    return Check("determinism", same, said if same else f"losses {losses}, then {other}")
+  def _determinism(
+    self,
+    train_program: build.TrainProgram,
+    batch: Batch,
+    state: TrainState,
+    losses: list[float],
+  ) -> Check:
+    state_again, losses_again = self._train(train_program, batch)
+    same = losses_again == losses and same_bits(state, state_again)
+    message = "the same steps twice give the same bits"
+    wrong = f"losses {losses}, then {losses_again}"
+    return Check("determinism", same, message if same else wrong)
 
-  def _resume(self, train_program, batch, state) -> Check:
-    """Saves, restores, goes on; and measures how fast it was written."""
+  def _resume(self, train_program: build.TrainProgram, batch: Batch, state: TrainState) -> Check:
+    """Saves, restores and goes on; measures how fast the checkpoint is written."""
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     with (
       jax.set_mesh(train_program.mesh),
@@ -114,57 +130,60 @@ class Checks:
       restored = checkpoints.restore(train_program.abstract_state).state
     straight, expected = self._train(train_program, batch, state)
     resumed, losses = self._train(train_program, batch, restored)
-    same = losses == expected and all(jax.tree.leaves(jax.tree.map(equal, straight, resumed)))
+    same = losses == expected and same_bits(straight, resumed)
     if multihost.is_first():
       self._folder.rmtree()
-    said = f"a resumed run has the bits of a straight one; {size / 1e6:.0f} MB written in"
-    said += f" {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"
-    return Check("resume", same, said if same else f"losses {expected}, resumed {losses}")
+    message = f"a resumed run has the bits of a straight one; {size / 1e6:.0f} MB written in"
+    message += f" {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"
+    return Check("resume", same, message if same else f"losses {expected}, resumed {losses}")
 
-  def _mesh(self, losses) -> Check:
+  def _mesh(self, losses: list[float]) -> Check:
     if jax.process_count() > 1 or jax.device_count() == 1:
       return Check("mesh", True, "not compared: one device, or several hosts")
     mesh = {"data": 1, "fsdp": 1, "model": 1}
     train_program, batch = self._train_program(devices=jax.devices()[:1], mesh=mesh)
     return self._near("mesh", losses, self._train(train_program, batch)[1], "one device")
 
-  def _microbatches(self, losses) -> Check:
+  def _microbatches(self, losses: list[float]) -> Check:
     """Without dropout, whose masks are drawn for each chunk."""
     shards = self._config["mesh"]["fsdp"] * max(1, self._config["mesh"]["data"])
     if self._config["batch_size"] % (2 * max(shards, jax.device_count())):
       return Check("microbatches", True, "not compared: the batch cannot be cut in two")
     model = {**self._config["model"], "dropout": 0.0}
-    found = []
-    for chunks in (1, 2):
-      program = {**build.ONE_PASS, "microbatches": chunks}
-      found.append(self._train(*self._train_program(program=program, model=model))[1])
-    return self._near("microbatches", found[1], found[0], "one pass over the batch")
+    whole, halves = (
+      self._train(*self._train_program(program={**build.ONE_PASS, "microbatches": n}, model=model))
+      for n in (1, 2)
+    )
+    return self._near("microbatches", halves[1], whole[1], "one pass over the batch")
 
-  def _near(self, name: str, ours: list[float], theirs: list[float], than: str) -> Check:
-    distance = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
-    said = f"losses are {distance:.1e} from those of {than}"
-    return Check(name, distance < 1e-4, said)
+  def _near(self, name: str, losses: list[float], expected: list[float], source: str) -> Check:
+    distance = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
+    return Check(name, distance < 1e-4, f"losses are {distance:.1e} from those of {source}")
 
   def _speed(self) -> Check:
     """Steps per second as the config has them, and what share of the peak that is."""
-    own = {**self._config["model"], "compute_dtype": "bfloat16"}
+    model = {**self._config["model"], "compute_dtype": "bfloat16"}
     with jax.default_matmul_precision("default"):
-      train_program, batch = self._train_program(model=own)
+      train_program, batch = self._train_program(model=model)
       state, _ = self._train(train_program, batch)
       clock = time.monotonic()
       self._train(train_program, batch, state)
       seconds = (time.monotonic() - clock) / STEPS
-    said = f"{seconds * 1e3:.0f} ms a step, {self._config['batch_size'] / seconds:,.0f} pairs/s"
-    kind = next((ours for name, ours in KINDS.items() if name in jax.devices()[0].device_kind), "")
-    if kind:
+    message = f"{seconds * 1e3:.0f} ms a step, {self._config['batch_size'] / seconds:,.0f} pairs/s"
+    device_kind = jax.devices()[0].device_kind
+    kind = next((kind for name, kind in KINDS.items() if name in device_kind), None)
+    if kind is not None:
       with jax.set_mesh(train_program.mesh):
-        flops = work.matmul_flops(train_program.trace(batch).jaxpr) / jax.device_count()
+        flops = matmul_flops(train_program.trace(batch).jaxpr) / jax.device_count()
       share = flops / seconds / CHIPS[kind].flops
-      said += f", {share:.0%} of the peak of {jax.devices()[0].device_kind}"
-    return Check("speed", True, said)
+      message += f", {share:.0%} of the peak of {device_kind}"
+    return Check("speed", True, message)
 
 
-def equal(a: jax.Array, b: jax.Array) -> bool:
-  """Bit for bit, of what this process has."""
-  pairs = zip(a.addressable_shards, b.addressable_shards, strict=True)
-  return all(np.array_equal(x.data, y.data) for x, y in pairs)
+def same_bits(first: TrainState, second: TrainState) -> bool:
+  """Whether two states are equal bit for bit, in the shards of this process."""
+  return all(
+    np.array_equal(a.data, b.data)
+    for pair in zip(*map(jax.tree.leaves, (first, second)), strict=True)
+    for a, b in zip(*(leaf.addressable_shards for leaf in pair), strict=True)
+  )

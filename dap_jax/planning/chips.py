@@ -1,6 +1,6 @@
-"""Accelerators that `plan` knows: what a chip can do, and how its neighbours are wired.
+"""The accelerators that `plan` knows: the peaks of a chip, and the links between chips.
 
-All figures are the makers' own peaks. TPU: docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, read
+All figures are the manufacturers' peaks. TPU: docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, read
 November 2026; the links of v4 from the paper on it (arXiv 2304.01433, 6 links of 50 GB/s each way).
 GPU: the data sheets of the H100 SXM and H200 SXM (dense bfloat16; NVLink 900 GB/s both ways);
 between hosts one InfiniBand port (ConnectX-7, NDR, 400 Gb/s) a GPU, as in NVIDIA's DGX H100 and
@@ -29,11 +29,11 @@ class Chip(NamedTuple):
       XLA_CLIENT_MEM_FRACTION says otherwise.
     memory_speed: of HBM, bytes/s.
     link_speed: of one link to a neighbour, one way, bytes/s; a torus has two an axis.
-    axes: of the torus; 0 where all chips of a host are switched.
-    chips_per_host: which are switched together, where there is no torus.
-    host_speed: of a chip's port to other hosts, one way, bytes/s; a torus does without.
-    most: chips of a pod; 0 = as many as one likes.
-    ring: chips along an axis from which on its ends are joined.
+    axes: of the torus; 0 where the chips of a host share a switch.
+    chips_per_host: chips behind one switch, where there is no torus.
+    host_speed: of a chip's port to other hosts, one way, bytes/s; 0 on a torus.
+    most: chips of a pod; 0 = no limit.
+    ring: an axis whose length is a multiple of this has its ends joined.
   """
 
   flops: float
@@ -62,9 +62,9 @@ class Topology(NamedTuple):
   """A slice of a TPU pod, or some GPUs.
 
   Attributes:
-    name: as given, e.g. "v5e:4x4".
+    name: e.g. "v5e:4x4".
     kind: a key of `CHIPS`.
-    chip: what it can do.
+    chip: its peaks.
     shape: chips along each axis of the torus; one number for GPUs.
   """
 
@@ -87,15 +87,15 @@ class Topology(NamedTuple):
     return self.chip.memory * self.chip.usable
 
   def collective_speed(self, group: int, stride: int = 1) -> float:
-    """Bytes/s at which a chip passes on what a ring over `group` chips carries.
+    """Bytes/s that each chip forwards in a ring over `group` chips.
 
-    On a torus each axis is a ring of its own, all at work at once; one whose ends are not joined
-    carries half. Between hosts every GPU of a group that sits in one host lends its own port, as
-    NCCL's rings do, and NVLink carries no more than it can.
+    On a torus each axis is a ring, and all of them work at once; an axis whose ends are not joined
+    carries half. Between hosts, every GPU of the group in a host contributes its own port, as in
+    NCCL's rings, up to the speed of NVLink.
 
     Args:
       group: chips that exchange.
-      stride: of two neighbours in the group, how many chips lie from one to the other.
+      stride: how many chips lie from one member of the group to the next.
     """
     chip = self.chip
     if self.is_tpu:
@@ -113,25 +113,29 @@ class Topology(NamedTuple):
     if not self.is_tpu:
       host = self.chip.chips_per_host
       count = host if host // 2 < self.chips < host else 2 * self.chips
-      return parse(f"gpu:{self.kind}x{count}")
+      return parse_topology(f"gpu:{self.kind}x{count}")
     first, *rest = sorted(self.shape)
-    return parse(f"{self.kind}:{'x'.join(map(str, sorted([first * 2, *rest])))}")
+    return parse_topology(f"{self.kind}:{'x'.join(map(str, sorted([first * 2, *rest])))}")
 
 
-def parse(name: str) -> Topology:
-  """`v5e:4x4`, `v4:2x2x4`, `gpu:h200x8` -> `Topology`. Raises UserError for what there is not."""
+def parse_topology(name: str) -> Topology:
+  """`v5e:4x4`, `v4:2x2x4`, `gpu:h200x8` -> `Topology`.
+
+  Raises:
+    UserError: no such topology exists.
+  """
   tpus = [kind for kind, chip in CHIPS.items() if chip.axes]
   gpus = [kind for kind, chip in CHIPS.items() if not chip.axes]
-  found = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name)
-  if found and found[1] in tpus:
-    shape = tuple(map(int, found[2].split("x")))
-    if len(shape) == CHIPS[found[1]].axes and min(shape) > 0:
-      return Topology(name, found[1], CHIPS[found[1]], shape)
-  found = re.fullmatch(r"gpu:([a-z]\d+)x(\d+)", name)
-  if found and found[1] in gpus and int(found[2]) > 0:
-    chip, count = CHIPS[found[1]], int(found[2])
+  tpu = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name)
+  if tpu and tpu[1] in tpus:
+    shape = tuple(map(int, tpu[2].split("x")))
+    if len(shape) == CHIPS[tpu[1]].axes and min(shape) > 0:
+      return Topology(name, tpu[1], CHIPS[tpu[1]], shape)
+  gpu = re.fullmatch(r"gpu:([a-z]\d+)x(\d+)", name)
+  if gpu and gpu[1] in gpus and int(gpu[2]) > 0:
+    chip, count = CHIPS[gpu[1]], int(gpu[2])
     if count <= chip.chips_per_host or count % chip.chips_per_host == 0:
-      return Topology(name, found[1], chip, (count,))
+      return Topology(name, gpu[1], chip, (count,))
   raise UserError(
     f"topology {name!r}: expected {' or '.join(f'{kind}:{_example(kind)}' for kind in tpus)}, chips"
     f" along each axis, or {' or '.join(f'gpu:{kind}x8' for kind in gpus)}, at most 8 or whole"

@@ -1,16 +1,25 @@
-"""From what a step takes to time and cost."""
+"""Everything that `plan` reports of a config on a topology: does it fit, how fast, at what cost."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from dap_jax.model.vocabulary import Vocabulary
-from dap_jax.planning import formula, measure, work
 from dap_jax.planning.chips import Topology
-from dap_jax.planning.measure import Measured, TooLarge
+from dap_jax.planning.compiled.compiler import compiled_cost
+from dap_jax.planning.cost import (
+  StepCost,
+  TooLarge,
+  bytes_of,
+  collective_seconds,
+  least_seconds,
+)
+from dap_jax.planning.flops import matmul_flops
+from dap_jax.planning.formula.estimate import estimate
 from dap_jax.planning.step import plan_step, trace_on_one
 from dap_jax.training import build
 
@@ -25,14 +34,21 @@ def predict(
   languages: int,
   devices: list[jax.Device],
 ) -> Report:
-  """Everything `plan` says about one config on one topology; numbers in bytes, FLOPs, seconds.
+  """The report of one config on one topology; numbers in bytes, FLOPs, seconds.
 
-  `method` is "compiled", or "formula" where no compiler is at hand. `fits` is False where the
-  compiler refuses the program, or the state alone is too large: `memory` is short then.
+  Args:
+    config: the whole config.
+    topology: the chips.
+    vocabulary, languages, devices: of `step.plan_step`; the devices are the topology's.
+
+  Returns:
+    `method` is "compiled", or "formula" where no compiler is at hand. `fits` is False where the
+    compiler refuses the program, or the state alone is too large; then the report ends with
+    `memory`.
   """
-  given = {"vocabulary": vocabulary, "languages": languages, "devices": devices}
-  train_program, batch = plan_step(config, **given)
-  report = {
+  plan = functools.partial(plan_step, vocabulary=vocabulary, languages=languages, devices=devices)
+  train_program, batch = plan(config)
+  report: Report = {
     "topology": topology.name,
     "chips": topology.chips,
     "method": "compiled" if topology.is_tpu else "formula",
@@ -41,62 +57,64 @@ def predict(
     "batch_size": config["batch_size"],
     "max_tokens": config["max_tokens"],
     "parameters": count_parameters(train_program),
-    "state_per_chip": sum(map(measure.bytes_of, jax.tree.leaves(train_program.abstract_state))),
+    "state_per_chip": sum(map(bytes_of, jax.tree.leaves(train_program.abstract_state))),
   }
   capacity = topology.capacity
   if report["state_per_chip"] > capacity:
     return report | {"fits": False, "memory": {"peak": None, "capacity": capacity}}
+  cost: StepCost | TooLarge
   if topology.is_tpu:
-    found = measure.measure(train_program, batch)
+    cost = compiled_cost(train_program, batch)
   else:
-    found = formula.estimate(train_program, batch, trace_on_one(config, **given))
-  if isinstance(found, TooLarge):
-    memory = {"peak": found.needed, "capacity": found.capacity}
+    traces = trace_on_one(config, vocabulary=vocabulary, languages=languages, devices=devices)
+    cost = estimate(train_program, batch, traces)
+  if isinstance(cost, TooLarge):
+    memory = {"peak": cost.needed, "capacity": cost.capacity}
     return report | {"fits": False, "memory": memory}
-  report["fits"] = found.memory["peak"] + found.memory["uncertainty"] <= capacity
-  report["memory"] = {**found.memory, "capacity": capacity}
-  model_flops = found.flops
+  report["fits"] = cost.memory["peak"] + cost.memory["uncertainty"] <= capacity
+  report["memory"] = {**cost.memory, "capacity": capacity}
+  model_flops = cost.flops
   if config["program"] != build.ONE_PASS:  # what the model needs, nothing twice
-    whole, batch = plan_step({**config, "program": dict(build.ONE_PASS)}, **given)
-    with jax.set_mesh(whole.mesh):
-      model_flops = work.matmul_flops(whole.trace(batch).jaxpr) / topology.chips
-  return report | timing(config, found, topology, model_flops=model_flops)
+    one_pass, batch = plan({**config, "program": dict(build.ONE_PASS)})
+    with jax.set_mesh(one_pass.mesh):
+      model_flops = matmul_flops(one_pass.trace(batch).jaxpr) / topology.chips
+  return report | timing(config, cost, topology, model_flops=model_flops)
 
 
 def count_parameters(train_program: build.TrainProgram) -> dict[str, int]:
   """Parameters of each part of the model, and in all."""
   params = train_program.abstract_state.params
   sizes = {
-    name: sum(leaf.size for leaf in jax.tree.leaves(own)) for name, own in sorted(params.items())
+    name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sorted(params.items())
   }
   return sizes | {"all": sum(sizes.values())}
 
 
 def timing(
-  config: Mapping[str, Any], found: Measured, topology: Topology, *, model_flops: float
+  config: Mapping[str, Any], cost: StepCost, topology: Topology, *, model_flops: float
 ) -> Report:
-  """The least time a step can take, what binds it, and what the whole run then costs."""
-  least = measure.seconds(found, topology)
+  """The least time that a step can take, which peak binds it, and what the whole run then costs."""
+  least = least_seconds(cost, topology)
   step = max(least.values())
   pairs = config["batch_size"] * (config["data"]["views"] - 1)
   hours = config["steps"] * step / 3600
   collectives: dict[tuple[str, int], Report] = {}
-  for own in found.collectives:
-    kind = collectives.setdefault(
-      (own.kind, own.group),
-      {"kind": own.kind, "chips": own.group, "count": 0, "bytes": 0.0, "seconds": 0.0},
+  for each in cost.collectives:
+    total = collectives.setdefault(
+      (each.kind, each.group),
+      {"kind": each.kind, "chips": each.group, "count": 0, "bytes": 0.0, "seconds": 0.0},
     )
-    kind["count"] += own.times
-    kind["bytes"] += own.times * own.size
-    kind["seconds"] += own.times * measure.seconds_of(own, topology)
+    total["count"] += each.times
+    total["bytes"] += each.times * each.size
+    total["seconds"] += each.times * collective_seconds(each, topology)
   return {
-    "flops": found.flops,
+    "flops": cost.flops,
     "model_flops": model_flops,
-    "traffic": found.traffic,
-    "collectives": sorted(collectives.values(), key=lambda own: -own["bytes"]),
+    "traffic": cost.traffic,
+    "collectives": sorted(collectives.values(), key=lambda total: -total["bytes"]),
     "seconds": least,
     "step_seconds": step,
-    "bound_by": max(least, key=least.get),
+    "bound_by": max(least, key=lambda peak: least[peak]),
     "pairs_per_second": pairs / step,
     "utilisation": model_flops / (step * topology.chip.flops),
     "days": hours / 24,

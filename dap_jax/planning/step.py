@@ -1,4 +1,4 @@
-"""The trainer's own step, for devices that need not be there and data that need not be prepared."""
+"""The trainer's own step, for devices that need not exist and data that need not be prepared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dap_jax.utils.binding import bind
 
 
 def guess_vocabulary(config: Mapping[str, Any], *, english_ids: int) -> Vocabulary:
-  """What is known of a tokenizer before there is one: its size, and about how much is English.
+  """A vocabulary of the expected sizes, for a tokenizer that has not been trained.
 
   Args:
     config: the whole config; `tokenizer.vocabulary_size` is the tokenizer's size.
@@ -39,30 +39,30 @@ def plan_step(
   devices: Sequence[jax.Device] | None,
   max_tokens: int | None = None,
 ) -> tuple[build.TrainProgram, dict[str, jax.ShapeDtypeStruct]]:
-  """What `train` builds of a config, and the batch that it would feed it.
+  """The train program that `train` builds from a config, and the shapes of its batch.
 
   Args:
     config: the whole config.
     vocabulary: of the tokenizer.
     languages: of the data, the pivot among them.
-    devices: of the mesh; None = all there are.
+    devices: of the mesh; None = all devices.
     max_tokens: L of the batch, one of the buckets; None = the longest.
 
   Returns:
-    The parts, and the batch as ShapeDtypeStructs with shardings.
+    The train program, and the batch as ShapeDtypeStructs with shardings.
 
   Raises:
-    UserError: as `train` does, for what is wrong in the config.
+    UserError: the config has a mistake, as in `train`.
   """
   needed, data = build.needs(config["objectives"]), dict(config["data"])
-  guide = None
+  teacher = None
   if "teacher" in needed:
-    guide = bind(teachers.load, config["teacher"], where="teacher", pivot=data["pivot"])()
-  extras = run_data.make_extras(needed, data=data, teacher=guide)
+    teacher = bind(teachers.load, config["teacher"], where="teacher", pivot=data["pivot"])()
+  extras = run_data.make_extras(needed, data=data, teacher=teacher)
   train_program = build.build(
     vocabulary=vocabulary,
     languages=languages,
-    teacher=None if guide is None else guide.network,
+    teacher=None if teacher is None else teacher.network,
     devices=devices,
     **{key: config[key] for key in build.KEYS},
   )
@@ -78,18 +78,26 @@ def plan_step(
   return train_program, sharding.abstract_batch(element, train_program.mesh, batch_size=batch_size)
 
 
-def trace_on_one(config: Mapping[str, Any], **given: Any) -> tuple[ClosedJaxpr, ClosedJaxpr]:
-  """The same step on one device, with twice and with four times the rows of the config's batch.
+def trace_on_one(
+  config: Mapping[str, Any],
+  *,
+  vocabulary: Vocabulary,
+  languages: int,
+  devices: Sequence[jax.Device],
+) -> tuple[ClosedJaxpr, ClosedJaxpr]:
+  """Traces the step on one device, with twice and with four times the rows of the config's batch.
 
   Args:
-    config, **given: of `plan_step`.
+    config, vocabulary, languages: of `plan_step`.
+    devices: of the plan; the first of them is the one.
   """
-  given["devices"] = given["devices"][:1]
   alone = {**config, "mesh": dict.fromkeys(config["mesh"], 1)}
   traces = []
   for times in (2, 4):
     larger = {**alone, "batch_size": times * config["batch_size"]}
-    train_program, batch = plan_step(larger, **given)
+    train_program, batch = plan_step(
+      larger, vocabulary=vocabulary, languages=languages, devices=devices[:1]
+    )
     with jax.set_mesh(train_program.mesh):
       traces.append(train_program.trace(batch).jaxpr)
   return traces[0], traces[1]

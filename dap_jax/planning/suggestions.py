@@ -16,11 +16,11 @@ Config = Mapping[str, Any]
 
 
 def suggestions(config: Config, topology: Topology) -> Iterator[tuple[str, Config]]:
-  """What makes a step smaller, the cheapest first: flags of train, and the config with them."""
+  """Settings that save memory, the cheapest first: as flags of train, and the changed config."""
   mesh = config["mesh"]
   shards = topology.chips // mesh["model"]
   rows = config["batch_size"] // shards
-  programs = [{"remat": "layers"}]
+  programs: list[dict[str, Any]] = [{"remat": "layers"}]
   chunks = config["program"]["microbatches"]
   while rows % (chunks * 2) == 0:
     chunks *= 2
@@ -48,14 +48,15 @@ def larger(
 ) -> Iterator[tuple[str, Config, Topology]]:
   """Topologies of twice the chips, and so on, each with the strongest of its `suggestions`."""
   for _ in range(times):
-    topology = topology.doubled()
-    if topology is None or config["batch_size"] % (topology.chips // config["mesh"]["model"]):
+    doubled = topology.doubled()
+    if doubled is None or config["batch_size"] % (doubled.chips // config["mesh"]["model"]):
       return
+    topology = doubled
     *_, (flags, changed) = suggestions(config, topology)
     yield f"--topology={topology.name} {flags}", changed, topology
 
 
-def find(
+def first_that_fits(
   config: Config,
   topology: Topology,
   *,
@@ -65,9 +66,9 @@ def find(
   """The first of `suggestions` that fits, or else the first of `larger`.
 
   Args:
-    config, topology: what does not fit.
+    config, topology: for which the step does not fit.
     tries: how many settings to try, and how many larger topologies.
-    attempt: what `predict` says of a config on a topology.
+    attempt: the report of `predict` for a config on a topology.
 
   Returns:
     Flags of `plan` and the report with them; None where nothing that was tried fits.
@@ -76,8 +77,8 @@ def find(
   if len(candidates) > tries:  # the mildest, the harshest and some between
     picked = {round(i * (len(candidates) - 1) / max(1, tries - 1)) for i in range(tries)}
     candidates = [candidates[i] for i in sorted(picked)]
-  known = ((flags, changed, topology) for flags, changed in candidates)
-  for group in (known, larger(config, topology, times=tries)):
+  here = ((flags, changed, topology) for flags, changed in candidates)
+  for group in (here, larger(config, topology, times=tries)):
     for flags, changed, place in group:
       logger.info("it does not fit; trying %s", flags)
       try:

@@ -1,4 +1,4 @@
-"""FLOPs of a traced function: its matrix multiplications, loops counted as often as they turn."""
+"""FLOPs of a traced function: its matrix multiplications, times the turns of the loops around."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ def matmul_flops(jaxpr: Jaxpr | ClosedJaxpr) -> float:
   """Multiplications and additions of all dot products, over all devices together.
 
   The compiler's own count takes the body of a loop once, whatever its turns. Of a branch the dearer
-  side counts. Raises ValueError for a loop whose turns are not known before it runs.
+  side counts.
+
+  Raises:
+    ValueError: a `while` loop multiplies matrices, so nobody knows how often.
   """
   total = 0.0
   for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
@@ -20,7 +23,7 @@ def matmul_flops(jaxpr: Jaxpr | ClosedJaxpr) -> float:
     if name == "dot_general":
       total += dot_flops(equation)
       continue
-    inner = [matmul_flops(own) for own in inner_jaxprs(equation.params)]
+    inner = [matmul_flops(called) for called in inner_jaxprs(equation.params)]
     if name == "scan":
       total += equation.params["length"] * sum(inner)
     elif name == "cond":
@@ -43,8 +46,8 @@ def dot_flops(equation: Any) -> float:
 
 def inner_jaxprs(parameters: dict[str, Any]) -> list[Jaxpr | ClosedJaxpr]:
   """The functions that an equation calls."""
-  found = []
+  jaxprs: list[Jaxpr | ClosedJaxpr] = []
   for value in parameters.values():
     values = value if isinstance(value, tuple | list) else [value]
-    found += [own for own in values if isinstance(own, Jaxpr | ClosedJaxpr)]
-  return found
+    jaxprs += [each for each in values if isinstance(each, Jaxpr | ClosedJaxpr)]
+  return jaxprs

@@ -1,8 +1,8 @@
-"""A compiled program, read from its HLO text; and what it sends between chips.
+"""Parses the HLO text of a compiled program, and finds the collectives in it.
 
-A loop's body stands there once; its collectives count as often as it turns. An asynchronous
-collective stands there as a start and an end, and on a TPU inside many fusions too: those with one
-channel are one.
+A loop's body is printed once; its collectives count as often as it turns. An asynchronous
+collective is printed as a start and an end, and on a TPU inside many fusions too: instructions with
+equal channels are one collective.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 from typing import NamedTuple
+
+from dap_jax.planning.cost import Collective
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 SIZES = {"pred": 1, "s4": 0.5, "u4": 0.5, "token": 0}
@@ -26,7 +28,7 @@ ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
 
 
 class Instruction(NamedTuple):
-  """One line.
+  """One line of the text.
 
   Attributes:
     name, opcode: as the HLO writes them.
@@ -43,24 +45,24 @@ class Instruction(NamedTuple):
 
   def calls(self) -> list[tuple[str, str]]:
     """(role, name) of the computations that it calls."""
-    found = CALLS.findall(self.attributes)
-    return [(role, name) for role, names in found for name in re.findall(r"[\w.\-]+", names)]
+    calls = CALLS.findall(self.attributes)
+    return [(role, name) for role, names in calls for name in re.findall(r"[\w.\-]+", names)]
 
 
 class Computation(NamedTuple):
-  """instructions: name -> each, in the text's order; root: the name of its result."""
+  """instructions: by name, in the text's order; root: the name of its result."""
 
   instructions: dict[str, Instruction]
   root: str
 
 
 class Module(NamedTuple):
-  """A program.
+  """A compiled program.
 
   Attributes:
     computations: by name.
     turns: computation -> how often a step runs it: 1, or the turns of the loops around it.
-    inside: computations that run inside one instruction: of fusions, and of reductions.
+    inside: computations that run inside one instruction: those of fusions and reductions.
   """
 
   computations: dict[str, Computation]
@@ -68,10 +70,11 @@ class Module(NamedTuple):
   inside: set[str]
 
 
-def parse(text: str) -> Module:
+def parse_module(text: str) -> Module:
   """HLO text -> `Module`."""
   computations: dict[str, Computation] = {}
-  instructions, name, root = {}, "", ""
+  instructions: dict[str, Instruction] = {}
+  name = root = ""
   for line in text.splitlines():
     if match := COMPUTATION.match(line):
       instructions, name, root = {}, match["name"], ""
@@ -92,8 +95,8 @@ def inside_of(computations: dict[str, Computation]) -> set[str]:
   """See `Module.inside`."""
   return {
     called
-    for own in computations.values()
-    for instruction in own.instructions.values()
+    for computation in computations.values()
+    for instruction in computation.instructions.values()
     for role, called in instruction.calls()
     if role in ("calls", "to_apply")
   }
@@ -102,8 +105,8 @@ def inside_of(computations: dict[str, Computation]) -> set[str]:
 def turns_of(computations: dict[str, Computation]) -> dict[str, int]:
   """See `Module.turns`."""
   callers: dict[str, list[tuple[str, int]]] = {}
-  for name, own in computations.items():
-    for instruction in own.instructions.values():
+  for name, computation in computations.items():
+    for instruction in computation.instructions.values():
       calls = instruction.calls()
       limits = [limit_of(computations[called]) for role, called in calls if role == "condition"]
       for role, called in calls:
@@ -125,56 +128,35 @@ def limit_of(condition: Computation) -> int:
   A `scan` counts from 0 up to a constant, and nothing else is compared there.
   """
   numbers = [
-    int(re.match(r"\d+", own.attributes)[0])
-    for own in condition.instructions.values()
-    if own.opcode == "constant" and re.match(r"s32\[\]", own.type)
+    int(number[0])
+    for instruction in condition.instructions.values()
+    if instruction.opcode == "constant" and instruction.type.startswith("s32[]")
+    if (number := re.match(r"\d+", instruction.attributes))
   ]
   return max(numbers, default=1)
 
 
-class Collective(NamedTuple):
-  """One exchange between chips.
-
-  Attributes:
-    kind: one of `KINDS`.
-    size: bytes, on one chip, of the whole array: gathered, or before it is reduced.
-    group: chips that exchange.
-    times: how often a step does it.
-    name: where the array comes from, as the program names it, or "".
-    stride: of two neighbours in the group, how many chips lie from one to the other.
-    type: of its result, as the HLO writes it.
-  """
-
-  kind: str
-  size: float
-  group: int
-  times: int
-  name: str
-  stride: int = 1
-  type: str = ""
-
-
 def collectives(module: Module, *, chips: int) -> list[Collective]:
   """All collectives of a program, those with equal channels once."""
-  found: dict[str, Collective] = {}
-  for computation, own in module.computations.items():
-    for instruction in own.instructions.values():
+  by_channel: dict[str, Collective] = {}
+  for name, computation in module.computations.items():
+    for instruction in computation.instructions.values():
       kind = instruction.opcode.removesuffix("-start")
       channel = re.search(r"channel_id=(\d+)", instruction.attributes)
       key = channel[1] if channel else instruction.name
-      if kind not in KINDS or key in found:
+      if kind not in KINDS or key in by_channel:
         continue
       group = group_size(instruction.attributes, chips=chips)
       source = re.search(r'op_name="([^"]*)"', instruction.attributes)
-      found[key] = Collective(
+      by_channel[key] = Collective(
         kind,
         whole_bytes(instruction, group=group),
         group,
-        module.turns[computation],
+        module.turns[name],
         source[1] if source else "",
         type=instruction.type,
       )
-  return list(found.values())
+  return list(by_channel.values())
 
 
 def whole_bytes(instruction: Instruction, *, group: int) -> float:
@@ -197,13 +179,13 @@ def group_size(attributes: str, *, chips: int) -> int:
   """How many chips exchange: from `replica_groups={{0,1},{2,3}}`, `=[2,4]<=[8]` or
   `=mesh['a'=4,'b'=2] {'a'}`.
   """
-  if found := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", attributes):
-    sizes = dict(re.findall(r"('\w+')=(\d+)", found[1]))
-    return math.prod(int(sizes[axis]) for axis in re.findall(r"'\w+'", found[2]))
-  if found := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", attributes):
-    return int(found[2])
-  if found := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
-    return len(found[1].split(","))
+  if match := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", attributes):
+    sizes = dict(re.findall(r"('\w+')=(\d+)", match[1]))
+    return math.prod(int(sizes[axis]) for axis in re.findall(r"'\w+'", match[2]))
+  if match := re.search(r"replica_groups=\[(\d+),(\d+)\]<=", attributes):
+    return int(match[2])
+  if match := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
+    return len(match[1].split(","))
   if "source_target_pairs" in attributes:
     return 2
   return chips
