@@ -23,13 +23,12 @@ from typing import Any
 
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
-from dap_jax.cli import command
+from dap_jax.cli import command, config_files
 from dap_jax.utils.json_files import write_json
 from dap_jax.utils.renamed_keys import with_new_names
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/dap_xlmr.py.")
+CONFIG = config_files.define_flag()
 TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")
 OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all figures.")
 ENGLISH_IDS = flags.DEFINE_integer(

@@ -14,12 +14,11 @@ import sys
 import tempfile
 
 from absl import flags
-from ml_collections import config_flags
 
-from dap_jax.cli import command, distributed_flags
+from dap_jax.cli import command, config_files, distributed_flags
 from dap_jax.utils.renamed_keys import with_new_names
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
+CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints will go; may be gs://.")
 
 logger = logging.getLogger("dap_jax.selfcheck")  # __name__ is __main__ here

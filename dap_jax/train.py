@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from dap_jax.cli import command, distributed_flags
+from dap_jax.cli import command, config_files, distributed_flags
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.renamed_keys import with_new_names
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/demo.py.")
+CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; may be gs://.")
 REPLAY_STEP = flags.DEFINE_integer(
   "replay_step", None, "Takes this one step again and tells all about it; trains nothing."

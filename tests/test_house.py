@@ -31,7 +31,7 @@ MAY_IMPORT = {
   "mining": {"data.readers", "distributed"},
   "planning": {"core", "model", "data", "distributed", "workdir", "training"},
   "report_page": {"data", "evals", "inference", "workdir"},
-  "sweeps": {"evals", "report_page", "workdir"},
+  "sweeps": {"cli", "evals", "report_page", "workdir"},
   "cli": {"distributed"},
   "utils": set(),
 }

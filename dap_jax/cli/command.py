@@ -17,6 +17,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
+from dap_jax.cli import usage
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
@@ -25,9 +26,12 @@ from dap_jax.utils.renamed_keys import flag_with_new_name
 
 def parse(argv: list[str]) -> list[str]:
   """Reads the flags. A mistake in a value of the config has status 1, in the flags themselves 2."""
+  show_help(argv[1:])
   try:
     rest = flags.FLAGS([flag_with_new_name(flag) for flag in argv])
   except flags.Error as error:
+    if isinstance(error.__context__, UserError):  # the config could not be found
+      fail(str(error.__context__), status=1)
     about_config = "config" in str(error)
     fail(f"{error}; --help lists the flags", status=1 if about_config else 2)
   except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
@@ -38,6 +42,17 @@ def parse(argv: list[str]) -> list[str]:
   if len(rest) > 1:
     fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
   return rest
+
+
+def show_help(arguments: list[str]) -> None:
+  """Prints the help and ends with status 0, if a flag asks for it; absl would end with 1."""
+  words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+  if not {"--helpfull", "-helpfull"}.isdisjoint(words):
+    print(flags.FLAGS.main_module_help(), flags.FLAGS.get_help(), sep="\n")
+    sys.exit(0)
+  if not {"-h", "--help", "-help", "--helpshort", "-helpshort"}.isdisjoint(words):
+    print(usage.text())
+    sys.exit(0)
 
 
 def log_to_stderr() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from dap_jax.cli import config_files
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.renamed_keys import with_new_names
 
@@ -25,8 +25,10 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
     UserError: the file cannot be read, its get_config fails, a key is unknown, a value does not
       come through as it is.
   """
-  if not os.path.isfile(config.partition(":")[0]):
-    raise UserError(f"{name}: the config {config} is no file in {os.getcwd()}")
+  try:
+    config_files.find(config)
+  except UserError as error:
+    raise UserError(f"{name}: {error}") from error
   try:
     found = parse(config, {})
   except Exception as error:  # the config is a user's program: it may raise anything
@@ -58,7 +60,7 @@ def parse(config: str, overrides: Mapping[str, Any]) -> Any:
   sys.modules.pop("config_config", None)  # the file before would lend this one its names
   values = flags.FlagValues()
   arguments = ["sweep", *config_flags_of(config, overrides)]
-  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+  config_files.define_flag(flag_values=values, arguments=arguments)
   values(arguments)
   getattr(values.config, "steps", None)  # what stands for a file with an OSError raises it here
   return values.config

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from dap_jax import evals
+from dap_jax.cli import config_files
 from dap_jax.sweeps.overrides import config_flags_of, resolve
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout
@@ -105,7 +106,7 @@ def read(sweep: str, output: str) -> Plan:
   """
   if "://" in output:
     raise UserError(f"--output={output}: expected a folder on a local or shared disk")
-  file, colon, argument = sweep.partition(":")
+  file, colon, argument = config_files.find(sweep, flag="--sweep", folder="sweeps").partition(":")
   module = load(file)
   call = caller(module, sweep=sweep, arguments=[argument] if colon else [])
   found = call("get_hyper", list)
