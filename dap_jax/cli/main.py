@@ -12,7 +12,7 @@ import runpy
 import sys
 from pathlib import Path
 
-import dap_jax
+from dap_jax import __version__
 
 ROOT = Path(__file__).parents[1]
 HELP = ("-h", "-help", "--help", "help")
@@ -37,7 +37,7 @@ def overview() -> str:
   lines = [f"  {name:<{width}}  {about}" for name, about in known.items()]
   return "\n".join(
     [
-      (dap_jax.__doc__ or "").partition("\n")[0],
+      summary(ROOT / "__init__.py"),
       "",
       "usage: dap-jax COMMAND [its flags]",
       "",
@@ -57,7 +57,7 @@ def main() -> None:
     print(overview())
     return
   if name in ("-version", "--version"):
-    print(f"dap_jax {dap_jax.__version__}")
+    print(f"dap_jax {__version__}")
     return
   if not name.isidentifier() or name.startswith("_") or not (ROOT / f"{name}.py").is_file():
     close = difflib.get_close_matches(name, commands(), n=1)
