@@ -1,17 +1,19 @@
-"""Zero-shot cross-lingual transfer: a classifier of one language's vectors, tested on the others'.
+"""Zero-shot cross-lingual transfer: a classifier trained on one language, tested on all others.
 
 Protocol: the model stays as it is. An L2-regularised multinomial logistic regression (scikit-learn)
-learns the classes from the unit vectors of one language's train split; of a pair of texts it sees
-[u, v, |u - v|, u * v] (InferSent, arXiv 1705.02364). Its C is the one of `STRENGTHS` with the best
-accuracy on that language's dev split, the smallest of several; no other language has a say.
-Accuracy and macro F1 on every language's test split, in [0, 1]; the mean is over the OTHER
-languages. majority: the accuracy of always answering the most frequent class of training.
+learns the classes from the unit vectors of one language's train split; for a pair of texts its
+features are [u, v, |u - v|, u * v] (InferSent, arXiv 1705.02364). Its C is the one of `STRENGTHS`
+with the best accuracy on that language's dev split, the smallest if several are best; no other
+language has an influence. Scores: accuracy and macro F1 on every language's test split, in [0, 1];
+their mean is over the OTHER languages. majority: the accuracy of always answering the most frequent
+class of the train split.
 Files: `data/readers/labelled_texts.py`. Fine-tuning of the whole model: `dap_jax/finetune.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -29,7 +31,7 @@ MEAN = "zero_shot_mean"
 
 
 def evaluate(model: Model, data: str, *, train_language: str = "eng_Latn") -> Result:
-  """See the module. `train_language`: the code of the file that has train and dev splits."""
+  """See the module. `train_language`: the language whose file has train and dev splits."""
   examples = labelled_texts.read(data, train_language=train_language)
   if not examples.dev.labels:
     raise UserError(f"{data}: {train_language} has no dev split, on which C is chosen")
@@ -42,23 +44,22 @@ def evaluate(model: Model, data: str, *, train_language: str = "eng_Latn") -> Re
     code: classifier.predict(vectors) for code, vectors in zip(examples.test, tests, strict=True)
   }
   scores = {"dev_accuracy": accuracy, **measure(examples, predicted)}
-  features_of = "[u, v, |u - v|, u * v] of unit vectors" if examples.pairs else "unit vectors"
   protocol = {
     **examples.protocol(),
     "dev_examples": len(examples.dev.labels),
-    "features": features_of,
+    "features": "[u, v, |u - v|, u * v] of unit vectors" if examples.pairs else "unit vectors",
     "classifier": "logistic regression",
     "C": f"{classifier.C:g}, of {', '.join(f'{c:g}' for c in STRENGTHS)} the best on dev",
   }
   return result_of(examples, scores, protocol)
 
 
-def features(lists: Sequence[Sequence], encode: Encode) -> list[np.ndarray]:
-  """Lists of texts, or of pairs of texts -> what the classifier sees, [N, D] or [N, 4 D] each.
+def features(lists: Sequence[Sequence[Any]], encode: Encode) -> list[np.ndarray]:
+  """The classifier's input of each list of texts [N, D], or of pairs of texts [N, 4 D].
 
   `encode` (see `evals.Encode`) is called once, with all texts.
   """
-  sides = []
+  sides: list[Sequence[str]] = []
   for texts in lists:
     sides += zip(*texts, strict=True) if isinstance(texts[0], tuple) else [texts]
   parts = encode_lists(sides, encode)
@@ -75,13 +76,22 @@ def combine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def fit(
   train: np.ndarray, labels: Sequence[int], *, dev: np.ndarray, dev_labels: Sequence[int]
 ) -> tuple[LogisticRegression, float]:
-  """The classifier with the best of `STRENGTHS`, and its accuracy on dev."""
+  """Fits with each of `STRENGTHS`.
+
+  Args:
+    train, dev: features [N, F] and [M, F].
+    labels, dev_labels: rows of the classes, N and M of them.
+
+  Returns:
+    The classifier with the best accuracy on dev, and that accuracy.
+  """
   best, best_accuracy = None, -1.0
   for strength in STRENGTHS:
     classifier = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(train, labels)
     accuracy = float(np.mean(classifier.predict(dev) == np.asarray(dev_labels)))
     if accuracy > best_accuracy:
       best, best_accuracy = classifier, accuracy
+  assert best is not None
   return best, best_accuracy
 
 
@@ -89,36 +99,36 @@ def measure(examples: LabelledTexts, predicted: Mapping[str, np.ndarray]) -> dic
   """The scores of predictions on the test splits.
 
   Args:
-    examples: what was predicted.
-    predicted: language -> rows of `examples.classes`, int [N].
+    examples: the test splits and their labels.
+    predicted: language -> predicted rows of `examples.classes`, int [N].
 
   Returns:
     `accuracy/LANGUAGE`, `macro_f1/LANGUAGE` (the mean over the classes that occur or were
-    predicted) and `majority/LANGUAGE`; and each one's mean over the other languages, where there
-    are any.
+    predicted) and `majority/LANGUAGE`; and of each the mean over the other languages, if there are
+    any.
   """
   majority = np.bincount(examples.numbers(examples.train)).argmax()
   scores: dict[str, dict[str, float]] = {"accuracy": {}, "macro_f1": {}, "majority": {}}
-  for code, own in examples.test.items():
-    gold = np.asarray(examples.numbers(own))
+  for code, split in examples.test.items():
+    gold = np.asarray(examples.numbers(split))
     scores["accuracy"][code] = float((predicted[code] == gold).mean())
     scores["macro_f1"][code] = float(
       f1_score(gold, predicted[code], average="macro", zero_division=0)
     )
     scores["majority"][code] = float((gold == majority).mean())
-  found = {}
-  for metric, own in scores.items():
-    others = [value for code, value in own.items() if code != examples.train_language]
+  named = {}
+  for metric, values in scores.items():
+    others = [value for code, value in values.items() if code != examples.train_language]
     if others:
-      found[f"{metric}/{MEAN}"] = float(np.mean(others))
-    found |= {f"{metric}/{code}": value for code, value in own.items()}
-  return found
+      named[f"{metric}/{MEAN}"] = float(np.mean(others))
+    named |= {f"{metric}/{code}": value for code, value in values.items()}
+  return named
 
 
 def result_of(
   examples: LabelledTexts, scores: Mapping[str, float], protocol: Mapping[str, object]
 ) -> Result:
-  """Scores of `measure` as a table: the mean, the training language, the others, best first."""
+  """The result of `measure`'s scores; rows: the mean, the training language, others by score."""
   columns = {metric: by_row(scores, metric) for metric in ("accuracy", "macro_f1", "majority")}
   accuracy = columns["accuracy"]
   first = [row for row in (MEAN, examples.train_language) if row in accuracy]

@@ -1,10 +1,10 @@
-"""Retrieval of translations: N texts find each other by cosine. numpy in, numpy out.
+"""Retrieval of translations by cosine, to a pivot language and from it. numpy in, numpy out.
 
-Protocol, the same for every model: 1-nearest neighbour by cosine.
-`to_pivot`: each translation, of whatever language, against the pivot's text of every row.
-`from_pivot`: each of the pivot's texts against all translations in one language.
-The overall figures count every translation once, so large languages weigh more. Between equal
-candidates rounding decides.
+Protocol, the same for every model: the answer is the nearest neighbour by cosine.
+`to_pivot`: each translation, in any language, among the pivot's texts of all rows.
+`from_pivot`: each text of the pivot among all translations in one language.
+The overall scores count every translation once, so languages with more texts weigh more. Between
+equal candidates rounding decides.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import numpy as np
 from dap_jax.evals import Encode, Model, Result, by_row, encode_lists, translations
 
 VERSION = 1
+BLOCK_ROWS = 4096  # queries whose cosines are in memory at a time
 
 
 def evaluate(
   model: Model, data: str, *, pivot: str = "", languages: str = "", extension: str = ""
 ) -> Result:
   """The settings are those of `translations.read_translations`."""
-  found = translations.read_translations(
+  corpus = translations.read_translations(
     data, pivot=pivot, languages=languages, extension=extension
   )
-  scores = retrieval(found.rows, model.encode, pivot=found.pivot)
+  scores = retrieval(corpus.rows, model.encode, pivot=corpus.pivot)
   columns = {}
-  for title, metric in ((f"to {found.pivot}", "to_pivot"), (f"from {found.pivot}", "from_pivot")):
+  for title, metric in ((f"to {corpus.pivot}", "to_pivot"), (f"from {corpus.pivot}", "from_pivot")):
     columns[title] = {
       "all": scores[f"{metric}_accuracy"],
       "random": scores[f"{metric}_accuracy_random"],
@@ -35,16 +36,14 @@ def evaluate(
     }
   accuracy = by_row(scores, "to_pivot_accuracy")
   order = ["all", "random", *sorted(accuracy, key=lambda code: -accuracy[code])]
-  protocol = found.protocol() | {"queries": int(scores["queries"]), "neighbour": "largest cosine"}
+  protocol = corpus.protocol() | {"queries": int(scores["queries"]), "neighbour": "largest cosine"}
   return Result(protocol, scores, columns, order)
 
 
-BLOCK = 4096  # queries whose cosines are held at once
-
-
 def hits(queries: np.ndarray, candidates: np.ndarray, gold: np.ndarray) -> np.ndarray:
-  """Whether each query's nearest candidate is its own: [N, D], [M, D], int [N] -> bool [N]."""
-  blocks = (queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK))
+  """Whether the nearest candidate is the right one: [N, D], [M, D], int [N] -> bool [N]."""
+  starts = range(0, len(queries), BLOCK_ROWS)
+  blocks = (queries[start : start + BLOCK_ROWS] for start in starts)
   return np.concatenate([(block @ candidates.T).argmax(1) for block in blocks]) == gold
 
 
@@ -57,13 +56,13 @@ def retrieval(
   """Both directions, overall and per language.
 
   Args:
-    rows: language -> text, each with the pivot.
+    rows: language -> text, the pivot in every row.
     encode: see `evals.Encode`.
     pivot: the pivot's language code.
 
   Returns:
-    `to_pivot_accuracy`, `from_pivot_accuracy`, the same with `/LANGUAGE`, the accuracy of a random
-    ranking under either protocol (`..._random`), and `queries`, the number of translations.
+    `to_pivot_accuracy` and `from_pivot_accuracy`, both also with `/LANGUAGE`; the accuracy of a
+    random ranking, `..._random`, for either; and `queries`, the number of translations.
   """
   gold, texts, languages = [], [], []
   for number, row in enumerate(rows):
@@ -72,15 +71,15 @@ def retrieval(
         gold.append(number)
         texts.append(text)
         languages.append(language)
-  english, others = encode_lists([[row[pivot] for row in rows], texts], encode)
+  pivots, others = encode_lists([[row[pivot] for row in rows], texts], encode)
   gold, languages = np.asarray(gold), np.asarray(languages)
-  to_pivot = hits(others, english, gold)
+  to_pivot = hits(others, pivots, gold)
   from_pivot = np.zeros(len(texts), bool)
   chance = np.zeros(len(texts))
   for language in np.unique(languages):
-    mine = languages == language
-    from_pivot[mine] = hits(english[gold[mine]], others[mine], np.arange(mine.sum()))
-    chance[mine] = 1 / mine.sum()
+    chosen = languages == language
+    from_pivot[chosen] = hits(pivots[gold[chosen]], others[chosen], np.arange(chosen.sum()))
+    chance[chosen] = 1 / chosen.sum()
   scores = {
     "to_pivot_accuracy": to_pivot.mean(),
     "from_pivot_accuracy": from_pivot.mean(),
@@ -89,7 +88,7 @@ def retrieval(
     "queries": len(texts),
   }
   for language in np.unique(languages):
-    mine = languages == language
-    scores[f"to_pivot_accuracy/{language}"] = to_pivot[mine].mean()
-    scores[f"from_pivot_accuracy/{language}"] = from_pivot[mine].mean()
+    chosen = languages == language
+    scores[f"to_pivot_accuracy/{language}"] = to_pivot[chosen].mean()
+    scores[f"from_pivot_accuracy/{language}"] = from_pivot[chosen].mean()
   return {name: float(score) for name, score in scores.items()}

@@ -1,4 +1,4 @@
-"""How scores are named, and shown on the screen."""
+"""The names of scores, and how they are printed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 def full_name(suite: str, settings: Mapping[str, Any]) -> str:
-  """A suite with the settings that are not its default ones: `bucc[margin=distance]`.
+  """A suite with the settings that differ from its defaults: `bucc[margin=distance]`.
 
-  Of a path the last part; a list's commas become plus signs.
+  A path is shortened to its last part; commas of a list become plus signs.
   """
-  said = {name: str(value).split("/")[-1] for name, value in sorted(settings.items())}
-  inside = ",".join(f"{name}={value.replace(',', '+')}" for name, value in said.items())
+  short = {name: str(value).split("/")[-1] for name, value in sorted(settings.items())}
+  inside = ",".join(f"{name}={value.replace(',', '+')}" for name, value in short.items())
   return f"{suite}[{inside}]" if inside else suite
 
 
 def table(columns: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> str:
-  """Lines of text: a row a name, a column a metric; - where a row has no such figure."""
+  """A table as text, a line a row; - where a row has no value in a column."""
   width = max(12, *(len(row) + 2 for row in rows))
   cell = f"{{:>{max(11, *(len(title) + 2 for title in columns))}}}"
   lines = [" " * width + "".join(map(cell.format, columns))]
@@ -28,6 +28,5 @@ def table(columns: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> st
 
 
 def protocol_line(protocol: Mapping[str, Any]) -> str:
-  """What figures mean, in one line."""
-  said = (f"{key} {value}" for key, value in protocol.items() if value not in ("", None))
-  return "; ".join(said)
+  """A protocol in one line, without empty values."""
+  return "; ".join(f"{key} {value}" for key, value in protocol.items() if value not in ("", None))

@@ -1,8 +1,8 @@
 """Semantic textual similarity: do cosines of sentence vectors rank pairs as people do?
 
-Protocol (SemEval's): Spearman's rank correlation, ties given their mean rank, and Pearson's,
-between the cosine of a pair's vectors and its gold score, times 100; one figure a track, and their
-mean.
+Protocol (SemEval's): Spearman's rank correlation, where ties have their mean rank, and Pearson's
+correlation, between the cosines of pairs and their gold scores, times 100; for each track, and the
+mean of all tracks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dap_jax.evals import MEAN, Encode, Model, Result, by_row, encode_lists, wit
 from dap_jax.utils.errors import UserError
 
 VERSION = 1
-ALL_EQUAL = 1e-6  # cosines that differ by less, as float32 rounds, are one
+ALL_EQUAL = 1e-6  # cosines that differ by less are equal up to float32's rounding
 
 
 class Track(NamedTuple):
@@ -63,7 +63,7 @@ def read_track(path: epath.Path) -> Track:
     first.append(a)
     second.append(b)
   if len(set(gold)) < 2:
-    raise UserError(f"{path}: a correlation needs two different scores at least")
+    raise UserError(f"{path}: a correlation needs at least two different scores")
   return Track(np.array(gold), first, second)
 
 
@@ -76,10 +76,10 @@ def read_tracks(folder: epath.PathLike) -> dict[str, Track]:
 
 
 def sts(tracks: Mapping[str, Track], encode: Encode) -> dict[str, float]:
-  """Every track, and the mean of them all.
+  """Every track, and the mean of all tracks.
 
   Args:
-    tracks: of `read_tracks`.
+    tracks: see `read_tracks`.
     encode: see `evals.Encode`; called once, with all texts.
 
   Returns:

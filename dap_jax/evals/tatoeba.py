@@ -1,10 +1,10 @@
-"""Tatoeba, the benchmark of LASER (arXiv 1812.10464): the translation among up to 1000 candidates.
+"""Tatoeba, LASER's benchmark (arXiv 1812.10464): find a translation among up to 1000 candidates.
 
 Protocol: the files `tatoeba.xxx-eng.{xxx,eng}` of LASER's tatoeba/v1, plain or .gz, line i of one
-the translation of line i of the other; double quotes removed; 1-nearest neighbour by cosine, both
-directions, rounding deciding between equal candidates; per language, and the mean over the
-languages of a set. Beside it xsim (`evals.xsim`): the error rate of the nearest neighbour by ratio
-margin, 4 neighbours.
+the translation of line i of the other; double quotes removed; the nearest neighbour by cosine, in
+both directions, where rounding decides between equal candidates; per language, and the mean over
+the languages of a set. Beside it xsim (`evals.xsim`): the error rate of the nearest neighbour by
+ratio margin with 4 neighbours.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dap_jax.evals import Encode, Model, Result, by_row, encode_lists
 from dap_jax.evals.xsim import propose
 from dap_jax.utils.errors import UserError
 
-# The sets of DAP's table (arXiv 2305.09148) in the benchmark's own codes: XTREME's 14; of DAP's 36
-# training languages those with exactly 1000 pairs; all 36. Set 112 is the whole benchmark.
+# The sets of DAP's table (arXiv 2305.09148), in the codes of the benchmark: the 14 of XTREME; of
+# DAP's 36 training languages the 28 with exactly 1000 pairs; all 36. The whole benchmark has 112.
 FOURTEEN = "ara bul deu ell spa fra hin rus swh tha tur urd vie cmn"
 FULL = (
   "afr ara bul ben deu ell spa est eus pes fin fra heb hin hun ind ita jpn kor mar nld por rus"
@@ -66,10 +66,10 @@ def read_lines(path: epath.Path) -> list[str]:
 
 
 def read_pairs(folder: epath.PathLike) -> dict[str, Pairs]:
-  """language -> its pairs.
+  """The pairs of each language of a folder.
 
   Raises:
-    UserError: there are no such files, or two of them do not go together.
+    UserError: there are no such files, one is missing or damaged, or two of them differ in length.
   """
   pairs: dict[str, Pairs] = {}
   for path in sorted(epath.Path(folder).glob("tatoeba.*-eng.*")):
@@ -84,7 +84,7 @@ def read_pairs(folder: epath.PathLike) -> dict[str, Pairs]:
     texts, translations = read_lines(path), read_lines(english)
     if not texts or len(texts) != len(translations):
       raise UserError(
-        f"{path} has {len(texts)} lines, {english.name} {len(translations)}: expected as many"
+        f"{path} has {len(texts)} lines, {english.name} {len(translations)}: expected equally many"
       )
     pairs[language] = (texts, translations)
   if not pairs:
@@ -93,7 +93,14 @@ def read_pairs(folder: epath.PathLike) -> dict[str, Pairs]:
 
 
 def score(texts: np.ndarray, english: np.ndarray) -> dict[str, float]:
-  """One language: unit vectors [N, D] of translations -> accuracies and xsim errors."""
+  """Accuracies and xsim error rates of one language; row i of texts is row i of english.
+
+  Args:
+    texts, english: unit vectors [N, D].
+
+  Returns:
+    metric -> value in [0, 1].
+  """
   cosines = texts @ english.T
   gold = np.arange(len(cosines))
   forward, backward = propose(texts, english, margin="ratio", neighbours=NEIGHBOURS)
@@ -106,26 +113,26 @@ def score(texts: np.ndarray, english: np.ndarray) -> dict[str, float]:
 
 
 def tatoeba(pairs: Mapping[str, Pairs], encode: Encode) -> dict[str, float]:
-  """Every language, and the mean of each set whose languages are all there.
+  """Every language, and the mean of each set of which no language is missing.
 
   Args:
-    pairs: of `read_pairs`.
+    pairs: see `read_pairs`.
     encode: see `evals.Encode`; called once, with all texts.
 
   Returns:
-    `METRIC/LANGUAGE` and `METRIC/SET`, in [0, 1]; a set that lacks a language has no mean.
+    `METRIC/LANGUAGE` and `METRIC/SET`, in [0, 1].
   """
   parts = iter(encode_lists([side for both in pairs.values() for side in both], encode))
   scores: dict[str, dict[str, float]] = {}
   for language in pairs:
     texts, english = next(parts), next(parts)
     scores[language] = score(texts, english)
-  found = {}
+  named = {}
   for metric in next(iter(scores.values())):
     whole = len(pairs) == LANGUAGES and set(SETS["36"]) <= set(pairs)
     sets = SETS | ({str(LANGUAGES): list(pairs)} if whole else {})
     for name, chosen in sets.items():
       if set(chosen) <= set(scores):
-        found[f"{metric}/{name}"] = float(np.mean([scores[code][metric] for code in chosen]))
-    found |= {f"{metric}/{code}": float(own[metric]) for code, own in scores.items()}
-  return found
+        named[f"{metric}/{name}"] = float(np.mean([scores[code][metric] for code in chosen]))
+    named |= {f"{metric}/{code}": float(values[metric]) for code, values in scores.items()}
+  return named

@@ -1,4 +1,4 @@
-"""Translations to evaluate on: held-out rows of a workdir, or a folder with a file a language."""
+"""Translations to evaluate on: the held-out rows of a workdir, or text files, one a language."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dap_jax.workdir import layout
 
 
 class Translations(NamedTuple):
-  """Rows of language -> text, each with the pivot and another language, no text blank.
+  """Texts and their translations into a pivot language.
 
   Attributes:
-    rows: the rows.
+    rows: language -> text, of the pivot and at least one other language; no text is blank.
     pivot: the pivot's language code.
-    languages: the others, sorted.
-    left_out: how many texts of those languages were left out, since they are empty or blank or
-      their row has no text in the pivot.
+    languages: the codes of the other languages, sorted.
+    left_out: how many texts of those languages were left out, because they are blank or their row
+      has no text in the pivot.
   """
 
   rows: list[text_files.Row]
@@ -28,7 +28,7 @@ class Translations(NamedTuple):
   left_out: int
 
   def protocol(self) -> dict[str, object]:
-    """What a result says of them."""
+    """What the protocol of a result says about them."""
     return {
       "pivot": self.pivot,
       "rows": len(self.rows),
@@ -37,58 +37,59 @@ class Translations(NamedTuple):
     }
 
   def rows_of(self, language: str) -> list[int]:
-    """Which rows have a language."""
+    """The numbers of the rows that have a text in a language."""
     return [number for number, row in enumerate(self.rows) if language in row]
 
 
 def read_translations(
   data: str, *, pivot: str = "", languages: str = "", extension: str = ""
 ) -> Translations:
-  """Reads either kind.
+  """Reads a workdir's held-out rows, or a folder of text files.
 
   Args:
-    data: a workdir of train, or a folder that `text_files.multiway` reads.
-    pivot: a language code; "" = the workdir's own, or en.
-    languages: the others, with commas between them; "" = all there are.
+    data: a workdir of train, or a folder for `text_files.multiway`.
+    pivot: a language code; "" = the workdir's pivot, or en.
+    languages: the codes of other languages, with commas between them; "" = all there are.
     extension: see `text_files.multiway`.
 
   Raises:
-    UserError: it is neither, a file is damaged, or a language is not there.
+    UserError: `data` is neither, a file is damaged, or a language has no text.
   """
   if layout.is_workdir(data):
     if extension:
       raise UserError(f"extension={extension}: {data} is a workdir, not a folder of text files")
-    rows, pivot = heldout(data, pivot)
+    rows, pivot = heldout_rows(data, pivot)
   else:
     pivot = pivot or "en"
     rows = text_files.multiway(pivot=pivot, folder=data, extension=extension)
-  wanted = {code for code in languages.split(",") if code}
-  kept, left_out, found = [], 0, set()
+  requested = {code for code in languages.split(",") if code}
+  usable, left_out = [], 0
+  present: set[str] = set()
   for row in rows:
-    found |= {code for code, text in row.items() if text.strip()}
-    if wanted:
-      row = {code: text for code, text in row.items() if code in wanted or code == pivot}
+    present |= {code for code, text in row.items() if text.strip()}
+    if requested:
+      row = {code: text for code, text in row.items() if code in requested or code == pivot}
     texts = {code: text for code, text in row.items() if text.strip()}
     if pivot in texts and len(texts) > 1:
-      kept.append(texts)
+      usable.append(texts)
       left_out += len(row) - len(texts)
     else:
       left_out += len(set(row) - {pivot})
-  if unknown := sorted(wanted - found):
-    known = ", ".join(sorted(found - {pivot}))
+  if unknown := sorted(requested - present):
+    known = ", ".join(sorted(present - {pivot}))
     raise UserError(f"{data} has no text of the language {', '.join(unknown)}: it has {known}")
-  if not kept:
+  if not usable:
     raise UserError(f"{data} has no row with {pivot!r} and another language")
-  return Translations(kept, pivot, sorted(set().union(*kept) - {pivot}), left_out)
+  return Translations(usable, pivot, sorted(set().union(*usable) - {pivot}), left_out)
 
 
-def heldout(folder: str, pivot: str) -> tuple[list[text_files.Row], str]:
-  """The held-out rows of a workdir, and its pivot."""
-  from dap_jax.data import store  # loads Grain, which a folder of files does without
+def heldout_rows(folder: str, pivot: str) -> tuple[list[text_files.Row], str]:
+  """The held-out rows of a workdir, and its pivot; `pivot`: the expected one, or ""."""
+  from dap_jax.data import store  # imports Grain, which a folder of files does without
 
   if not store.complete(epath.Path(folder) / "data"):
     raise UserError(f"{folder} holds no prepared data: name a workdir of train with --data")
-  own = layout.read_config(folder)["data"]["pivot"]
-  if pivot not in ("", own):
-    raise UserError(f"pivot={pivot}: {folder} was prepared with the pivot {own}")
-  return store.heldout(epath.Path(folder) / "data"), own
+  prepared_pivot = layout.read_config(folder)["data"]["pivot"]
+  if pivot not in ("", prepared_pivot):
+    raise UserError(f"pivot={pivot}: {folder} was prepared with the pivot {prepared_pivot}")
+  return store.heldout(epath.Path(folder) / "data"), prepared_pivot

@@ -1,10 +1,11 @@
 """Word alignment: do the token states of translations match, word by word? numpy in, numpy out.
 
 Protocol (SimAlign's, arXiv 2004.08728): pieces i and j are linked if each is the other's nearest by
-cosine in one layer, and the cosine is at least a threshold; words are linked if any of their pieces
+cosine in one layer and the cosine is at least a threshold; words are linked if any of their pieces
 are. Files: `NAME.src-tgt` with `source words ||| target words` and `NAME.gold`, line by line, in
-Pharaoh's notation: `i-j` a sure link, `ipj` a possible one. With A the found links, S the sure ones
-and P the sure and possible ones (Och and Ney, 2003), over all sentences of a file:
+Pharaoh's notation: `i-j` is a sure link, `ipj` a possible one. With A the predicted links, S the
+sure gold links and P the sure and possible ones (Och and Ney, 2003), over all sentences of a file,
+AER is the alignment error rate:
 
     precision = |A n P| / |A|      recall = |A n S| / |S|
     AER = 1 - (|A n S| + |A n P|) / (|A| + |S|)
@@ -26,13 +27,13 @@ from dap_jax.utils.unit_vectors import unit
 
 VERSION = 1
 UNITS = ("piece", "word")
-SENTENCES = 64  # whose states are held at once
+BLOCK_SENTENCES = 64  # whose states are in memory at a time
 
 Link = tuple[int, int]  # 0-based words of source and target
 
 
 class Pair(NamedTuple):
-  """source, target: words; sure, possible: gold links, the sure ones among the possible ones."""
+  """source, target: words; sure, possible: gold links, where the sure ones are possible too."""
 
   source: list[str]
   target: list[str]
@@ -41,30 +42,30 @@ class Pair(NamedTuple):
 
 
 class Corpus(NamedTuple):
-  """pairs; ignored: how many gold links pointed beyond the end of their sentence."""
+  """pairs: of sentences; ignored: how many gold links point beyond the end of a sentence."""
 
   pairs: list[Pair]
   ignored: int
 
 
 class Counts(NamedTuple):
-  """|A|, |S|, |A n S|, |A n P|: they add up over sentences."""
+  """|A|, |S|, |A n S| and |A n P| of the module's docstring; they add up over sentences."""
 
-  found: int
+  predicted: int
   sure: int
-  found_sure: int
-  found_possible: int
+  predicted_sure: int
+  predicted_possible: int
 
   def add(self, other: Counts) -> Counts:
     return Counts(*(a + b for a, b in zip(self, other, strict=True)))
 
   def scores(self) -> dict[str, float]:
-    """AER, precision and recall; where nothing was found, precision is 0."""
-    right = self.found_sure + self.found_possible
+    """AER, precision and recall; the precision of no link is 0."""
+    right = self.predicted_sure + self.predicted_possible
     return {
-      "aer": 1 - right / (self.found + self.sure),
-      "precision": self.found_possible / self.found if self.found else 0.0,
-      "recall": self.found_sure / self.sure,
+      "aer": 1 - right / (self.predicted + self.sure),
+      "precision": self.predicted_possible / self.predicted if self.predicted else 0.0,
+      "recall": self.predicted_sure / self.sure,
     }
 
 
@@ -80,31 +81,27 @@ def evaluate(
   """Every file and layer.
 
   Args:
-    model: gives the states.
+    model: the model.
     data: the folder.
-    layer: the one whose AER, precision and recall are the result; negative: from the last.
+    layer: which layer's AER, precision and recall are the result; negative ones count from the
+      last. The AER of every layer is reported too.
     threshold: the least cosine of a link.
-    unit_of_alignment: `piece`, or `word`: the mean of its pieces.
-    first_index: 1 where gold counts words from 1, 0 where from 0.
+    unit_of_alignment: `piece`, or `word`, whose state is the mean of its pieces' states.
+    first_index: the number of the first word in the gold links, 0 or 1.
   """
-  if unit_of_alignment not in UNITS or first_index not in (0, 1) or not -1 <= threshold <= 1:
-    raise UserError(
-      f"unit_of_alignment={unit_of_alignment}, first_index={first_index}, threshold={threshold}:"
-      f" expected one of {', '.join(UNITS)}, 0 or 1, and a cosine"
-    )
+  check_settings(unit_of_alignment, first_index=first_index, threshold=threshold)
   corpora = read_alignments(data, first_index=first_index)
   layers = len(model.word_states([["a"]])[0].states)
   if not -layers <= layer < layers:
     raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {layers - 1}")
   scores: dict[str, dict[str, float]] = {}
-  cut = 0
+  words_without_state = 0
   for name, corpus in corpora.items():
-    given = {"threshold": threshold, "unit_of_alignment": unit_of_alignment}
-    counts, without_state = count(model, corpus.pairs, **given)
-    cut += without_state
-    own = counts[layer].scores()
-    own |= {f"aer_layer_{number}": each.scores()["aer"] for number, each in enumerate(counts)}
-    for metric, value in own.items():
+    counts, without_state = count_links(
+      model, corpus.pairs, threshold=threshold, unit_of_alignment=unit_of_alignment
+    )
+    words_without_state += without_state
+    for metric, value in scores_of_layers(counts, layer).items():
       scores.setdefault(metric, {})[name] = value
   named = with_means(scores)
   columns = {
@@ -115,7 +112,7 @@ def evaluate(
     "files": ",".join(corpora),
     "sentences": sum(len(corpus.pairs) for corpus in corpora.values()),
     "gold_links_beyond_a_sentence_ignored": sum(corpus.ignored for corpus in corpora.values()),
-    "words_without_state": cut,
+    "words_without_state": words_without_state,
     "links": "mutual nearest by cosine",
     "layer": layer % layers,
     "pooling": f"none: the states of {unit_of_alignment}s",
@@ -123,34 +120,53 @@ def evaluate(
   return Result(protocol, named, columns, [MEAN, *corpora])
 
 
-def count(
+def check_settings(unit_of_alignment: str, *, first_index: int, threshold: float) -> None:
+  """Raises UserError for a setting without a meaning."""
+  if unit_of_alignment not in UNITS or first_index not in (0, 1) or not -1 <= threshold <= 1:
+    raise UserError(
+      f"unit_of_alignment={unit_of_alignment}, first_index={first_index}, threshold={threshold}:"
+      f" expected one of {', '.join(UNITS)}, 0 or 1, and a cosine"
+    )
+
+
+def scores_of_layers(counts: Sequence[Counts], layer: int) -> dict[str, float]:
+  """AER, precision and recall of one layer, and `aer_layer_N` of each, the embeddings first."""
+  return counts[layer].scores() | {
+    f"aer_layer_{number}": of_layer.scores()["aer"] for number, of_layer in enumerate(counts)
+  }
+
+
+def count_links(
   model: Model, pairs: Sequence[Pair], *, threshold: float, unit_of_alignment: str
 ) -> tuple[list[Counts], int]:
-  """Over all sentences: the counts of each layer, the embeddings first, and how many words have
-  no state, since they were cut off or the tokenizer drops them.
+  """Aligns all sentences in every layer.
+
+  Returns:
+    The counts of each layer, the embeddings first; and the number of words without a state, because
+    they are beyond the model's limit or the tokenizer drops them.
   """
   totals: list[Counts] = []
   without_state = 0
-  for start in range(0, len(pairs), SENTENCES):
-    some = pairs[start : start + SENTENCES]
-    sides = [pair.source for pair in some], [pair.target for pair in some]
-    for pair, x, y in zip(some, *map(model.word_states, sides), strict=True):
+  for start in range(0, len(pairs), BLOCK_SENTENCES):
+    block = pairs[start : start + BLOCK_SENTENCES]
+    sides = [pair.source for pair in block], [pair.target for pair in block]
+    for pair, x, y in zip(block, *map(model.word_states, sides), strict=True):
       for words, pieces in ((pair.source, x), (pair.target, y)):
         without_state += len(words) - len(np.unique(pieces.words))
       totals = totals or [Counts(0, 0, 0, 0)] * len(x.states)
       for number, total in enumerate(totals):
-        found = align(
+        links = align(
           Pieces(x.states[number], x.words),
           Pieces(y.states[number], y.words),
           threshold=threshold,
           unit_of_alignment=unit_of_alignment,
         )
-        totals[number] = total.add(compare(found, pair))
+        totals[number] = total.add(compare(links, pair))
   return totals, without_state
 
 
 def align(x: Pieces, y: Pieces, *, threshold: float, unit_of_alignment: str) -> set[Link]:
-  """Pieces of source and target, their states [P, D] of one layer -> the links of words."""
+  """The links between the words of source and target, by the states [P, D] of one layer."""
   if unit_of_alignment == "word":
     x, y = words_of(x), words_of(y)
   if not len(x.words) or not len(y.words):
@@ -162,7 +178,7 @@ def align(x: Pieces, y: Pieces, *, threshold: float, unit_of_alignment: str) -> 
 
 
 def mutual_nearest(cosines: np.ndarray) -> np.ndarray:
-  """[N, M] -> int [links, 2]: where j is i's largest and i is j's, of equals the first."""
+  """[N, M] -> int [links, 2]: j is the nearest of i, and i of j; the first of equal ones."""
   nearest = cosines.argmax(1)
   rows = np.arange(len(cosines))
   mutual = cosines.argmax(0)[nearest] == rows
@@ -170,20 +186,20 @@ def mutual_nearest(cosines: np.ndarray) -> np.ndarray:
 
 
 def words_of(pieces: Pieces) -> Pieces:
-  """The mean of each word's pieces: states [P, D] -> [words, D]."""
+  """Averages the pieces of each word: states [P, D] -> [words, D]."""
   words, of_piece = np.unique(pieces.words, return_inverse=True)
   sums = np.zeros((len(words), pieces.states.shape[-1]), pieces.states.dtype)
   np.add.at(sums, of_piece, pieces.states)
   return Pieces(sums / np.bincount(of_piece, minlength=len(words))[:, None], words)
 
 
-def compare(found: set[Link], pair: Pair) -> Counts:
-  """What was found against what is gold."""
-  return Counts(len(found), len(pair.sure), len(found & pair.sure), len(found & pair.possible))
+def compare(links: set[Link], pair: Pair) -> Counts:
+  """Counts predicted links against the gold links of a pair."""
+  return Counts(len(links), len(pair.sure), len(links & pair.sure), len(links & pair.possible))
 
 
 def read_alignments(folder: epath.PathLike, *, first_index: int) -> dict[str, Corpus]:
-  """`NAME` -> its sentences and links. Raises UserError that names the file and line."""
+  """`NAME` -> its sentences and gold links. Raises UserError that names the file and line."""
   corpora = {}
   for path in sorted(epath.Path(folder).glob("*.src-tgt")):
     name = path.name.removesuffix(".src-tgt")
@@ -192,7 +208,7 @@ def read_alignments(folder: epath.PathLike, *, first_index: int) -> dict[str, Co
     gold = list(text_files.lines(gold_path))
     if len(texts) != len(gold) or not texts:
       raise UserError(
-        f"{path} has {len(texts)} lines, {gold_path.name} {len(gold)}: expected as many"
+        f"{path} has {len(texts)} lines, {gold_path.name} {len(gold)}: expected equally many"
       )
     pairs, ignored = [], 0
     for number, (text, links) in enumerate(zip(texts, gold, strict=True), 1):
@@ -209,12 +225,14 @@ def read_alignments(folder: epath.PathLike, *, first_index: int) -> dict[str, Co
 
 
 def parse_pair(text: str, links: str, *, first_index: int, where: str) -> tuple[Pair, int]:
-  """One line of each file -> the pair, and how many links pointed beyond a sentence's end."""
-  source, separator, target = text.partition(" ||| ")
-  source, target = source.split(), target.split()
+  """One line of each file -> the pair, and how many links point beyond the end of a sentence."""
+  source_text, separator, target_text = text.partition(" ||| ")
+  source, target = source_text.split(), target_text.split()
   if not separator or not source or not target:
     raise UserError(f"{where}: expected `source words ||| target words`")
-  sure, possible, beyond = set(), set(), 0
+  sure: set[Link] = set()
+  possible: set[Link] = set()
+  beyond = 0
   for link in links.split():
     match = re.fullmatch(r"([0-9]+)([-p])([0-9]+)", link)
     if not match:

@@ -1,10 +1,10 @@
 """xsim and xsim++: the error rate of the nearest translation by margin. numpy in, numpy out.
 
-Protocol (LASER's): every text proposes, among its k nearest candidates, the one of the best margin
-score; an answer that reads like the right one is right. Candidates are the other language's texts
-of the same rows. Scores are error rates in [0, 1], lower is better.
-xsim++ (arXiv 2306.12907) adds hard negatives, changed copies of the pivot's sentences, to the
-candidates; it only goes towards the pivot. FLORES' own stand in `eng_Latn_augmented.devtest`.
+Protocol (LASER's): every text proposes, among its k nearest candidates, the one with the best
+margin score; an answer whose text equals that of the right one is right. The candidates are the
+texts of the same rows in the other language. Scores are error rates in [0, 1], lower is better.
+xsim++ (arXiv 2306.12907) adds hard negatives to the candidates, changed copies of the pivot's
+sentences, so it only goes towards the pivot. Those of FLORES are in `eng_Latn_augmented.devtest`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def evaluate(
   languages: str = "",
   extension: str = "",
 ) -> Result:
-  """Each language with the pivot; `every_pair`: each with each.
+  """Each language with the pivot, or with every other language.
 
   Args:
-    model: encodes.
+    model: the model.
     data, pivot, languages, extension: see `translations.read_translations`.
     margin, neighbours: see `mining.margins`.
-    negatives: a file of hard negatives of the pivot, a line each, for xsim++.
-    every_pair: all pairs of languages in place of those with the pivot.
+    negatives: a file with hard negatives of the pivot, one a line, for xsim++.
+    every_pair: evaluates all pairs of languages, not only those with the pivot.
   """
   if margin not in MARGINS or neighbours < 1:
     raise UserError(
@@ -53,62 +53,64 @@ def evaluate(
     )
   if negatives and every_pair:
     raise UserError("negatives and every_pair exclude each other: xsim++ goes towards the pivot")
-  found = translations.read_translations(
+  corpus = translations.read_translations(
     data, pivot=pivot, languages=languages, extension=extension
   )
   hard = read_negatives(negatives) if negatives else []
-  encoded = encode_languages(found, model)
-  settings = {"margin": margin, "neighbours": neighbours}
+  encoded = encode_languages(corpus, model)
   if every_pair:
-    scores = of_every_pair(encoded, **settings)
+    scores = of_every_pair(encoded, margin=margin, neighbours=neighbours)
   else:
-    vectors = encode_lists([hard], model.encode)[0] if hard else None
-    scores = of_the_pivot(encoded, found.pivot, Side(hard, vectors), **settings)
+    more = Side(hard, encode_lists([hard], model.encode)[0]) if hard else None
+    scores = of_the_pivot(encoded, corpus.pivot, more, margin=margin, neighbours=neighbours)
   named = with_means(scores)
   first = next(iter(scores.values()))
   columns = {metric.replace("_", " "): by_row(named, metric) for metric in scores}
-  protocol = found.protocol() | {"hard_negatives": len(hard), "right": "the same text"}
-  return Result(protocol, named, columns, [MEAN, *sorted(first, key=first.get)])
+  protocol = corpus.protocol() | {"hard_negatives": len(hard), "right": "the same text"}
+  return Result(protocol, named, columns, [MEAN, *sorted(first, key=first.__getitem__)])
 
 
 def read_negatives(path: str) -> list[str]:
-  """The lines of a file that are not blank. Raises UserError where there are none."""
+  """The lines of a file, without blank ones. Raises UserError where there are none."""
   lines = [text for text in text_files.lines(epath.Path(path)) if text.strip()]
   if not lines:
     raise UserError(f"negatives={path}: the file holds no text")
   return lines
 
 
-def of_every_pair(encoded: dict[str, Encoded], **settings) -> dict[str, dict[str, float]]:
-  """`xsim` -> `SOURCE-TARGET` -> error rate, of all ordered pairs."""
+def of_every_pair(
+  encoded: dict[str, Encoded], *, margin: str, neighbours: int
+) -> dict[str, dict[str, float]]:
+  """`xsim` -> `SOURCE-TARGET` -> error rate, of all ordered pairs of languages."""
   scores = {}
   for a, b in itertools.combinations(encoded, 2):
-    there, back = errors(*common(encoded[a], encoded[b], f"{a} and {b}"), **settings)
+    x, y = common(encoded[a], encoded[b], f"{a} and {b}")
+    there, back = errors(x, y, margin=margin, neighbours=neighbours)
     scores |= {f"{a}-{b}": there, f"{b}-{a}": back}
   return {"xsim": scores}
 
 
 def of_the_pivot(
-  encoded: dict[str, Encoded], pivot: str, hard: Side, **settings
+  encoded: dict[str, Encoded], pivot: str, hard: Side | None, *, margin: str, neighbours: int
 ) -> dict[str, dict[str, float]]:
-  """Metric -> language -> error rate, to the pivot and from it; with hard negatives, xsim++."""
-  metrics = ["to_pivot_xsim", "from_pivot_xsim", *(["to_pivot_xsim++"] if hard.texts else [])]
+  """metric -> language -> error rate, to the pivot and from it; xsim++ with hard negatives."""
+  metrics = ["to_pivot_xsim", "from_pivot_xsim", *(["to_pivot_xsim++"] if hard else [])]
   scores: dict[str, dict[str, float]] = {metric: {} for metric in metrics}
   for code in encoded:
     if code == pivot:
       continue
     x, y = common(encoded[code], encoded[pivot], f"{code} and {pivot}")
-    found = errors(x, y, **settings)
-    if hard.texts:
+    rates = [*errors(x, y, margin=margin, neighbours=neighbours)]
+    if hard:
       more = Side([*y.texts, *hard.texts], np.concatenate([y.vectors, hard.vectors]))
-      found += (errors(x, more, **settings)[0],)
-    for metric, value in zip(metrics, found, strict=True):
-      scores[metric][code] = value
+      rates.append(errors(x, more, margin=margin, neighbours=neighbours)[0])
+    for metric, rate in zip(metrics, rates, strict=True):
+      scores[metric][code] = rate
   return scores
 
 
 class Encoded(NamedTuple):
-  """A language: the rows that have it, int [N], rising; their texts; unit vectors [N, D]."""
+  """A language: the rows with a text, int [N], rising; the texts; their unit vectors [N, D]."""
 
   rows: np.ndarray
   texts: list[str]
@@ -116,24 +118,24 @@ class Encoded(NamedTuple):
 
 
 class Side(NamedTuple):
-  """N texts and their unit vectors [N, D]; None where there are no texts."""
+  """N texts and their unit vectors [N, D]."""
 
   texts: list[str]
-  vectors: np.ndarray | None
+  vectors: np.ndarray
 
 
-def encode_languages(found: translations.Translations, model: Model) -> dict[str, Encoded]:
-  """Every language, the pivot first."""
-  codes = [found.pivot, *found.languages]
-  rows = [[n for n, row in enumerate(found.rows) if code in row] for code in codes]
-  texts = [[found.rows[n][code] for n in own] for code, own in zip(codes, rows, strict=True)]
+def encode_languages(corpus: translations.Translations, model: Model) -> dict[str, Encoded]:
+  """Encodes every language, the pivot first."""
+  codes = [corpus.pivot, *corpus.languages]
+  rows = [corpus.rows_of(code) for code in codes]
+  texts = [[row[code] for row in corpus.rows if code in row] for code in codes]
   vectors = encode_lists(texts, model.encode)
-  parts = zip(codes, map(np.array, rows), texts, vectors, strict=True)
-  return {code: Encoded(*part) for code, *part in parts}
+  parts = zip(map(np.array, rows), texts, vectors, strict=True)
+  return {code: Encoded(*part) for code, part in zip(codes, parts, strict=True)}
 
 
 def common(a: Encoded, b: Encoded, names: str) -> tuple[Side, Side]:
-  """Both languages' texts of the rows that have both, in one order."""
+  """The texts of both languages in the rows that have both, in the same order."""
   _, of_a, of_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
   if not len(of_a):
     raise UserError(f"no row has both {names}: say which languages to take with languages=")
@@ -144,16 +146,16 @@ def common(a: Encoded, b: Encoded, names: str) -> tuple[Side, Side]:
 
 
 def errors(x: Side, y: Side, *, margin: str, neighbours: int) -> tuple[float, float]:
-  """From x to y and back, where row i of y is right for row i of x.
+  """Error rates from x to y and from y to x, where row i of y translates row i of x.
 
-  y may hold candidates beyond x's rows; they have no way back.
+  y may have more rows, which are candidates only.
   """
   forward, backward = propose(x.vectors, y.vectors, margin=margin, neighbours=neighbours)
   return wrong(forward, y.texts), wrong(backward[: len(x.texts)], x.texts)
 
 
 def wrong(proposed: np.ndarray, texts: Sequence[str]) -> float:
-  """int [N], proposed places in `texts`: the share whose text is not that of place i."""
+  """The share of wrong answers; proposed: int [N], the row of `texts` that each row i proposes."""
   return float(np.mean([texts[j] != texts[i] for i, j in enumerate(proposed)]))
 
 
