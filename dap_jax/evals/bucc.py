@@ -35,8 +35,7 @@ def evaluate(
       f" {', '.join(MARGINS)}, 1 or more, and one of {', '.join(pairing.RETRIEVALS)}"
     )
   corpora = read_corpora(data)
-  settings = {"margin": margin, "neighbours": neighbours, "retrieval": retrieval}
-  scores = bucc(corpora, model.encode, **settings)
+  scores = bucc(corpora, model.encode, margin=margin, neighbours=neighbours, retrieval=retrieval)
   metrics = dict.fromkeys(name.split("/")[0] for name in scores)
   columns = {metric.replace("_", " "): by_row(scores, metric) for metric in metrics}
   protocol = {
@@ -96,7 +95,8 @@ def read_split(gold: epath.Path) -> Split:
     for name, known in zip(pair, rows, strict=True):
       if name not in known:
         raise UserError(f"{gold}:{number}: the id {name} is not in its text")
-  return Split(*sides, {(rows[0][a], rows[1][b]) for a, b in pairs})
+  x, y = sides
+  return Split(x, y, {(rows[0][a], rows[1][b]) for a, b in pairs})
 
 
 def read_corpora(folder: epath.PathLike) -> dict[str, dict[str, Split]]:

@@ -64,15 +64,16 @@ def retrieval(
     `to_pivot_accuracy` and `from_pivot_accuracy`, both also with `/LANGUAGE`; the accuracy of a
     random ranking, `..._random`, for either; and `queries`, the number of translations.
   """
-  gold, texts, languages = [], [], []
-  for number, row in enumerate(rows):
-    for language, text in sorted(row.items()):
-      if language != pivot:
-        gold.append(number)
-        texts.append(text)
-        languages.append(language)
+  queries = [
+    (number, language, text)
+    for number, row in enumerate(rows)
+    for language, text in sorted(row.items())
+    if language != pivot
+  ]
+  texts = [text for _, _, text in queries]
+  gold = np.asarray([number for number, _, _ in queries])
+  languages = np.asarray([language for _, language, _ in queries])
   pivots, others = encode_lists([[row[pivot] for row in rows], texts], encode)
-  gold, languages = np.asarray(gold), np.asarray(languages)
   to_pivot = hits(others, pivots, gold)
   from_pivot = np.zeros(len(texts), bool)
   chance = np.zeros(len(texts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from etils import epath
@@ -55,6 +56,7 @@ def read_translations(
   Raises:
     UserError: `data` is neither, a file is damaged, or a language has no text.
   """
+  rows: Iterable[text_files.Row]
   if layout.is_workdir(data):
     if extension:
       raise UserError(f"extension={extension}: {data} is a workdir, not a folder of text files")

@@ -82,7 +82,7 @@ def of_every_pair(
   encoded: dict[str, Encoded], *, margin: str, neighbours: int
 ) -> dict[str, dict[str, float]]:
   """`xsim` -> `SOURCE-TARGET` -> error rate, of all ordered pairs of languages."""
-  scores = {}
+  scores: dict[str, float] = {}
   for a, b in itertools.combinations(encoded, 2):
     x, y = common(encoded[a], encoded[b], f"{a} and {b}")
     there, back = errors(x, y, margin=margin, neighbours=neighbours)

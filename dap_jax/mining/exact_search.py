@@ -26,7 +26,7 @@ from jax.sharding import PartitionSpec as P
 
 from dap_jax.distributed import row_shares
 from dap_jax.mining.search_checkpoint import SearchCheckpoint
-from dap_jax.mining.search_kernel import GROUP, Lists, make_step, rows_mesh
+from dap_jax.mining.search_kernel import GROUP, Lists, empty_lists, make_step, rows_mesh
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.unit_vectors import unit
 
@@ -123,7 +123,7 @@ def nearest(
   )
 
 
-def exchange(lists: Lists) -> Lists:
+def exchange(lists: Lists[np.ndarray]) -> Lists[np.ndarray]:
   """Merges what every process has for all rows of y; gives this process's share of the rows."""
   count, k = lists.values.shape
   merged = [Lists(np.empty((0, k), np.float32), np.empty((0, k), np.int32))]
@@ -135,7 +135,7 @@ def exchange(lists: Lists) -> Lists:
   return Lists(*(np.concatenate(arrays) for arrays in zip(*merged, strict=True)))
 
 
-def best_of_processes(values: np.ndarray, rows: np.ndarray) -> Lists:
+def best_of_processes(values: np.ndarray, rows: np.ndarray) -> Lists[np.ndarray]:
   """Lists [P, n, k] of P processes, whose rows rise with P -> the k best [n, k].
 
   Of equal values the lower row comes first.
@@ -163,7 +163,7 @@ def compare_all(
   checkpoint: SearchCheckpoint | None,
   what: str,
   block: tuple[int, int],
-) -> tuple[Lists, Lists]:
+) -> tuple[Lists[np.ndarray], Lists[np.ndarray]]:
   """The k best of each row of x and of each row of y, by float32 cosines.
 
   x is this process's share of a side, and `first` the position of its first row there. The other
@@ -176,7 +176,7 @@ def compare_all(
   height = round_up(min(block[0], power_of_two(n)), mesh.size * round_up(k, GROUP))
   width = round_up(min(block[1], power_of_two(m)), round_up(k, GROUP))
   state = checkpoint.load() if checkpoint else None
-  done, of_x, of_y = state or (0, Lists.empty(n, k), Lists.empty(m, k))
+  done, of_x, of_y = state or (0, empty_lists(n, k), empty_lists(m, k))
   starts = range(0, m, width)
   columns = [jax.device_put(cut(of_y, start, width), everywhere) for start in starts]
   total, before = -(-n // height) * len(starts), done // height * len(starts)
@@ -184,8 +184,8 @@ def compare_all(
   with jax.set_mesh(mesh), bar as progress:  # not the mesh of a training run that evaluates
     while done < n:
       x_block = jax.device_put(x.block(done, height), by_rows)
-      rows = jax.device_put(Lists.empty(height, k), by_rows)
-      running: deque[Lists] = deque()
+      rows = jax.device_put(empty_lists(height, k), by_rows)
+      running: deque[Lists[jax.Array]] = deque()
       for number, start in enumerate(starts):
         y_block = jax.device_put(y.block(start, width), everywhere)
         ends = np.array([[first + done, first + n], [start, m]], np.int32)
@@ -213,14 +213,14 @@ def power_of_two(size: int) -> int:
   return 1 << (size - 1).bit_length()
 
 
-def cut(lists: Lists, start: int, size: int) -> Lists:
+def cut(lists: Lists[np.ndarray], start: int, size: int) -> Lists[np.ndarray]:
   """`size` rows of the lists from `start` on, filled up with empty ones."""
   part = Lists(*(array[start : start + size] for array in lists))
-  rest = Lists.empty(size - len(part.values), part.values.shape[1])
+  rest = empty_lists(size - len(part.values), part.values.shape[1])
   return Lists(*(np.concatenate(both) for both in zip(part, rest, strict=True)))
 
 
-def gather(columns: list[Lists], m: int) -> Lists:
+def gather(columns: list[Lists[jax.Array]], m: int) -> Lists[np.ndarray]:
   """The lists of all blocks of y -> those of the M rows of y, on the host."""
   values = np.concatenate([np.asarray(part.values) for part in columns])[:m]
   return Lists(values, np.concatenate([np.asarray(part.rows) for part in columns])[:m])

@@ -85,7 +85,8 @@ def make_index(factory: str, *, width: int) -> faiss.Index:
   with refusals(factory):
     index = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
     if parameters:
-      faiss.ParameterSpace().set_index_parameters(index, parameters)
+      space = faiss.ParameterSpace()
+      space.set_index_parameters(index, parameters)  # type: ignore[arg-type]  # no stub of this form
   return index
 
 

@@ -122,8 +122,8 @@ def combine(forward: Proposals, backward: Proposals, *, retrieval: str) -> Mined
   x, y = np.arange(len(forward.partners)), np.arange(len(backward.partners))
   agreed = backward.partners[forward.partners] == x  # both propose the pair
   new = forward.partners[backward.partners] != y  # only y does
-  of_x = (x, *forward)
-  of_y = (backward.partners, y, backward.scores, backward.cosines)
+  of_x = [x, *forward]  # columns: rows of x, rows of y, scores, cosines
+  of_y = [backward.partners, y, backward.scores, backward.cosines]
   parts = {
     "forward": [of_x],
     "backward": [of_y],

@@ -39,17 +39,22 @@ class SearchCheckpoint:
     waited = time.monotonic() - self._saved_at
     return waited >= max(self._seconds, self._took / SAVE_SHARE)
 
-  def save(self, done: int, of_x: Lists, of_y: Lists) -> None:
+  def save(self, done: int, of_x: Lists[np.ndarray], of_y: Lists[np.ndarray]) -> None:
     """Writes how many rows of x are done, and the lists of both sides."""
     begun = time.monotonic()
-    x_arrays = {"x_values": of_x.values, "x_rows": of_x.rows}
-    y_arrays = {"y_values": of_y.values, "y_rows": of_y.rows}
     with replacing(self._path) as temporary:
-      np.savez(temporary, done=done, **x_arrays, **y_arrays)
+      np.savez(
+        temporary,
+        done=done,
+        x_values=of_x.values,
+        x_rows=of_x.rows,
+        y_values=of_y.values,
+        y_rows=of_y.rows,
+      )
     self._saved_at = time.monotonic()
     self._took = self._saved_at - begun
 
-  def load(self) -> tuple[int, Lists, Lists] | None:
+  def load(self) -> tuple[int, Lists[np.ndarray], Lists[np.ndarray]] | None:
     """What `save` wrote; None where there is no file, or one that cannot be read."""
     if not self._path.exists():
       return None

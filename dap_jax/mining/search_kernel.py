@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,22 @@ from jax.sharding import PartitionSpec as P
 
 GROUP = 16  # entries
 
+ArrayT = TypeVar("ArrayT", np.ndarray, jax.Array)  # on the host, or on the devices
 
-class Lists(NamedTuple):
-  """Running lists in float32: values [*, k] falling, -inf where empty; rows int32 [*, k]."""
 
-  values: np.ndarray | jax.Array
-  rows: np.ndarray | jax.Array
+class Lists(NamedTuple, Generic[ArrayT]):
+  """The best so far: values float32 [*, k] falling, -inf where empty; their rows int32 [*, k]."""
 
-  @classmethod
-  def empty(cls, count: int, k: int) -> Lists:
-    return cls(np.full((count, k), -np.inf, np.float32), np.zeros((count, k), np.int32))
+  values: ArrayT
+  rows: ArrayT
+
+
+DeviceLists = Lists[jax.Array]
+
+
+def empty_lists(count: int, k: int) -> Lists[np.ndarray]:
+  """Lists of `count` rows with nothing in them, on the host."""
+  return Lists(np.full((count, k), -np.inf, np.float32), np.zeros((count, k), np.int32))
 
 
 def rows_mesh() -> Mesh:
@@ -38,7 +44,7 @@ def rows_mesh() -> Mesh:
 
 
 @functools.cache
-def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[Lists, Lists]]:
+def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[DeviceLists, DeviceLists]]:
   """Compares a block of x with one of y.
 
   Returns:
@@ -74,7 +80,7 @@ def unit(vectors: jax.Array) -> jax.Array:
   return vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=1, keepdims=True), tiny)
 
 
-def best_of_rows(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> Lists:
+def best_of_rows(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> DeviceLists:
   """The k best of each row of [r, C], whose columns are the rows `first`... of `count`."""
   r, width = cosines.shape
   groups = cosines.reshape(r, width // GROUP, GROUP)
@@ -83,7 +89,7 @@ def best_of_rows(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array)
   return select(candidates, places, k, first, count)
 
 
-def best_of_columns(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> Lists:
+def best_of_columns(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> DeviceLists:
   """The k best of each column of [R, c], whose rows are the rows `first`... of `count`."""
   height, c = cosines.shape
   peaks = cosines.reshape(height // GROUP, GROUP, c).max(1).T
@@ -117,14 +123,14 @@ def promising(peaks: jax.Array, k: int, count: jax.Array) -> tuple[jax.Array, ja
 
 def select(
   candidates: jax.Array, places: jax.Array, k: int, first: jax.Array, count: jax.Array
-) -> Lists:
+) -> DeviceLists:
   """The k best candidates of each row; padding never."""
   rows = first + places
   values, order = jax.lax.top_k(jnp.where(rows < count, candidates, -jnp.inf), k)
   return Lists(values, jnp.take_along_axis(rows, order, axis=1))
 
 
-def merge(lists: list[Lists]) -> Lists:
+def merge(lists: list[DeviceLists]) -> DeviceLists:
   """The k best of several lists of rising rows; of equal values the earlier list goes first."""
   k = lists[0].values.shape[1]
   values = jnp.concatenate([part.values for part in lists], axis=1)
