@@ -1,85 +1,87 @@
 """Peak memory and time of importing a folder of XLM-R large's size (2.2 GB, random weights).
 
-    python benchmarks/import_memory.py
+    python -m benchmarks.import_memory [--layers=24] [--width=1024] [--vocabulary=250002]
 
 The import runs in a process of its own; its peak is the kernel's figure of the resident set, pages
-of the mapped file included. Needs jax, transformers and torch, and 6 GB of disk.
+of the mapped file included. Needs jax, transformers and torch, and 6 GB of disk. In seconds:
+--layers=1 --width=64 --vocabulary=1000.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import resource
-import subprocess
-import sys
 import tempfile
-import time
-from datetime import date
 from pathlib import Path
 
-LENGTH = 32
+from benchmarks import measuring
+
+MAX_TOKENS = 32
+HEAD_WIDTH, MLP_FACTOR = 64, 4
 
 
-def write(folder: str) -> None:
-  """A random model of XLM-R large's sizes, as transformers saves it."""
+def write_folder(flags: argparse.Namespace) -> None:
+  """Saves a random XLM-R model of the sizes, as transformers does."""
   import torch
   import transformers
 
   config = transformers.XLMRobertaConfig(
-    vocab_size=250_002,
-    hidden_size=1024,
-    num_hidden_layers=24,
-    num_attention_heads=16,
-    intermediate_size=4096,
+    vocab_size=flags.vocabulary,
+    hidden_size=flags.width,
+    num_hidden_layers=flags.layers,
+    num_attention_heads=flags.width // HEAD_WIDTH,
+    intermediate_size=flags.width * MLP_FACTOR,
     max_position_embeddings=514,
     type_vocab_size=1,
     layer_norm_eps=1e-5,
   )
   torch.manual_seed(0)
-  transformers.XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+  transformers.XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(flags.folder)
 
 
-def read(folder: str) -> None:
-  """Imports it, and prints seconds and peak bytes."""
-  from dap_jax.distributed import sharding
-  from dap_jax.hub import from_hf
-  from dap_jax.inference import embedder
-  from dap_jax.model.from_config import ENCODER_ALONE, make_model
-  from dap_jax.model.vocabulary import Vocabulary
+def import_folder(flags: argparse.Namespace) -> None:
+  """Imports it; prints the seconds that it took and the peak bytes before it began."""
+  import jax
 
-  before = peak()
-  clock = time.perf_counter()
-  found = from_hf.read_folder(folder)
-  network = make_model(
-    vocabulary=Vocabulary(250_002, 1, 0, 2, 250_001, None),
-    max_tokens=LENGTH,
-    **ENCODER_ALONE,
-    **{**embedder.PLAIN, **found.model},
+  import dap_jax.hub.from_hf
+  import dap_jax.inference.embedder  # noqa: F401 - what importing modules takes is not measured
+
+  jax.devices()
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  seconds = measuring.seconds_of(
+    lambda: measuring.import_encoder(flags.folder, max_tokens=MAX_TOKENS)
   )
-  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
-  params = sharding.place(from_hf.encoder_leaves(found), abstract)
-  assert params
-  print(time.perf_counter() - clock, before, peak())
-
-
-def peak() -> int:
-  """Bytes."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  print(json.dumps([seconds, before]))
 
 
 def main() -> None:
-  if len(sys.argv) > 1:
-    {"write": write, "read": read}[sys.argv[1]](sys.argv[2])
+  parser = argparse.ArgumentParser(description="Memory and time of importing a checkpoint.")
+  parser.add_argument("--layers", type=int, default=24)
+  parser.add_argument("--width", type=int, default=1024, help=f"a multiple of {HEAD_WIDTH}")
+  parser.add_argument("--vocabulary", type=int, default=250_002)
+  parser.add_argument("--role", choices=("write", "import"), help=argparse.SUPPRESS)
+  parser.add_argument("--folder", help=argparse.SUPPRESS)
+  flags = parser.parse_args()
+  if flags.role:
+    {"write": write_folder, "import": import_folder}[flags.role](flags)
     return
+  sizes = [f"--{name}={getattr(flags, name)}" for name in ("layers", "width", "vocabulary")]
   with tempfile.TemporaryDirectory() as folder:
-    subprocess.run([sys.executable, __file__, "write", folder], check=True)
+    command = ["-m", "benchmarks.import_memory", *sizes, f"--folder={folder}"]
+    measuring.run_python(*command, "--role=write")
     size = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
-    ran = subprocess.run(
-      [sys.executable, __file__, "read", folder], check=True, capture_output=True, text=True
-    )
-  seconds, before, after = map(float, ran.stdout.split())
-  print(f"{date.today()}: {size / 1e9:.2f} GB of weights imported in {seconds:.1f} s;")
-  print(f"peak memory {after / 1e9:.2f} GB = {after / size:.2f} x the file")
-  print(f"({before / 1e9:.2f} GB of it Python and jax, before the import began)")
+    imported = measuring.run_python(*command, "--role=import")
+  seconds, before = json.loads(imported.output.splitlines()[-1])
+  print(f"{measuring.processor()}\n")
+  measuring.print_header("weights", "seconds", "peak memory", "of the file", "before the import")
+  measuring.print_row(
+    f"{size / 1e9:.2f} GB",
+    f"{seconds:.1f}",
+    f"{imported.peak_bytes / 1e9:.2f} GB",
+    f"{imported.peak_bytes / size:.2f} x",
+    f"{before / 1e9:.2f} GB",
+  )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """How far `plan`'s formula, which serves GPUs, is from a real compiler: both for the same TPUs.
 
-    python benchmarks/plan_formula.py [--config=configs/dap_xlmr.py] [--topology=v5e:4x4]
+    python -m benchmarks.plan_formula [--config=configs/dap_xlmr.py] [--topology=v5e:4x4] [--cases=]
 
 Needs jax and libtpu; minutes a line. One line a way to compute the step: temporary memory, peak
 memory with the state, and traffic of a chip; bytes that its collectives carry. The work is the same
-by definition, the matrix multiplications of the trace.
+by definition, the matrix multiplications of the trace. In seconds: --config=tests/tiny.py
+--topology=v5e:2x2 --cases=scan.
 
 v5e:4x4, DAP from XLM-R base, 1,024 pairs of 32 tokens, 2026-11-21 (jax 0.10.2, libtpu 0.0.42.1):
 compiled / formula, GB a chip
@@ -25,26 +26,22 @@ many activations never leave the chip (128 MB of VMEM); caches of GPUs are small
 from __future__ import annotations
 
 import os
-from datetime import date
 
 from absl import app, flags
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", "configs/dap_xlmr.py")
 TOPOLOGY = flags.DEFINE_string("topology", "v5e:4x4", "TPUs.")
-ENGLISH_IDS, LANGUAGES = 37_000, 37
+CASES = flags.DEFINE_multi_string("cases", [], "Names of the table's lines; none means all.")
+
 SCAN = {"program.scan_layers": True}
-CASES = {
+REMAT = {**SCAN, "program.remat": "layers"}
+STEPS = {
   "as it is": {},
   "scan": SCAN,
-  "scan, remat": {**SCAN, "program.remat": "layers"},
-  "scan, remat, fsdp": {**SCAN, "program.remat": "layers", "mesh.fsdp": 8},
-  "remat, 4,096 in 4": {
-    **SCAN,
-    "program.remat": "layers",
-    "program.microbatches": 4,
-    "batch_size": 4096,
-  },
+  "scan, remat": REMAT,
+  "scan, remat, fsdp": {**REMAT, "mesh.fsdp": 8},
+  "remat, 4,096 in 4": {**REMAT, "program.microbatches": 4, "batch_size": 4096},
 }
 
 
@@ -54,35 +51,37 @@ def main(argv: list[str]) -> None:
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
   os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
   os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-  from dap_jax.planning import chips, formula, measure, step
+  from benchmarks import measuring
+  from dap_jax.planning import chips, step
+  from dap_jax.planning.compiled.compiler import compiled_cost, devices_of
+  from dap_jax.planning.cost import TooLarge
+  from dap_jax.planning.formula.estimate import estimate
 
-  topology = chips.parse(TOPOLOGY.value)
-  devices = measure.devices_of(topology)
-  print(f"{TOPOLOGY.value}, {date.today()}: compiled / formula, GB a chip")
-  print("| step | temporary | peak | to be safe | traffic | sent |\n|---|---|---|---|---|---|")
-  for name, changes in CASES.items():
-    config = CONFIG.value.copy_and_resolve_references()
-    config.update_from_flattened_dict(changes)
-    config = config.to_dict()
-    vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS)
-    given = {"vocabulary": vocabulary, "languages": LANGUAGES, "devices": devices}
-    train_program, batch = step.plan_step(config, **given)
-    guessed = formula.estimate(train_program, batch, step.trace_on_one(config, **given))
-    compiled = measure.measure(train_program, batch)
-    if isinstance(compiled, measure.TooLarge):
-      print(f"| {name} | too large / {guessed.memory['peak'] / 1e9:.2f} at the peak |", flush=True)
+  devices = devices_of(chips.parse_topology(TOPOLOGY.value))
+  print(f"{TOPOLOGY.value}, {measuring.machine('jax', 'libtpu')}: compiled / formula, GB a chip\n")
+  measuring.print_header("step", "temporary", "peak", "to be safe", "traffic", "sent")
+  for name in CASES.value or STEPS:
+    changed = CONFIG.value.copy_and_resolve_references()
+    changed.update_from_flattened_dict(STEPS[name])
+    config = changed.to_dict()
+    sizes = {**measuring.plan_sizes(config), "devices": devices}
+    train_program, batch = step.plan_step(config, **sizes)
+    estimated = estimate(train_program, batch, step.trace_on_one(config, **sizes))
+    compiled = compiled_cost(train_program, batch)
+    if isinstance(compiled, TooLarge):
+      peak = f"{estimated.memory['peak'] / 1e9:.2f}"
+      measuring.print_row(name, f"too large / {peak} at the peak", "", "", "", "")
       continue
-    figures = [figures_of(found) for found in (compiled, guessed)]
-    columns = [f"{exact:.2f} / {about:.2f}" for exact, about in zip(*figures, strict=True)]
-    print(f"| {name} | {' | '.join(columns)} |", flush=True)
+    pairs = zip(figures_of(compiled), figures_of(estimated), strict=True)
+    measuring.print_row(name, *(f"{exact:.2f} / {about:.2f}" for exact, about in pairs))
 
 
-def figures_of(found) -> list[float]:
+def figures_of(cost) -> list[float]:
   """Temporary memory, peak, the peak with its uncertainty, traffic and bytes sent, in GB."""
-  memory = found.memory
-  sent = sum(own.times * own.size for own in found.collectives)
+  memory = cost.memory
+  sent = sum(collective.times * collective.size for collective in cost.collectives)
   safe = memory["peak"] + memory["uncertainty"]
-  return [size / 1e9 for size in (memory["temporary"], memory["peak"], safe, found.traffic, sent)]
+  return [size / 1e9 for size in (memory["temporary"], memory["peak"], safe, cost.traffic, sent)]
 
 
 if __name__ == "__main__":

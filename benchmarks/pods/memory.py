@@ -3,56 +3,65 @@
     python -m benchmarks.pods.memory [--topology=v5e:4x4] [--batches=1024,4096,16384,65536]
 
 The model is that of configs/dap_xlmr.py, its layers rematerialised or not. A minute or two a row on
-two cores. Needs libtpu, see requirements-plan.txt.
+two cores. Needs libtpu, see requirements-plan.txt. In seconds: --config=tests/tiny.py
+--topology=v5e:2x2 --batches=16 --microbatches=1,2.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
+from collections.abc import Mapping
+from typing import Any
 
 os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 
-from configs import dap_xlmr  # noqa: E402
-from dap_jax.planning import chips, measure, step  # noqa: E402
+import jax  # noqa: E402
+from absl import app, flags  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
 
-ENGLISH_IDS, LANGUAGES = 37_000, 37  # as `plan` takes them
+from benchmarks import measuring  # noqa: E402
+from dap_jax.planning import chips, step  # noqa: E402
+from dap_jax.planning.compiled.compiler import compiled_cost, devices_of  # noqa: E402
+from dap_jax.planning.cost import TooLarge  # noqa: E402
+
+CONFIG = config_flags.DEFINE_config_file("config", "configs/dap_xlmr.py")
+TOPOLOGY = flags.DEFINE_string("topology", "v5e:4x4", "TPUs.")
+BATCHES = flags.DEFINE_list("batches", ["1024", "4096", "16384", "65536"], "Pairs.")
+MICROBATCHES = flags.DEFINE_list("microbatches", ["1", "8", "64"], "Of config.program.")
+REMATS = flags.DEFINE_list("remats", ["none"], "Of config.program.")
 
 
-def peak(topology, devices, *, batch: int, chunks: int, remat: str) -> float | None:
-  """Bytes a chip; None where the compiler refuses the program and does not say how much."""
-  config = dap_xlmr.get_config().to_dict()
-  config["batch_size"] = batch
-  config["program"] |= {"microbatches": chunks, "remat": remat}
-  vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS)
-  planned = step.plan_step(config, vocabulary=vocabulary, languages=LANGUAGES, devices=devices)
-  found = measure.measure(*planned)
-  return found.needed if isinstance(found, measure.TooLarge) else found.memory["peak"]
+def peak_bytes(
+  devices: list[jax.Device], *, batch_size: int, program: Mapping[str, Any]
+) -> float | None:
+  """Of a chip; None where the compiler refuses the step and does not say how much it needs."""
+  config = CONFIG.value.to_dict()
+  config["batch_size"] = batch_size
+  config["program"] |= program
+  planned = step.plan_step(config, devices=devices, **measuring.plan_sizes(config))
+  cost = compiled_cost(*planned)
+  return cost.needed if isinstance(cost, TooLarge) else cost.memory["peak"]
 
 
-def main() -> None:
-  parser = argparse.ArgumentParser()
-  parser.add_argument("--topology", default="v5e:4x4")
-  parser.add_argument("--batches", default="1024,4096,16384,65536")
-  parser.add_argument("--microbatches", default="1,8,64")
-  parser.add_argument("--remats", default="none")
-  flags = parser.parse_args()
-  topology = chips.parse(flags.topology)
-  devices = measure.devices_of(topology)
-  print("| batch | pairs a chip | remat | microbatches | GB a chip |\n|---|---|---|---|---|")
-  for batch in map(int, flags.batches.split(",")):
-    pairs = batch // topology.chips
-    for remat in flags.remats.split(","):
-      for chunks in map(int, flags.microbatches.split(",")):
+def main(argv: list[str]) -> None:
+  del argv
+  topology = chips.parse_topology(TOPOLOGY.value)
+  devices = devices_of(topology)
+  measuring.print_header("batch", "pairs a chip", "remat", "microbatches", "GB a chip", "seconds")
+  for batch_size in map(int, BATCHES.value):
+    pairs = batch_size // topology.chips
+    for remat in REMATS.value:
+      for chunks in map(int, MICROBATCHES.value):
         if pairs % chunks:
           continue
-        clock = time.monotonic()
-        size = peak(topology, devices, batch=batch, chunks=chunks, remat=remat)
-        said = "more than a chip has" if size is None else f"{size / 1e9:.2f}"
-        took = f"<!-- {time.monotonic() - clock:.0f} s -->"
-        print(f"| {batch:,} | {pairs} | {remat} | {chunks} | {said} | {took}", flush=True)
+        started = time.monotonic()
+        program = {"microbatches": chunks, "remat": remat}
+        size = peak_bytes(devices, batch_size=batch_size, program=program)
+        memory = "more than a chip has" if size is None else f"{size / 1e9:.2f}"
+        seconds = f"{time.monotonic() - started:.0f}"
+        measuring.print_row(f"{batch_size:,}", pairs, remat, chunks, memory, seconds)
 
 
 if __name__ == "__main__":
-  main()
+  app.run(main)

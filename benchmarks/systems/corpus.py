@@ -1,6 +1,6 @@
 """The texts of the comparison of systems: Bible verses, everyday sentences, and health texts.
 
-    python benchmarks/systems/corpus.py --data=../shared/data --output=runs/systems
+    python -m benchmarks.systems.corpus --data=../shared/data --output=runs/systems
 
 Reads DATA/bible/LANG.tsv.gz and DATA/tico19/LANG.tsv.gz (`KEY<TAB>text`) and
 DATA/tatoeba_challenge/eng-XXX.tsv.gz (`english<TAB>text<TAB>flag`). Writes, to train on,
@@ -8,7 +8,7 @@ OUTPUT/corpus/LANG-en.tsv, which the `tsv` reader takes: short verses, each in e
 has it, so that there are multi-way rows, and everyday sentences. Writes, for MEXA,
 OUTPUT/mexa/LANG.txt: one health text a line; and copies of the 36 languages of DATA/tatoeba_v1 to
 OUTPUT/tatoeba. Which verses and sentences are taken is decided by a hash of their English text, so
-every run takes the same.
+every run takes the same. --verses, --sentences and --rows make it smaller.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import shutil
 
 from absl import app, flags
 
+from benchmarks import measuring
 from dap_jax.evals.tatoeba import SETS
 
 DATA = flags.DEFINE_string("data", None, "The folder of bible/, tico19/, tatoeba_*/.")
@@ -39,12 +40,10 @@ LANGUAGES = dict(
     " ta:tam te:tel th:tha tl:tgl tr:tur ur:urd vi:vie zh:zho"
   ).split()
 )
-
-
 HEALTH = ("en", "ar", "bn", "es-LA", "fa", "fr", "hi", "id", "mr", "ru", "sw", "ta", "tl", "zh")
 
 
-def lines(path: pathlib.Path) -> list[list[str]]:
+def read_columns(path: pathlib.Path) -> list[list[str]]:
   """The columns of a file's lines; an absent file has none."""
   if not path.exists():
     return []
@@ -52,27 +51,27 @@ def lines(path: pathlib.Path) -> list[list[str]]:
     return [line.rstrip("\n").split("\t") for line in file]
 
 
-def order(text: str) -> bytes:
-  """A fixed order without meaning."""
+def hash_of(text: str) -> bytes:
+  """Sorted by it, texts have a fixed order without meaning."""
   return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
 def training_pairs(data: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
   """Language -> (text, English)."""
-  english = dict(lines(data / "bible" / "en.tsv.gz"))
+  english = dict(read_columns(data / "bible" / "en.tsv.gz"))
   short = [key for key, text in english.items() if len(text.split()) <= WORDS.value]
-  verses = sorted(short, key=lambda key: order(english[key]))[: VERSES.value]
+  verses = sorted(short, key=lambda key: hash_of(english[key]))[: VERSES.value]
   pairs = {}
   for code, other in LANGUAGES.items():
-    bible = dict(lines(data / "bible" / f"{code}.tsv.gz"))
+    bible = dict(read_columns(data / "bible" / f"{code}.tsv.gz"))
     pairs[code] = [(bible[key], english[key]) for key in verses if key in bible]
-    everyday = lines(data / "tatoeba_challenge" / f"eng-{other}.tsv.gz")
-    everyday = sorted(everyday, key=lambda columns: order(columns[0]))[: SENTENCES.value]
+    everyday = read_columns(data / "tatoeba_challenge" / f"eng-{other}.tsv.gz")
+    everyday = sorted(everyday, key=lambda columns: hash_of(columns[0]))[: SENTENCES.value]
     pairs[code] += [(columns[1], columns[0]) for columns in everyday]
   return pairs
 
 
-def write(path: pathlib.Path, rows: list[str]) -> None:
+def write_lines(path: pathlib.Path, rows: list[str]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
@@ -80,17 +79,19 @@ def write(path: pathlib.Path, rows: list[str]) -> None:
 def main(_) -> None:
   data, output = pathlib.Path(DATA.value), pathlib.Path(OUTPUT.value)
   pairs = training_pairs(data)
-  for code, own in pairs.items():
-    write(output / "corpus" / f"{code}-en.tsv", ["\t".join(pair) for pair in own])
-  health = {code: dict(lines(data / "tico19" / f"{code}.tsv.gz")) for code in HEALTH}
-  rows = sorted(health["en"], key=lambda key: order(health["en"][key]))[: ROWS.value]
+  measuring.print_header("language", "pairs")
+  for code, of_language in pairs.items():
+    write_lines(output / "corpus" / f"{code}-en.tsv", ["\t".join(pair) for pair in of_language])
+    measuring.print_row(code, len(of_language))
+  health = {code: dict(read_columns(data / "tico19" / f"{code}.tsv.gz")) for code in HEALTH}
+  rows = sorted(health["en"], key=lambda key: hash_of(health["en"][key]))[: ROWS.value]
   for code, texts in health.items():
-    write(output / "mexa" / f"{code}.txt", [texts[key] for key in rows])
+    write_lines(output / "mexa" / f"{code}.txt", [texts[key] for key in rows])
   (output / "tatoeba").mkdir(exist_ok=True)
   for code in SETS["36"]:
     for path in (data / "tatoeba_v1").glob(f"tatoeba.{code}-eng.*"):
       shutil.copy(path, output / "tatoeba")
-  print(f"{sum(map(len, pairs.values())):,} pairs in {len(pairs)} languages")
+  measuring.print_row("all", sum(map(len, pairs.values())))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Table 5 and Figures 3 and 4 of DAP (arXiv 2305.09148) at small scale, as one plot.
 
-    python benchmarks/systems/rtl_plot.py --sweep=runs/systems/rtl --output=docs/rtl.png
+    python -m benchmarks.systems.rtl_plot --sweep=runs/systems/rtl --output=docs/rtl.png
 
 Reads SWEEP/runs.csv of `sweep.py:rtl`. Three panels: RTL's direction, its mask ratio, and K, the
-layers of its decoder; of each run the mean of both directions of a retrieval.
+layers of its decoder; of each run the mean of both directions of a retrieval. Prints the points.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 from absl import app, flags
+
+from benchmarks import measuring
 
 SWEEP = flags.DEFINE_string("sweep", None, "The output of the sweep.")
 OUTPUT = flags.DEFINE_string("output", None, "Where the plot goes, .png or .svg.")
@@ -32,13 +34,16 @@ PANELS = {
 }
 
 
-def read(path: pathlib.Path) -> list[dict]:
+def read_points(path: pathlib.Path) -> list[dict]:
   """A point a run and a set: layers, ratio, direction, set, accuracy in percent."""
   points = []
   for line in csv.DictReader(path.open(encoding="utf-8")):
     if not line[SETS["held-out"][0]]:
       raise SystemExit(f"{path}: the run {line['system']!r} is not complete")
-    layers, ratio, direction = NAME.fullmatch(line["system"]).groups()
+    name_parts = NAME.fullmatch(line["system"])
+    if name_parts is None:
+      raise SystemExit(f"{path}: {line['system']!r} is no run of `sweep.py:rtl`")
+    layers, ratio, direction = name_parts.groups()
     settings = {"layers": int(layers), "ratio": float(ratio), "direction": direction}
     for name, columns in SETS.items():
       accuracy = 50 * sum(float(line[column]) for column in columns)
@@ -49,7 +54,7 @@ def read(path: pathlib.Path) -> list[dict]:
 def panel(points: Sequence[Mapping], changed: str) -> alt.LayerChart:
   """The runs that differ from the paper's choice in one setting."""
   title, values = PANELS[changed]
-  own = [
+  shown = [
     point
     for point in points
     if all(point[key] == value for key, value in PAPER.items() if key != changed)
@@ -62,13 +67,13 @@ def panel(points: Sequence[Mapping], changed: str) -> alt.LayerChart:
     scale=alt.Scale(domain=list(SETS), range=["#1c97ff", "#d1495b"]),
     legend=alt.Legend(orient="top"),
   )
-  base = alt.Chart(alt.InlineData(own), width=230, height=200).encode(x=x, y=y, color=color)
+  base = alt.Chart(alt.InlineData(shown), width=230, height=200).encode(x=x, y=y, color=color)
   marks = base.mark_point(filled=True, size=60, opacity=1)
   return alt.layer(marks) if changed == "direction" else base.mark_line(strokeWidth=1.5) + marks
 
 
 def main(_) -> None:
-  points = read(pathlib.Path(SWEEP.value) / "runs.csv")
+  points = read_points(pathlib.Path(SWEEP.value) / "runs.csv")
   chart = alt.hconcat(*(panel(points, changed) for changed in PANELS), spacing=32)
   chart = chart.resolve_scale(y="shared")
   chart = chart.configure(font="sans-serif", background="white", padding=16)
@@ -76,6 +81,10 @@ def main(_) -> None:
     labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#dfe3e8"
   )
   chart.save(OUTPUT.value, ppi=144)
+  measuring.print_header("layers", "mask ratio", "direction", "set", "accuracy, %")
+  for point in points:
+    *settings, accuracy = point.values()
+    measuring.print_row(*settings, f"{accuracy:.1f}")
 
 
 if __name__ == "__main__":

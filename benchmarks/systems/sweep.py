@@ -1,6 +1,6 @@
 """Nine systems on equal terms: the same encoder, data, steps and sentences a batch, three seeds.
 
-    python benchmarks/systems/corpus.py --data=../shared/data --output=runs/systems
+    python -m benchmarks.systems.corpus --data=../shared/data --output=runs/systems
     export TEACHER=... DICTIONARIES=...
     python launch/sweep.py --sweep=benchmarks/systems/sweep.py --output=runs/systems/nine
 
