@@ -1,0 +1,135 @@
+"""Every script in benchmarks/ at its smallest size: it ends well, with its table."""
+
+import csv
+import gzip
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import measuring
+from benchmarks.systems import corpus, rtl_plot, sweep
+from tests.commands import ROOT, environment, write_corpus
+
+pytestmark = pytest.mark.slow
+TINY = "--config=tests/tiny.py"
+# Script -> its arguments, NAMES of `inputs` in them; `-m` modules, or a command that reads the file.
+SCRIPTS = {
+  "embed_speed.py": "{exported} --texts=20 --rounds=1",
+  "faults/__main__.py": "--runs=1 --minutes=1 --output={new} --only=prepared",
+  "import_memory.py": "--layers=1 --width=64 --vocabulary=1000",
+  "import_parity.py": "--layers=1 --vocabulary=1000 --tokens=40",
+  "mine_against_faiss.py": "--rows=500 --width=64 --planted=50",
+  "plan_formula.py": f"{TINY} --topology=v5e:2x2 --cases=scan",
+  "pods/memory.py": f"{TINY} --topology=v5e:2x2 --batches=16 --microbatches=1,2",
+  "pods/processes.py": "--processes=1 --meshes=2x2x2",
+  "pods/start_up.py": f"{TINY} --layers=scan",
+  "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
+  " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=200 --config.steps=2"
+  " --config.eval_steps=2 --config.data.heldout.sentences=20 --config.eval_suites="
+  " --config.batch_size=8",
+  "systems/corpus.py": "--data={texts} --output={new}",
+  "systems/rtl_plot.py": "--sweep={swept} --output={swept}/rtl.png",
+  "systems/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/systems/sweep.py --output={new} --print",
+  "tr_against_dap.py": "{new} --seeds=1 --config=tests/tiny.py:{tiny} --config.steps=2"
+  " --config.eval_steps=2",
+  "train_step.py": "--seconds=0.1 --rounds=1 --layers=1 --width=32 --vocabulary=500 --batch=4"
+  " --tokens=8",
+}
+HELPERS = {"__init__.py", "measuring.py", "faults/config.py", "faults/kinds.py", "faults/trial.py"}
+NEED_LIBTPU = ("plan_formula.py", "pods/memory.py")
+# What stdout holds where that is not a Markdown table.
+OUTPUTS = {"systems/config.py": "", "systems/sweep.py": "python -m dap_jax.train --config="}
+
+
+@pytest.fixture(scope="module")
+def inputs(commands, tmp_path_factory):
+  """Name -> a function that makes a folder."""
+  folder = tmp_path_factory.mktemp("benchmarks")
+  numbers = itertools.count()
+
+  def exported():
+    path = folder / "exported"
+    if not path.exists():
+      commands.run("export", f"--workdir={commands.straight}", f"--output={path}")
+    return path
+
+  return {
+    "exported": exported,
+    "new": lambda: folder / f"new{next(numbers)}",
+    "swept": lambda: write_sweep_table(folder / "swept"),
+    "texts": lambda: write_texts(folder / "texts"),
+    "tiny": lambda: commands.corpus,
+  }
+
+
+def write_texts(folder):
+  """Verses, everyday sentences and health texts, as `corpus.py` reads them."""
+  if folder.exists():
+    return folder
+  write_corpus(folder)
+  english = (folder / "en.tsv").read_text().splitlines()[:60]
+  bible = {code: english for code in ("en", "de", "fr", "ro")}
+  everyday = {f"eng-{code}": [f"{line}\tx" for line in english] for code in ("deu", "fra")}
+  health = dict.fromkeys(corpus.HEALTH, english)
+  for name, files in {"bible": bible, "tatoeba_challenge": everyday, "tico19": health}.items():
+    (folder / name).mkdir()
+    for code, lines in files.items():
+      with gzip.open(folder / name / f"{code}.tsv.gz", "wt", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+  return folder
+
+
+def write_sweep_table(folder):
+  """The runs.csv of `sweep.py:rtl`, every accuracy a half."""
+  folder.mkdir(exist_ok=True)
+  columns = [column for pair in rtl_plot.SETS.values() for column in pair]
+  with (folder / "runs.csv").open("w", encoding="utf-8") as file:
+    writer = csv.DictWriter(file, ["system", *columns])
+    writer.writeheader()
+    for run in sweep.get_hyper("rtl"):
+      writer.writerow({"system": run["name"], **dict.fromkeys(columns, 0.5)})
+  return folder
+
+
+def test_every_script_is_here():
+  folder = measuring.ROOT / "benchmarks"
+  files = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
+  assert files == set(SCRIPTS) | HELPERS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_ends_well_with_its_table(script, inputs, tmp_path):
+  if script in NEED_LIBTPU:
+    pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
+  names = re.findall(r"\{(\w+)\}", SCRIPTS[script])
+  arguments = SCRIPTS[script].format(**{name: inputs[name]() for name in set(names)}).split()
+  module = f"benchmarks.{script.removesuffix('.py').removesuffix('/__main__').replace('/', '.')}"
+  command = arguments if arguments[0] == "-m" else ["-m", module, *arguments]
+  texts = texts_of(script, inputs, tmp_path)
+  process = subprocess.run(
+    [sys.executable, *command],
+    cwd=ROOT,
+    env=environment(inputs["tiny"]().parent / "cache") | texts,
+    capture_output=True,
+    text=True,
+    timeout=600,
+    check=False,
+  )
+  assert process.returncode == 0, f"{process.stdout}\n{process.stderr}"
+  if script in OUTPUTS:
+    assert OUTPUTS[script] in process.stdout
+  else:
+    assert re.search(r"^\|(---\|)+\n\| .* \|$", process.stdout, re.MULTILINE), process.stdout
+
+
+def texts_of(script, inputs, tmp_path) -> dict[str, str]:
+  """What `systems/config.py` reads of the environment: the texts that `corpus.py` wrote."""
+  if script != "systems/config.py":
+    return {}
+  flags = [f"--data={inputs['texts']()}", f"--output={tmp_path}"]
+  subprocess.run([sys.executable, "-m", "benchmarks.systems.corpus", *flags], cwd=ROOT, check=True)
+  return {"TEXTS": str(tmp_path), "BENCHMARKS": str(Path(tmp_path))}
