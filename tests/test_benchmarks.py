@@ -16,10 +16,10 @@ from tests.commands import ROOT, environment, write_corpus
 
 pytestmark = pytest.mark.slow
 TINY = "--config=tests/tiny.py"
-# Script -> its arguments, NAMES of `inputs` in them; `-m` modules, or a command that reads the file.
+# Script -> its arguments, {names} of `inputs` in them; or the command that reads the file, from -m on.
 SCRIPTS = {
   "embed_speed.py": "{exported} --texts=20 --rounds=1",
-  "faults/__main__.py": "--runs=1 --minutes=1 --output={new} --only=prepared",
+  "faults/__main__.py": "--runs=1 --output={new} --only=prepared",
   "import_memory.py": "--layers=1 --width=64 --vocabulary=1000",
   "import_parity.py": "--layers=1 --vocabulary=1000 --tokens=40",
   "mine_against_faiss.py": "--rows=500 --width=64 --planted=50",
@@ -72,7 +72,7 @@ def write_texts(folder):
     return folder
   write_corpus(folder)
   english = (folder / "en.tsv").read_text().splitlines()[:60]
-  bible = {code: english for code in ("en", "de", "fr", "ro")}
+  bible = dict.fromkeys(("en", "de", "fr", "ro"), english)
   everyday = {f"eng-{code}": [f"{line}\tx" for line in english] for code in ("deu", "fra")}
   health = dict.fromkeys(corpus.HEALTH, english)
   for name, files in {"bible": bible, "tatoeba_challenge": everyday, "tico19": health}.items():
