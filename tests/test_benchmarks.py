@@ -16,7 +16,7 @@ from tests.commands import ROOT, environment, write_corpus
 
 pytestmark = pytest.mark.slow
 TINY = "--config=tests/tiny.py"
-# Script -> its arguments, {names} of `inputs` in them; or the command that reads the file, from -m on.
+# Script -> its arguments, {names} of `inputs` in them; or the command that reads the file, with -m.
 SCRIPTS = {
   "embed_speed.py": "{exported} --texts=20 --rounds=1",
   "faults/__main__.py": "--runs=1 --output={new} --only=prepared",
