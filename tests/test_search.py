@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dap_jax.mining import exact_search, faiss_search
+from dap_jax.mining import exact_search, faiss_search, search_checkpoint
 from dap_jax.mining.search_checkpoint import SearchCheckpoint
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit
@@ -131,10 +131,12 @@ class Failing:
     return self._vectors[rows]
 
 
-def test_a_search_goes_on(tmp_path, caplog):
+def test_a_search_goes_on(tmp_path, caplog, monkeypatch):
   """Stopped in the third of three rows of blocks; then with a damaged state."""
   x, y = random_sides()
   arguments = {"neighbours": K, "block": (128, 48)}  # 3 x 4 blocks
+  # It saves after every row of blocks, however long a save takes on a busy machine.
+  monkeypatch.setattr(search_checkpoint, "SAVE_SHARE", np.inf)
   path = tmp_path / "state.npz"
   checkpoint = SearchCheckpoint(path, seconds=0.0)
   sides = exact_search.Side.whole(x), exact_search.Side.whole(y)
