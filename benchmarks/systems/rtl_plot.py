@@ -8,18 +8,15 @@ layers of its decoder; of each run the mean of both directions of a retrieval. P
 
 from __future__ import annotations
 
+import argparse
 import csv
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
 import altair as alt
-from absl import app, flags
 
 from benchmarks import measuring
-
-SWEEP = flags.DEFINE_string("sweep", None, "The output of the sweep.")
-OUTPUT = flags.DEFINE_string("output", None, "Where the plot goes, .png or .svg.")
 
 NAME = re.compile(r"K=(\d), ratio ([\d.]+), (.+)")  # of `sweep.py`
 SETS = {
@@ -72,15 +69,19 @@ def panel(points: Sequence[Mapping], changed: str) -> alt.LayerChart:
   return alt.layer(marks) if changed == "direction" else base.mark_line(strokeWidth=1.5) + marks
 
 
-def main(_) -> None:
-  points = read_points(pathlib.Path(SWEEP.value) / "runs.csv")
+def main() -> None:
+  parser = argparse.ArgumentParser(description="Plots a sweep of RTL's settings.")
+  parser.add_argument("--sweep", type=pathlib.Path, required=True, help="the sweep's output")
+  parser.add_argument("--output", required=True, help="where the plot goes, .png or .svg")
+  flags = parser.parse_args()
+  points = read_points(flags.sweep / "runs.csv")
   chart = alt.hconcat(*(panel(points, changed) for changed in PANELS), spacing=32)
   chart = chart.resolve_scale(y="shared")
   chart = chart.configure(font="sans-serif", background="white", padding=16)
   chart = chart.configure_axis(
     labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#dfe3e8"
   )
-  chart.save(OUTPUT.value, ppi=144)
+  chart.save(flags.output, ppi=144)
   measuring.print_header("layers", "mask ratio", "direction", "set", "accuracy, %")
   for point in points:
     *settings, accuracy = point.values()
@@ -88,5 +89,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["sweep", "output"])
-  app.run(main)
+  main()
