@@ -82,8 +82,8 @@ def table(report: Mapping[str, Any]) -> str:
   return "\n".join(f"  {name:<22} {text}" for name, text in lines)
 
 
-def room(memory: Mapping[str, float | None]) -> str:
-  """What is needed of what there is; the compiler does not always say."""
+def room(memory: Mapping[str, Any]) -> str:
+  """Memory needed and available; the compiler does not always say how much is needed."""
   if memory["peak"] is None:
     return "more than a chip has"
   unsure = memory.get("uncertainty", 0)

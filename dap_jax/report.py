@@ -13,6 +13,7 @@ import logging
 from absl import flags
 
 from dap_jax.cli import command, model_flags
+from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; may be given repeatedly.")
@@ -33,24 +34,23 @@ def main() -> None:
 
   from dap_jax.report_page import measure, page, runs
 
-  found = runs.read(WORKDIR.value)
-  output = epath.Path(OUTPUT.value or found[0].folder / "report.html")
+  loaded = runs.read_runs(WORKDIR.value)
+  output = epath.Path(OUTPUT.value or loaded[0].folder / "report.html")
   if output.is_dir() or not output.parent.is_dir() or output.name in KEPT:
     raise UserError(f"--output={output} cannot be written: name an .html file in a folder there is")
-  measured = []
-  for run in found:
+  measured: list[measure.Measured | UserError] = []
+  for run in loaded:
     try:
-      measured.append(measure.measure(run, step=STEP.value))
+      measured.append(measure.measure_run(run, step=STEP.value))
     except UserError as error:
       if STEP.present:  # it was asked for, so a page without it is no answer
         raise
       logger.warning("%s: the page goes without its vectors: %s", run.name, error)
       measured.append(error)
-  html = page.render(found, measured, step=STEP.value)
+  html = page.render(loaded, measured, step=STEP.value)
   try:
-    temporary = output.parent / f"{output.name}.tmp"
-    temporary.write_text(html)
-    temporary.replace(output)
+    with replacing(output) as temporary:
+      temporary.write_text(html)
   except OSError as error:
     raise UserError(f"--output={output} cannot be written: {error}") from error
   logger.info("%s, %.1f MB", output, len(html.encode()) / 1e6)

@@ -17,11 +17,15 @@ from __future__ import annotations
 import shlex
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from dap_jax.cli import command
 from dap_jax.utils.errors import UserError
+
+if TYPE_CHECKING:  # importing them takes a second, which `--help` should not
+  from dap_jax.sweeps.plan import Plan, SweepRun
 
 SWEEP = flags.DEFINE_string(
   "sweep", None, "The sweep, FILE[:ARG], or the name of a shipped one, e.g. lr."
@@ -32,8 +36,8 @@ TABLE = flags.DEFINE_bool("table", False, "Only make the table and the plot of w
 SHARD = flags.DEFINE_string("shard", "1/1", "I/N: only every N-th run, from the I-th on.")
 
 
-def shell_line(run, plan) -> str:
-  """Everything that a run takes, as one line for a shell."""
+def shell_line(run: SweepRun, plan: Plan) -> str:
+  """All commands of a run, as one line for a shell."""
   from dap_jax.sweeps.plan import evaluate_command, train_command
 
   steps = [["python", *train_command(run)]]
@@ -43,13 +47,13 @@ def shell_line(run, plan) -> str:
   return " && ".join(map(shlex.join, steps))
 
 
-def finish(plan) -> None:
+def finish(plan: Plan, output: Path) -> None:
   """Writes and prints the table, draws the plot."""
   from dap_jax.sweeps import plot, results
 
-  found = results.collect(plan)
-  print(results.write(found, Path(OUTPUT.value)), end="", flush=True)
-  plot.draw(found, Path(OUTPUT.value))
+  collected = results.collect(plan)
+  print(results.write(collected, output), end="", flush=True)
+  plot.draw(collected, output)
 
 
 def main() -> None:
@@ -60,20 +64,20 @@ def main() -> None:
   from dap_jax.sweeps import plan as plans
   from dap_jax.sweeps import runner
 
-  plan = plans.read(SWEEP.value, OUTPUT.value)
+  plan, output = plans.read_sweep(SWEEP.value, OUTPUT.value), Path(OUTPUT.value)
   share = plans.share(plan.runs, SHARD.value)
   if PRINT.value:
     print("\n".join(shell_line(run, plan) for run in share))
     return
   try:
-    Path(OUTPUT.value).mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise UserError(f"--output={OUTPUT.value} cannot be written: {error}") from error
+    raise UserError(f"--output={output} cannot be written: {error}") from error
   problems = {}
   if not TABLE.value:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop, as ctrl-C
     problems = runner.Sweep(plan, share).run()
-  finish(plan)
+  finish(plan, output)
   if problems:
     command.fail(
       f"{len(problems)} of {len(share)} runs are not complete: {', '.join(problems)};"

@@ -31,7 +31,7 @@ def test_scripts_by_hand():
     "पृष्ठ": "Devanagari",
     "ＡＢ": "Latin",
     "e\u0301": "Latin",
-    "12 %": scripts.NONE,
+    "12 %": scripts.NO_LETTERS,
   }
   assert {text: scripts.script_of([text]) for text in expected} == expected
 
@@ -165,7 +165,7 @@ def cosine(a, b):
 def test_a_long_curve_is_averaged():
   """1000 points of value = step in 400 stretches: 200 of three points, then 200 of two."""
   records = [{"step": n, "loss": float(n)} for n in range(1000)]
-  run = runs.Run("r", None, {}, {}, records)
+  run = runs.LoadedRun("r", None, {}, {}, records)
   curve = run.curve("loss")
   assert len(curve) == runs.MOST_POINTS
   assert curve[0] == (1.0, 1.0)  # of 0, 1, 2

@@ -170,8 +170,8 @@ def test_only_the_table(swept, tmp_path):
 def test_other_evaluation_settings_are_not_taken_for_these(swept, tmp_path):
   commands, output, *_ = swept
   (tmp_path / "sweep.py").write_text(SWEEP.replace('{"margin": "distance"}', "{}"))
-  other = plan.read(f"{tmp_path}/sweep.py:{commands.corpus}", str(output))
-  assert state.of(other.runs[1], other) == "unfinished: trained, not evaluated"
+  other = plan.read_sweep(f"{tmp_path}/sweep.py:{commands.corpus}", str(output))
+  assert state.state_of(other.runs[1], other) == "unfinished: trained, not evaluated"
 
 
 def test_a_run_of_another_config_is_refused_before_anything_starts(swept, tmp_path):
@@ -185,7 +185,7 @@ def test_a_run_of_another_config_is_refused_before_anything_starts(swept, tmp_pa
 
 def test_a_run_that_another_process_has_is_left_to_it(swept):
   _, output, flags, *_ = swept
-  whole = plan.read(flags[0].removeprefix("--sweep="), str(output))
+  whole = plan.read_sweep(flags[0].removeprefix("--sweep="), str(output))
   with runner.opened_log(whole.runs[1]) as log, runner.opened_log(whole.runs[1]) as again:
     assert log is not None and again is None
 

@@ -147,7 +147,7 @@ def test_mistakes_start_nothing(mistake, tmp_path, monkeypatch):
   body, expected = MISTAKES[mistake]
   sweep = write_sweep(tmp_path, body)
   with pytest.raises(UserError) as raised:
-    plan.read(sweep, str(tmp_path / "out"))
+    plan.read_sweep(sweep, str(tmp_path / "out"))
   assert expected in str(raised.value) and "\n" not in str(raised.value)
   assert [path.name for path in tmp_path.iterdir() if path.suffix != ".pyc"] == ["sweep.py"]
 
@@ -158,7 +158,7 @@ def test_example_files(monkeypatch, tmp_path):
   files = sorted(Path("configs/sweeps").glob("[a-z]*.py"))
   assert files
   for file in files:
-    assert plan.read(str(file), str(tmp_path / "out")).runs
+    assert plan.read_sweep(str(file), str(tmp_path / "out")).runs
 
 
 def write_workdir(run, values):
@@ -186,7 +186,7 @@ def figures(tmp_path, monkeypatch):
       return {"right": "eval/x/right", "wrong": "-eval/x/wrong", "speed": "pairs_per_second"}
     """,
   )
-  found = plan.read(sweep, str(tmp_path / "out"))
+  found = plan.read_sweep(sweep, str(tmp_path / "out"))
   right = [0.5, 0.6, 0.7, 0.65, 0.55]
   wrong = [4.0, 4.0, 4.0, 1.0, 3.0]
   for run, x, y in zip(found.runs, right, wrong, strict=False):

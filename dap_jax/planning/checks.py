@@ -76,8 +76,10 @@ class Checks:
     examples, views, length = rows["ids"].shape
     lengths = rng.integers(3, length + 1, (examples, views, 1))
     rows["mask"] = np.arange(length)[None, None] < lengths
-    english = self._vocabulary.english_ids
-    rows["ids"] = np.where(rows["mask"], rng.choice(english, rows["ids"].shape), 0).astype(np.int32)
+    english_ids = self._vocabulary.english_ids
+    assert english_ids is not None, "guess_vocabulary gives them"
+    ids = rng.choice(english_ids, rows["ids"].shape)
+    rows["ids"] = np.where(rows["mask"], ids, 0).astype(np.int32)
     rows["text_hash"] = rng.integers(0, 2**31 - 1, (examples, views)).astype(np.int32)
     rows["language"][:, 1:] = 1
     return train_program, sharding.put_whole_batch(rows, train_program.mesh)
@@ -127,9 +129,10 @@ class Checks:
       checkpoints.save(STEPS, state, metrics={})
       checkpoints.wait()
       seconds = time.monotonic() - clock
-      restored = checkpoints.restore(train_program.abstract_state).state
+      restored = checkpoints.restore(train_program.abstract_state)
+    assert restored is not None, "it has just been saved"
     straight, expected = self._train(train_program, batch, state)
-    resumed, losses = self._train(train_program, batch, restored)
+    resumed, losses = self._train(train_program, batch, restored.state)
     same = losses == expected and same_bits(straight, resumed)
     if multihost.is_first():
       self._folder.rmtree()

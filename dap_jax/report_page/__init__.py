@@ -1,4 +1,7 @@
-"""The page of `dap_jax.report`: what is read and computed, the charts, and their HTML.
+"""The page of `dap_jax.report`: what is read and measured, the charts, and their HTML.
+
+May import `data`, `evals`, `inference` and `workdir`; only this package and `sweeps` use Altair.
+Start with `page.py`, which puts together what the others give:
 
 runs        what a workdir holds              scripts   the writing system of texts
 heldout     the held-out vectors, measured    tokens    token alignment of sentence pairs

@@ -17,7 +17,7 @@ import numpy as np
 
 from dap_jax.report_page.heldout import FEW, Heldout, Pairs, Plane, Similarities
 
-COLORS = [f"var(--c{i})" for i in range(1, 9)]  # apart for every kind of colour vision
+COLORS = [f"var(--c{i})" for i in range(1, 9)]  # distinct for every kind of colour vision
 OTHER = "var(--other)"
 SHADES = [f"var(--q{i})" for i in range(10)]  # of a share: 0 to 0.1, ..., 0.9 to 1
 SCRIPTS = 7  # that have a colour of their own
@@ -30,7 +30,7 @@ SIMILARITIES = {
   "other": (OTHER, "all other sentences"),
 }
 INK, QUIET, LINES = "var(--ink)", "var(--quiet)", "var(--lines)"
-SHARE = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+PERCENT_AXIS = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
 
 Spec = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 def table(columns: Mapping[str, Iterable[Any]]) -> alt.InlineData:
-  """Columns of one length, as CSV."""
+  """Chart data: columns of equal length, as CSV."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(columns)
@@ -54,7 +54,7 @@ def table(columns: Mapping[str, Iterable[Any]]) -> alt.InlineData:
 
 def finish(chart: alt.Chart | alt.LayerChart, *, height: float) -> Spec:
   """The specification of a chart as wide as its place; height in pixels."""
-  axis = {"labelColor": QUIET, "titleColor": QUIET, "gridColor": LINES, "domainColor": LINES}
+  axis: Spec = {"labelColor": QUIET, "titleColor": QUIET, "gridColor": LINES, "domainColor": LINES}
   axis |= {"tickColor": LINES, "labelFontSize": 12, "titleFontSize": 12}
   return (
     chart.properties(
@@ -82,7 +82,7 @@ def curves(lines: Sequence[Line], *, series: Sequence[str], share: bool) -> Spec
   data = table(dict(zip(names, zip(*flat, strict=True), strict=True)))
   runs = sorted({line.run for line in lines})
   colors = alt.Scale(domain=[str(run) for run in runs], range=run_colors(runs))
-  axis = SHARE if share else alt.Axis(tickCount=5)
+  axis = PERCENT_AXIS if share else alt.Axis(tickCount=5)
   steps = alt.Axis(tickCount=4, grid=False, labelExpr="format(datum.value, '~s')")
   near = alt.selection_point(nearest=True, on="pointerover", fields=["step"], empty=False)
   base = alt.Chart(data).encode(
@@ -98,7 +98,7 @@ def curves(lines: Sequence[Line], *, series: Sequence[str], share: bool) -> Spec
   )
   tooltip = [alt.Tooltip("series:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".4~g")]
   few = min(len(line.points) for line in lines) <= 2  # one point alone makes no line
-  drawn = base.mark_line(strokeWidth=2, aria=False, point=few).encode(
+  curve = base.mark_line(strokeWidth=2, aria=False, point=few).encode(
     strokeDash=alt.StrokeDash(
       "series:N", legend=None, scale=alt.Scale(domain=series, range=DASHES[: len(series)])
     )
@@ -106,7 +106,7 @@ def curves(lines: Sequence[Line], *, series: Sequence[str], share: bool) -> Spec
   points = base.mark_point(size=50, filled=True, aria=False).encode(
     opacity=alt.condition(near, alt.value(1), alt.value(0)), tooltip=tooltip
   )
-  return finish(drawn + points.add_params(near), height=180)
+  return finish(curve + points.add_params(near), height=180)
 
 
 def run_colors(runs: Sequence[int]) -> list[str]:
@@ -132,7 +132,7 @@ def accuracy_bars(
   script_of: Mapping[str, str],
   colors: Mapping[str, str],
 ) -> Spec:
-  """A bar a language, coloured by script: the share found; a tick for the other direction."""
+  """A bar a language, coloured by script: accuracy to the pivot; a tick for the other direction."""
   data = table(
     {
       "language": languages,
@@ -171,7 +171,7 @@ def accuracy_bars(
   )
   scale = alt.Scale(domain=[0, 1])
   bars = base.mark_bar(height=11, cornerRadiusEnd=2, aria=False).encode(
-    x=alt.X("to:Q", title=None, scale=scale, axis=SHARE),
+    x=alt.X("to:Q", title=None, scale=scale, axis=PERCENT_AXIS),
     color=alt.Color("color:N", scale=None),
     opacity=alt.condition(f"datum.sentences < {FEW}", alt.value(0.4), alt.value(1)),
   )
@@ -180,17 +180,17 @@ def accuracy_bars(
 
 
 def pair_map(pairs: Pairs) -> Spec:
-  """Row = the query's language, column = the candidates', shade = share found."""
+  """Row = the query's language, column = the candidates', shade = accuracy."""
   shown = np.argwhere(pairs.shown())
   data = table(
     {
       "query": [pairs.languages[i] for i, _ in shown],
       "candidates": [pairs.languages[j] for _, j in shown],
-      "found": [f"{pairs.accuracy[i, j]:.3f}" for i, j in shown],
+      "accuracy": [f"{pairs.accuracy[i, j]:.3f}" for i, j in shown],
       "common": [pairs.common[i, j] for i, j in shown],
     }
   )
-  axis = {"labelFontSize": 10, "labelOverlap": "greedy", "labelSeparation": 3}
+  axis: Spec = {"labelFontSize": 10, "labelOverlap": "greedy", "labelSeparation": 3}
   axis |= {"ticks": False, "domain": False}
   chart = (
     alt.Chart(data)
@@ -212,14 +212,14 @@ def pair_map(pairs: Pairs) -> Spec:
         axis=alt.Axis(**axis),
       ),
       color=alt.Color(
-        "found:Q",
+        "accuracy:Q",
         legend=None,
         scale=alt.Scale(type="threshold", domain=[i / 10 for i in range(1, 10)], range=SHADES),
       ),
       tooltip=[
         alt.Tooltip("from_name:N", title="query"),
         alt.Tooltip("to_name:N", title="candidates"),
-        alt.Tooltip("found:Q", format=".1%"),
+        alt.Tooltip("accuracy:Q", format=".1%"),
         alt.Tooltip("common:Q", title="sentences"),
       ],
     )
@@ -227,12 +227,12 @@ def pair_map(pairs: Pairs) -> Spec:
   return finish(chart, height=400)
 
 
-def histogram(found: Similarities) -> Spec:
-  """The shares of cosines: of true pairs, hardest negatives, and of all other sentences."""
+def histogram(similarities: Similarities) -> Spec:
+  """How the cosines of true pairs, hardest negatives and all other sentences are distributed."""
   rows = [
     (name, edge, share)
-    for name, shares in found.shares.items()
-    for edge, share in zip(found.edges, [*shares, 0.0], strict=True)
+    for name, shares in similarities.shares.items()
+    for edge, share in zip(similarities.edges, [*shares, 0.0], strict=True)
   ]
   data = table(dict(zip(("kind", "cosine", "share"), zip(*rows, strict=True), strict=True)))
   colors = alt.Scale(domain=list(SIMILARITIES), range=[color for color, _ in SIMILARITIES.values()])
@@ -249,13 +249,13 @@ def histogram(found: Similarities) -> Spec:
 
 
 def glyphs(number: int) -> tuple[str, str]:
-  """A sentence's place in the map's legend -> its colour and shape."""
+  """The colour and shape of a sentence on the map, by its place in the legend."""
   shapes = list(SHAPES)
   return COLORS[number % len(COLORS)], shapes[number // len(COLORS) % len(shapes)]
 
 
 def sentence_map(heldout: Heldout, plane: Plane) -> Spec:
-  """Texts as points; translations of one sentence share colour and shape."""
+  """Texts as points; the translations of a sentence share colour and shape."""
   order = list(dict.fromkeys(heldout.sentences[plane.rows].tolist()))
   numbers = [order.index(sentence) for sentence in heldout.sentences[plane.rows]]
   data = table(
@@ -270,7 +270,7 @@ def sentence_map(heldout: Heldout, plane: Plane) -> Spec:
     }
   )
   pointed = alt.selection_point(fields=["sentence"], on="pointerover", clear="pointerout")
-  bare = {"title": None, "axis": None, "scale": alt.Scale(zero=False, nice=False, padding=8)}
+  bare: Spec = {"title": None, "axis": None, "scale": alt.Scale(zero=False, nice=False, padding=8)}
   chart = (
     alt.Chart(data)
     .transform_calculate(name="languageName(datum.language)")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dap_jax.report_page.measure import Measured
-from dap_jax.report_page.runs import Run, differences
+from dap_jax.report_page.runs import LoadedRun, config_differences
 from dap_jax.utils.errors import UserError
 
-# How a value and a difference are written.
+# The formats of a value and of a difference.
 SHARE, NUMBER = ("{:.1%}", "{:+z.1%}"), ("{:.3f}", "{:+z.3f}")
 WHOLE = ("{:,.0f}", "{:+,.0f}")
 
 
-def compare(runs: Sequence[Run], measured: Sequence[Measured | UserError]) -> dict[str, Any]:
-  """`figures`: rows of a name and (value, difference to the first run) a run; `settings`: the keys
-  that differ and their values.
+def compare(runs: Sequence[LoadedRun], measured: Sequence[Measured | UserError]) -> dict[str, Any]:
+  """The comparison that the template shows.
+
+  Returns:
+    `figures`: rows of a name and, for each run, its value and the difference to the first run's;
+    `settings`: the config keys that differ and their values.
   """
   rows = []
   for name, values, formats in figures(runs, measured):
@@ -25,7 +28,7 @@ def compare(runs: Sequence[Run], measured: Sequence[Measured | UserError]) -> di
     ]
     if any(value is not None for value in values):
       rows.append((name, cells))
-  return {"runs": runs, "figures": rows, "settings": differences(runs)}
+  return {"runs": runs, "figures": rows, "settings": config_differences(runs)}
 
 
 def cell(value: float | None, first: float | None, formats: tuple[str, str]) -> tuple[str, str]:
@@ -36,15 +39,21 @@ def cell(value: float | None, first: float | None, formats: tuple[str, str]) -> 
 
 
 def figures(
-  runs: Sequence[Run], measured: Sequence[Measured | UserError]
+  runs: Sequence[LoadedRun], measured: Sequence[Measured | UserError]
 ) -> list[tuple[str, list[float | None], tuple[str, str]]]:
-  """Name, each run's value, how it is written."""
+  """Rows of the table: name, each run's value, the formats."""
 
-  def of_checkpoint(get):
-    return [None if isinstance(found, UserError) else get(found) for found in measured]
+  def of_checkpoint(get: Callable[[Measured], float | None]) -> list[float | None]:
+    return [None if isinstance(each, UserError) else get(each) for each in measured]
 
-  def score(key):
-    return of_checkpoint(lambda found: found.scores[key])
+  def score(key: str) -> list[float | None]:
+    return of_checkpoint(lambda each: each.scores[key])
+
+  def mean_true(each: Measured) -> float | None:
+    return None if each.similarities is None else float(each.similarities.true.mean())
+
+  def mean_other(each: Measured) -> float | None:
+    return None if each.similarities is None else each.similarities.other
 
   objectives = dict.fromkeys(name for run in runs for name in run.objectives)
   losses = [
@@ -52,21 +61,13 @@ def figures(
     for name in objectives
   ]
   return [
-    ("step of the checkpoint", of_checkpoint(lambda found: found.step), WHOLE),
+    ("step of the checkpoint", of_checkpoint(lambda each: each.step), WHOLE),
     ("to the pivot", score("to_pivot_accuracy"), SHARE),
     ("from the pivot", score("from_pivot_accuracy"), SHARE),
     ("held-out translations", score("queries"), WHOLE),
     *losses,
-    (
-      "mean cosine, true pairs",
-      of_checkpoint(lambda found: found.similarities and float(found.similarities.true.mean())),
-      NUMBER,
-    ),
-    (
-      "mean cosine, other sentences",
-      of_checkpoint(lambda found: found.similarities and found.similarities.other),
-      NUMBER,
-    ),
-    ("encoder parameters", of_checkpoint(lambda found: found.parameters), WHOLE),
+    ("mean cosine, true pairs", of_checkpoint(mean_true), NUMBER),
+    ("mean cosine, other sentences", of_checkpoint(mean_other), NUMBER),
+    ("encoder parameters", of_checkpoint(lambda each: each.parameters), WHOLE),
     ("pairs per second, median", [run.median("pairs_per_second") for run in runs], WHOLE),
   ]

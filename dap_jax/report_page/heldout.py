@@ -19,7 +19,7 @@ FEW = 20  # sentences: with fewer a share says little
 FEWEST_POINTS = 10  # of a map: with fewer a table says more
 BINS = 60  # of the histogram
 MAP_SENTENCES, MAP_TEXTS = 24, 40  # sentences of the map, translations of each
-PERPLEXITY = 30  # t-SNE's own default: about how many neighbours a point has
+PERPLEXITY = 30  # t-SNE's default: about how many neighbours a point has
 
 
 class Heldout(NamedTuple):
@@ -42,7 +42,7 @@ class Heldout(NamedTuple):
   vectors: np.ndarray
 
   def at(self, language: str) -> slice:
-    """Where the texts of a language stand."""
+    """The range of a language's texts."""
     first, last = (np.searchsorted(self.languages, language, side) for side in ("left", "right"))
     return slice(int(first), int(last))
 
@@ -56,7 +56,7 @@ class Heldout(NamedTuple):
     return {code: scripts.script_of(self.texts[self.at(code)]) for code in self.counts()}
 
   def retrieval(self) -> dict[str, float]:
-    """The figures of `evals.retrieval`, from the vectors that are here."""
+    """The scores of `evals.retrieval`, from these vectors."""
     place = {text: number for number, text in enumerate(self.texts)}
     return retrieval.retrieval(
       self.rows,
@@ -67,10 +67,10 @@ class Heldout(NamedTuple):
 
 def encoded(rows: Sequence[Mapping[str, str]], encode: Encode, *, pivot: str) -> Heldout:
   """Encodes the held-out rows; `encode` gives vectors float32 [N, D], of any length."""
-  found = sorted(
+  entries = sorted(
     (language, number, text) for number, row in enumerate(rows) for language, text in row.items()
   )
-  languages, sentences, texts = (list(column) for column in zip(*found, strict=True))
+  languages, sentences, texts = (list(column) for column in zip(*entries, strict=True))
   vectors = unit(encode(texts))
   return Heldout(rows, pivot, texts, np.array(languages), np.array(sentences), vectors)
 
@@ -90,7 +90,7 @@ class Pairs(NamedTuple):
   common: np.ndarray
 
   def shown(self) -> np.ndarray:
-    """bool [L, L], the pairs whose accuracy rests on `FEW` sentences or more."""
+    """bool [L, L], the pairs that have `FEW` common sentences or more."""
     return (self.common >= FEW) & ~np.isnan(self.accuracy)
 
 
@@ -110,8 +110,8 @@ def pairs(heldout: Heldout, languages: Sequence[str]) -> Pairs:
       both = np.isin(heldout.sentences[source], of_candidates)
       common[i, j] = both.sum()
       if i != j and both.any():
-        found = of_candidates[cosines[both, target].argmax(1)]
-        accuracy[i, j] = (found == heldout.sentences[source][both]).mean()
+        nearest = of_candidates[cosines[both, target].argmax(1)]
+        accuracy[i, j] = (nearest == heldout.sentences[source][both]).mean()
   return Pairs(list(languages), accuracy, common)
 
 
@@ -119,9 +119,9 @@ class Similarities(NamedTuple):
   """Cosines of the Q translations with the pivot's sentences.
 
   Attributes:
-    true: [Q], with the own sentence.
+    true: [Q], with the sentence that they translate.
     hardest: [Q], the largest with any other sentence.
-    other: mean over all other sentences: near 1 where all vectors point one way.
+    other: mean over all other sentences; near 1 where the vectors have collapsed.
     edges: [BINS + 1], of the histogram's bins.
     shares: name -> [BINS], the share of its cosines in each bin: true, hardest, other.
   """
@@ -134,12 +134,12 @@ class Similarities(NamedTuple):
 
 
 def similarities(heldout: Heldout) -> Similarities:
-  """Needs two sentences or more."""
+  """Compares every translation with every pivot sentence, of which there must be two or more."""
   pivot = heldout.at(heldout.pivot)  # each row has the pivot, so they stand in the rows' order
   queries = heldout.languages != heldout.pivot
   cosines = heldout.vectors[queries] @ heldout.vectors[pivot].T
-  own = heldout.sentences[queries][:, None] == np.arange(len(heldout.rows))
-  true, other = cosines[own], cosines[~own].reshape(len(cosines), -1)
+  is_true = heldout.sentences[queries][:, None] == np.arange(len(heldout.rows))
+  true, other = cosines[is_true], cosines[~is_true].reshape(len(cosines), -1)
   hardest = other.max(1)
   low, high = min(true.min(), other.min()), max(true.max(), other.max())
   edges = np.linspace(low, max(high, low + 1e-3), BINS + 1)  # a collapsed run has one cosine
@@ -151,14 +151,14 @@ def similarities(heldout: Heldout) -> Similarities:
 
 
 class Plane(NamedTuple):
-  """Texts on a map: rows int [P] of the held-out texts; their places float [P, 2]."""
+  """Texts on a map. rows: int [P], of the held-out texts; places: float [P, 2]."""
 
   rows: np.ndarray
   places: np.ndarray
 
 
 def plane(heldout: Heldout) -> Plane | None:
-  """t-SNE of the sentences in most languages, evenly chosen ones of their texts.
+  """t-SNE of the sentences that most languages have, with evenly chosen texts of each.
 
   van der Maaten and Hinton, 2008; begun at the principal components, seeded. On unit vectors the
   squared distance is 2 - 2 cosine. None with fewer than `FEWEST_POINTS` texts, or all in one place.
@@ -170,8 +170,8 @@ def plane(heldout: Heldout) -> Plane | None:
   chosen = np.argsort(-sizes, kind="stable")[:MAP_SENTENCES]
   rows = []
   for sentence in chosen:
-    own = np.flatnonzero(heldout.sentences == sentence)
-    rows += own[np.unique(np.linspace(0, len(own) - 1, MAP_TEXTS).astype(int))].tolist()
+    texts = np.flatnonzero(heldout.sentences == sentence)
+    rows += texts[np.unique(np.linspace(0, len(texts) - 1, MAP_TEXTS).astype(int))].tolist()
   if len(rows) < FEWEST_POINTS or np.ptp(heldout.vectors[rows], axis=0).max() < 1e-6:
     return None
   near = min(PERPLEXITY, (len(rows) - 1) / 3)

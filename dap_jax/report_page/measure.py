@@ -1,4 +1,4 @@
-"""What the page shows of one checkpoint: it is loaded, and encodes the held-out texts."""
+"""Loads a checkpoint, encodes the held-out texts, and measures all that the page shows of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dap_jax.data import store
 from dap_jax.evals import by_row
 from dap_jax.inference import embedder
 from dap_jax.report_page import heldout, tokens
-from dap_jax.report_page.runs import Run
+from dap_jax.report_page.runs import LoadedRun
 from dap_jax.utils.errors import UserError
 
 
@@ -54,11 +54,11 @@ def ranked(scores: Mapping[str, float]) -> list[str]:
   return sorted(to_pivot, key=lambda code: (-to_pivot[code], -from_pivot[code], code))
 
 
-def measure(run: Run, *, step: str) -> Measured:
-  """Loads and measures.
+def measure_run(run: LoadedRun, *, step: str) -> Measured:
+  """Measures one checkpoint of a run.
 
   Args:
-    run: which.
+    run: the run.
     step: newest, best, or a number.
 
   Raises:
@@ -70,33 +70,34 @@ def measure(run: Run, *, step: str) -> Measured:
   if not any(len(row) > 1 for row in rows):
     raise UserError(f"{run.folder} holds no held-out translations")
   model = embedder.load(str(run.folder), step=step)
-  held = heldout.encoded(rows, model.encode, pivot=run.pivot)
-  scores = held.retrieval()
+  texts = heldout.encoded(rows, model.encode, pivot=run.pivot)
+  scores = texts.retrieval()
+  assert model.step is not None, "a model of a workdir has a step"
   return Measured(
     step=model.step,
     parameters=sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     scores=scores,
-    heldout=held,
-    pairs=pairs_to_show(held, ranked(scores)),
-    similarities=heldout.similarities(held) if len(rows) > 1 else None,
-    alignments=tokens.alignments(held, model),
-    plane=heldout.plane(held),
+    heldout=texts,
+    pairs=pairs_to_show(texts, ranked(scores)),
+    similarities=heldout.similarities(texts) if len(rows) > 1 else None,
+    alignments=tokens.alignments(texts, model),
+    plane=heldout.plane(texts),
   )
 
 
-def pairs_to_show(held: heldout.Heldout, languages: Sequence[str]) -> heldout.Pairs | None:
-  """The pivot first, then by script, the one of most languages first, in their order.
+def pairs_to_show(texts: heldout.Heldout, languages: Sequence[str]) -> heldout.Pairs | None:
+  """Retrieval between all languages: the pivot first, then script by script, the most common first.
 
   Languages without a pair to show are left out; None where fewer than three are left.
   """
-  script_of = held.scripts()
+  script_of = texts.scripts()
   scripts = list(script_of.values())
   order = sorted(languages, key=lambda code: (-scripts.count(script_of[code]), script_of[code]))
-  pairs = heldout.pairs(held, [held.pivot, *order])
+  pairs = heldout.pairs(texts, [texts.pivot, *order])
   shown = pairs.shown()
-  kept = np.flatnonzero(shown.any(0) | shown.any(1))
-  if len(kept) < 3:
+  with_pairs = np.flatnonzero(shown.any(0) | shown.any(1))
+  if len(with_pairs) < 3:
     return None
-  square = np.ix_(kept, kept)
-  names = [pairs.languages[i] for i in kept]
+  square = np.ix_(with_pairs, with_pairs)
+  names = [pairs.languages[i] for i in with_pairs]
   return heldout.Pairs(names, pairs.accuracy[square], pairs.common[square])

@@ -1,6 +1,6 @@
-"""Runs and what was measured -> the HTML of the page.
+"""The HTML of the page, from runs and what was measured on them.
 
-Everything lies in the one file: the style, Vega with Vega-Lite and Vega-Embed out of the package
+Everything is in one file: the style, Vega with Vega-Lite and Vega-Embed out of the package
 vl-convert, the charts' specifications. Jinja escapes every text of the data.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 import vl_convert
 
 from dap_jax.report_page import charts, comparison
-from dap_jax.report_page.heldout import FEW, MAP_TEXTS
+from dap_jax.report_page.heldout import FEW, MAP_TEXTS, Similarities
 from dap_jax.report_page.measure import Measured
-from dap_jax.report_page.runs import Run
+from dap_jax.report_page.runs import LoadedRun
 from dap_jax.report_page.tokens import PIECES, Alignment
 from dap_jax.utils.errors import UserError
 
@@ -78,7 +78,7 @@ CURVES = (
 class Charts:
   """The specifications of the page: each gets an id, which the template puts in its place."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self.specs: dict[str, dict[str, Any]] = {}
 
   def add(self, spec: charts.Spec, *, square: bool = False) -> str:
@@ -88,13 +88,15 @@ class Charts:
     return name
 
 
-def render(runs: Sequence[Run], measured: Sequence[Measured | UserError], *, step: str) -> str:
+def render(
+  runs: Sequence[LoadedRun], measured: Sequence[Measured | UserError], *, step: str
+) -> str:
   """The page.
 
   Args:
     runs: in their order.
     measured: of each; an error says why a run has no figures of its vectors.
-    step: newest, best, or a number: which checkpoint was asked for.
+    step: of the checkpoints: newest, best, or a number.
   """
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(HERE),
@@ -107,8 +109,8 @@ def render(runs: Sequence[Run], measured: Sequence[Measured | UserError], *, ste
   drawn = Charts()
   training = training_charts(runs, drawn)
   sections = [
-    section(run, found, drawn, color=color)
-    for run, found, color in zip(runs, measured, charts.run_colors(range(len(runs))), strict=True)
+    section(run, each, drawn, color=color)
+    for run, each, color in zip(runs, measured, charts.run_colors(range(len(runs))), strict=True)
   ]
   return environment.get_template("page.html").render(
     title=", ".join(run.name for run in runs),
@@ -130,12 +132,14 @@ def render(runs: Sequence[Run], measured: Sequence[Measured | UserError], *, ste
 def library() -> str:
   """Vega, Vega-Lite and Vega-Embed as one script, of the versions that Altair writes for."""
   version = alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
-  script = vl_convert.javascript_bundle(vl_version=version)
+  script = vl_convert.javascript_bundle(  # type: ignore[call-arg]  # its stub lacks a default
+    vl_version=version
+  )
   assert "</script" not in script.lower()
   return script
 
 
-def training_charts(runs: Sequence[Run], drawn: Charts) -> list[dict[str, Any]]:
+def training_charts(runs: Sequence[LoadedRun], drawn: Charts) -> list[dict[str, Any]]:
   """The curves that at least one run has, as figures: all runs in one chart."""
   objectives = dict.fromkeys(name for run in runs for name in run.objectives)
   losses = [
@@ -144,7 +148,7 @@ def training_charts(runs: Sequence[Run], drawn: Charts) -> list[dict[str, Any]]:
   ]
   if len(losses) > 1:
     losses.insert(0, Curve("Loss", {"loss": "loss"}, "The weighted sum that is minimised."))
-  found = []
+  figures = []
   for curve in (*losses, *CURVES):
     lines = [
       charts.Line(number, name, points)
@@ -157,11 +161,13 @@ def training_charts(runs: Sequence[Run], drawn: Charts) -> list[dict[str, Any]]:
       chart = drawn.add(charts.curves(lines, series=names, share=curve.share))
       dashes = names if len(names) > 1 else []
       figure = {"title": curve.title, "sentence": curve.sentence, "chart": chart}
-      found.append({**figure, "dashes": dashes})
-  return found
+      figures.append({**figure, "dashes": dashes})
+  return figures
 
 
-def section(run: Run, found: Measured | UserError, drawn: Charts, *, color: str) -> dict[str, Any]:
+def section(
+  run: LoadedRun, measured: Measured | UserError, drawn: Charts, *, color: str
+) -> dict[str, Any]:
   """What the template shows of one run."""
   common = {
     "run": run,
@@ -169,27 +175,33 @@ def section(run: Run, found: Measured | UserError, drawn: Charts, *, color: str)
     "settings": {**run.settings, **{f"version of {k}": v for k, v in run.versions.items()}},
     "speed": run.median("pairs_per_second"),
   }
-  if isinstance(found, UserError):
-    return common | {"error": str(found)}
+  if isinstance(measured, UserError):
+    return common | {"error": str(measured)}
   return common | {
     "error": None,
-    "found": found,
-    "languages": language_charts(found, drawn),
-    "pairs": pair_chart(found, drawn),
-    "histogram": found.similarities and drawn.add(charts.histogram(found.similarities)),
-    "above": found.similarities
-    and float((found.similarities.true > found.similarities.hardest).mean()),
-    "alignments": [alignment_table(one) for one in found.alignments],
-    "map": sentence_map(found, drawn),
+    "measured": measured,
+    "languages": language_charts(measured, drawn),
+    "pairs": pair_chart(measured, drawn),
+    **similarity_chart(measured.similarities, drawn),
+    "alignments": [alignment_table(one) for one in measured.alignments],
+    "map": sentence_map(measured, drawn),
   }
 
 
-def language_charts(found: Measured, drawn: Charts) -> dict[str, Any]:
+def similarity_chart(similarities: Similarities | None, drawn: Charts) -> dict[str, Any]:
+  """The histogram of cosines, and how often a true pair is above its hardest negative."""
+  if similarities is None:
+    return {"histogram": None, "above": None}
+  above = float((similarities.true > similarities.hardest).mean())
+  return {"histogram": drawn.add(charts.histogram(similarities)), "above": above}
+
+
+def language_charts(measured: Measured, drawn: Charts) -> dict[str, Any]:
   """The bars in up to `COLUMNS` charts, their legend, and the languages at both ends."""
-  counts, script_of = found.heldout.counts(), found.heldout.scripts()
-  del script_of[found.heldout.pivot]
-  ranked = found.ranked()
-  to_pivot = found.accuracy("to_pivot")
+  counts, script_of = measured.heldout.counts(), measured.heldout.scripts()
+  del script_of[measured.heldout.pivot]
+  ranked = measured.ranked()
+  to_pivot = measured.accuracy("to_pivot")
   parts = np.array_split(ranked, min(COLUMNS, -(-len(ranked) // 10)))
   colors = charts.script_colors(script_of)
   others = [script for script, color in colors.items() if color == charts.OTHER]
@@ -204,7 +216,7 @@ def language_charts(found: Measured, drawn: Charts) -> dict[str, Any]:
         charts.accuracy_bars(
           part.tolist(),
           to_pivot=to_pivot,
-          from_pivot=found.accuracy("from_pivot"),
+          from_pivot=measured.accuracy("from_pivot"),
           counts=counts,
           colors=colors,
           script_of=script_of,
@@ -222,15 +234,15 @@ def language_charts(found: Measured, drawn: Charts) -> dict[str, Any]:
   }
 
 
-def pair_chart(found: Measured, drawn: Charts) -> dict[str, Any] | None:
+def pair_chart(measured: Measured, drawn: Charts) -> dict[str, Any] | None:
   """The map of language pairs and the mean of its cells."""
-  if found.pairs is None:
+  if measured.pairs is None:
     return None
-  shown = found.pairs.shown()
+  shown = measured.pairs.shown()
   return {
-    "chart": drawn.add(charts.pair_map(found.pairs), square=True),
+    "chart": drawn.add(charts.pair_map(measured.pairs), square=True),
     "cells": int(shown.sum()),
-    "mean": float(found.pairs.accuracy[shown].mean()),
+    "mean": float(measured.pairs.accuracy[shown].mean()),
     "shades": charts.SHADES,
   }
 
@@ -254,14 +266,16 @@ def alignment_table(one: Alignment) -> dict[str, Any]:
   return {"pair": one, "rows": rows, "low": low, "high": high}
 
 
-def sentence_map(found: Measured, drawn: Charts) -> dict[str, Any] | None:
+def sentence_map(measured: Measured, drawn: Charts) -> dict[str, Any] | None:
   """The map of texts, and its legend: a glyph and the pivot's sentence."""
-  if found.plane is None:
+  if measured.plane is None:
     return None
-  sentences = dict.fromkeys(found.heldout.sentences[found.plane.rows].tolist())
+  sentences = dict.fromkeys(measured.heldout.sentences[measured.plane.rows].tolist())
   legend = []
   for number, sentence in enumerate(sentences):
     color, shape = charts.glyphs(number)
-    legend.append((color, charts.SHAPES[shape], found.heldout.rows[sentence][found.heldout.pivot]))
-  chart = drawn.add(charts.sentence_map(found.heldout, found.plane), square=True)
-  return {"chart": chart, "legend": legend, "texts": len(found.plane.rows)}
+    legend.append(
+      (color, charts.SHAPES[shape], measured.heldout.rows[sentence][measured.heldout.pivot])
+    )
+  chart = drawn.add(charts.sentence_map(measured.heldout, measured.plane), square=True)
+  return {"chart": chart, "legend": legend, "texts": len(measured.plane.rows)}

@@ -1,4 +1,4 @@
-"""What the report reads of a workdir: its config, its records and the curves in it."""
+"""Reads workdirs for the report: their configs, their records and the curves in them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MOST_POINTS = 400  # of a curve: as many as a screen can show
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-  """A workdir that was read.
+class LoadedRun:
+  """What the report reads of a workdir.
 
   Attributes:
     name: what the page calls it.
@@ -56,7 +56,7 @@ class Run:
   def curve(self, key: str) -> list[tuple[float, float]]:
     """(step, value) of every record that has the key.
 
-    Of a long run equal stretches are averaged, so that `MOST_POINTS` are left.
+    The records of a long run are averaged in equal stretches, which leaves `MOST_POINTS`.
     """
     points = np.array([(line["step"], line[key]) for line in self.records if key in line], float)
     if len(points) > MOST_POINTS:
@@ -73,7 +73,7 @@ class Run:
     return float(np.median(values)) if values else None
 
 
-def read(folders: Sequence[str]) -> list[Run]:
+def read_runs(folders: Sequence[str]) -> list[LoadedRun]:
   """Workdirs -> runs, named by their folders' last parts, in full where two would be alike.
 
   Raises:
@@ -85,11 +85,11 @@ def read(folders: Sequence[str]) -> list[Run]:
       raise UserError(f"--workdir={folder} is given {times} times: give each run once")
   short = [path.name for path in paths]
   names = folders if len(set(short)) < len(short) else short
-  return [read_one(folder, name=name) for folder, name in zip(folders, names, strict=True)]
+  return [read_run(folder, name=name) for folder, name in zip(folders, names, strict=True)]
 
 
-def read_one(folder: str, *, name: str) -> Run:
-  """One of `read`."""
+def read_run(folder: str, *, name: str) -> LoadedRun:
+  """Reads one workdir; raises as `read_runs`."""
   path = epath.Path(folder)
   if not layout.is_workdir(path):
     raise UserError(f"--workdir={folder} is no workdir (no config.json and versions.json in it)")
@@ -97,15 +97,15 @@ def read_one(folder: str, *, name: str) -> Run:
   absent = {"data", "model", "objectives", "steps", "batch_size"} - set(config)
   if absent:
     raise UserError(f"{path}/config.json lacks {', '.join(sorted(absent))}: it is no run of train")
-  return Run(name, path, config, versions, records.read_records(path))
+  return LoadedRun(name, path, config, versions, records.read_records(path))
 
 
-def differences(runs: Sequence[Run]) -> dict[str, list[str]]:
-  """The keys in which the configs differ -> each run's value, as JSON; "" where it has no such."""
+def config_differences(runs: Sequence[LoadedRun]) -> dict[str, list[str]]:
+  """The keys in which the configs differ -> each run's value as JSON, "" where it lacks the key."""
   settings = [run.settings for run in runs]
-  found = {}
+  differing = {}
   for key in dict.fromkeys(key for one in settings for key in one):
     values = [json.dumps(one[key]) if key in one else "" for one in settings]
     if len(set(values)) > 1:
-      found[key] = values
-  return found
+      differing[key] = values
+  return differing

@@ -12,21 +12,21 @@ from collections.abc import Iterable
 
 RENAMED = {"CJK": "Han", "HIRAGANA": "Kana", "KATAKANA": "Kana"}
 FORMS = ("FULLWIDTH", "HALFWIDTH", "MODIFIER")  # of a letter; its script is the next word
-NONE = "no letters"
+NO_LETTERS = "no letters"
 
 
 def script_of(texts: Iterable[str]) -> str:
-  """The script of most letters, `NONE` where there are none; Japanese is Kana."""
+  """The script of most letters, `NO_LETTERS` where there are none; Japanese is Kana."""
   characters = Counter(character for text in texts for character in text)
-  scripts = Counter()
+  scripts: Counter[str] = Counter()
   for character, times in characters.items():
     if unicodedata.category(character).startswith("L"):
       scripts[script_of_letter(character)] += times
-  return scripts.most_common(1)[0][0] if scripts else NONE
+  return scripts.most_common(1)[0][0] if scripts else NO_LETTERS
 
 
 def script_of_letter(letter: str) -> str:
-  """The first word of the letter's name that is no form of letters."""
+  """The first word of the letter's name that is not the form of a letter."""
   words = unicodedata.name(letter, "UNNAMED").split()
   word = next((word for word in words if word not in FORMS), "UNNAMED")
   return RENAMED.get(word, word.title())

@@ -44,11 +44,12 @@ class Alignment(NamedTuple):
 
 
 def choose_languages(heldout: Heldout) -> list[str]:
-  """Of the scripts with most held-out texts, the language with most; the pivot has no turn."""
+  """The language with most texts in each of the scripts with most, the pivot left out."""
   counts = heldout.counts()
   del counts[heldout.pivot]
   script_of = heldout.scripts()
-  texts, largest = Counter(), {}
+  texts: Counter[str] = Counter()  # of each script
+  largest: dict[str, str] = {}  # script -> its language with most texts
   for code in sorted(counts, key=lambda code: (-counts[code], code)):
     texts[script_of[code]] += counts[code]
     largest.setdefault(script_of[code], code)
@@ -60,20 +61,20 @@ def choose_row(heldout: Heldout, model: Embedder, language: str) -> int | None:
 
   Only pairs count whose sentences are not cut and have a number of `PIECES`; None without any.
   """
-  own = heldout.at(language)
-  pivot = heldout.vectors[heldout.at(heldout.pivot)][heldout.sentences[own]]
-  cosines = (heldout.vectors[own] * pivot).sum(1)
-  rows = [heldout.rows[sentence] for sentence in heldout.sentences[own]]
+  texts = heldout.at(language)
+  pivot = heldout.vectors[heldout.at(heldout.pivot)][heldout.sentences[texts]]
+  cosines = (heldout.vectors[texts] * pivot).sum(1)
+  rows = [heldout.rows[sentence] for sentence in heldout.sentences[texts]]
   fits = np.ones(len(rows), bool)
   for code in (language, heldout.pivot):
     ids = model.tokenizer.encode_ragged([row[code] for row in rows])
-    lengths = np.array([len(found) for found in ids])
+    lengths = np.array([len(sequence) for sequence in ids])
     fits &= np.isin(lengths - 2, PIECES) & (lengths < model.max_tokens)  # [CLS] and [SEP] are 2
   fits = np.flatnonzero(fits)
   if not len(fits):
     return None
   ranked = fits[np.argsort(cosines[fits], kind="stable")]
-  return own.start + int(ranked[len(ranked) // 2])
+  return texts.start + int(ranked[len(ranked) // 2])
 
 
 def alignments(heldout: Heldout, model: Embedder) -> list[Alignment]:
@@ -83,21 +84,22 @@ def alignments(heldout: Heldout, model: Embedder) -> list[Alignment]:
 
 
 def align(heldout: Heldout, model: Embedder, row: int) -> Alignment:
-  """A held-out text and its pivot."""
+  """Aligns the pieces of a held-out text with those of its pivot."""
   language, sentence = str(heldout.languages[row]), heldout.sentences[row]
-  texts = [heldout.rows[sentence][code] for code in (heldout.pivot, language)]
+  pivot_text, text = (heldout.rows[sentence][code] for code in (heldout.pivot, language))
   # One word a sentence: pieces keep their order, and no language needs spaces.
-  pivot, own = model.word_states([[text] for text in texts])
-  cosines = unit(own.states[-1]) @ unit(pivot.states[-1]).T
-  labels = [piece_texts(model, text) for text in texts]
-  english = heldout.vectors[heldout.at(heldout.pivot)][sentence]
+  pivot, translation = model.word_states([[pivot_text], [text]])
+  cosines = unit(translation.states[-1]) @ unit(pivot.states[-1]).T
+  pivot_vector = heldout.vectors[heldout.at(heldout.pivot)][sentence]
   return Alignment(
-    language,
-    *texts,
-    *labels,
-    cosines,
-    {(int(n), int(m)) for n, m in word_alignment.mutual_nearest(cosines)},
-    float(heldout.vectors[row] @ english),
+    language=language,
+    pivot_text=pivot_text,
+    text=text,
+    pivot_pieces=piece_texts(model, pivot_text),
+    pieces=piece_texts(model, text),
+    cosines=cosines,
+    links={(int(n), int(m)) for n, m in word_alignment.mutual_nearest(cosines)},
+    similarity=float(heldout.vectors[row] @ pivot_vector),
   )
 
 

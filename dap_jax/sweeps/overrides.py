@@ -30,10 +30,10 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
   except UserError as error:
     raise UserError(f"{name}: {error}") from error
   try:
-    found = parse(config, {})
+    unchanged = parse(config, {})
   except Exception as error:  # the config is a user's program: it may raise anything
     raise UserError(f"{name}: {config}: {reason(error)}") from error
-  if not isinstance(found, ConfigDict) or set(NEEDED) - set(found):
+  if not isinstance(unchanged, ConfigDict) or set(NEEDED) - set(unchanged):
     raise UserError(
       f"{name}: {config}: its get_config() must return a ConfigDict as configs/base.py does, with"
       f" {', '.join(NEEDED)}"
@@ -41,7 +41,7 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
   for key, value in overrides.items():
     try:
       parts = key.split(".")
-      functools.reduce(lambda node, part: node[part], parts, found)
+      functools.reduce(lambda node, part: node[part], parts, unchanged)
       became = functools.reduce(lambda node, part: node[part], parts, parse(config, {key: value}))
     except (KeyError, TypeError) as error:
       raise UserError(f"{name}: unknown config key {key}: {config} has none") from error
@@ -68,15 +68,15 @@ def parse(config: str, overrides: Mapping[str, Any]) -> Any:
 
 def reason(error: Exception) -> str:
   """The line of an exception that says what is wrong; of a traceback in it the last."""
-  error = error.__cause__ or error
-  lines = [line for line in str(error).strip().split("\n") if line.strip()] or [""]
+  cause = error.__cause__ or error
+  lines = [line for line in str(cause).strip().split("\n") if line.strip()] or [""]
   if any("Traceback" in line for line in lines):
     return lines[-1]
-  return f"{type(error).__name__}: {lines[0]}"
+  return f"{type(cause).__name__}: {lines[0]}"
 
 
 def same(became: Any, value: Any) -> bool:
-  """Whether a value is what was asked for: lists may become tuples, and integers floats."""
+  """Whether a flag sets the value itself: lists may become tuples, and integers floats."""
   became = became.to_dict() if isinstance(became, ConfigDict) else became
   if isinstance(became, float) and type(value) is int:
     return became == value

@@ -1,6 +1,6 @@
 """A sweep file -> its runs, all checked before the first one starts, and their commands.
 
-OUTPUT/SYSTEM/seedN/           the workdir of a run       OUTPUT/SYSTEM/seedN.log   what it said
+OUTPUT/SYSTEM/seedN/           the workdir of a run       OUTPUT/SYSTEM/seedN.log   its output
 OUTPUT/SYSTEM/seedN/scores/    its evaluations' JSON      OUTPUT/failed/            see `state`
 """
 
@@ -34,7 +34,7 @@ COLUMNS = {
 EVALUATION = ("suite", "name", "data", "settings", "max_tokens", "step", "compute_dtype")
 
 
-class Run(NamedTuple):
+class SweepRun(NamedTuple):
   """One run of a sweep.
 
   Attributes:
@@ -63,7 +63,7 @@ class Run(NamedTuple):
 
   @property
   def failed(self) -> Path:
-    """Where its workdir goes when it fails; the log and the reason lie beside it."""
+    """Where its workdir goes if it fails, with the log and the reason beside it."""
     return self.output / FAILED / self.system / f"seed{self.seed}"
 
   def scores(self, evaluation: Evaluation) -> Path:
@@ -93,26 +93,26 @@ class Evaluation(NamedTuple):
 class Plan(NamedTuple):
   """A sweep: its runs in order, their evaluations, the table's columns, title -> key."""
 
-  runs: list[Run]
+  runs: list[SweepRun]
   evaluations: list[Evaluation]
   columns: dict[str, str]
 
 
-def read(sweep: str, output: str) -> Plan:
-  """A sweep file, `FILE` or `FILE:ARG` -> what is to be done, every part of it checked.
+def read_sweep(sweep: str, output: str) -> Plan:
+  """Reads a sweep file, `FILE` or `FILE:ARG`, and checks every part of it.
 
   Raises:
-    UserError: what is wrong in the file, in one of its runs, or in what lies in `output`.
+    UserError: the file or one of its runs has a mistake, or `output` holds other runs.
   """
   if "://" in output:
     raise UserError(f"--output={output}: expected a folder on a local or shared disk")
   file, colon, argument = config_files.find(sweep, flag="--sweep", folder="sweeps").partition(":")
-  module = load(file)
+  module = load_module(file)
   call = caller(module, sweep=sweep, arguments=[argument] if colon else [])
-  found = call("get_hyper", list)
-  if not found:
+  hyper = call("get_hyper", list)
+  if not hyper:
     raise UserError(f"--sweep={sweep}: its get_hyper gave no runs")
-  runs = [make_run(each, output=Path(output)) for each in found]
+  runs = [make_run(each, output=Path(output)) for each in hyper]
   for name, times in Counter(str(run) for run in runs).items():
     if times > 1:
       raise UserError(f"--sweep={sweep}: {times} runs are called {name!r}: name them apart")
@@ -131,10 +131,10 @@ def read(sweep: str, output: str) -> Plan:
   return Plan(runs, evaluations, columns)
 
 
-def load(file: str) -> ModuleType:
+def load_module(file: str) -> ModuleType:
   """The sweep file as a module."""
   spec = importlib.util.spec_from_file_location("sweep_file", file)
-  if spec is None or not os.path.isfile(file):
+  if spec is None or spec.loader is None or not os.path.isfile(file):
     raise UserError(f"--sweep={file}: expected a Python file with get_hyper()")
   module = importlib.util.module_from_spec(spec)
   try:
@@ -156,28 +156,28 @@ def caller(module: ModuleType, *, sweep: str, arguments: Sequence[str]) -> Calla
     try:
       inspect.signature(function).bind(*arguments)
     except TypeError as error:
-      given = "FILE:ARG" if arguments else "FILE without :ARG"
-      raise UserError(f"--sweep={sweep}: {name} cannot be called for {given}: {error}") from error
+      form = "FILE:ARG" if arguments else "FILE without :ARG"
+      raise UserError(f"--sweep={sweep}: {name} cannot be called for {form}: {error}") from error
     try:
-      found = function(*arguments)
+      result = function(*arguments)
     except UserError:
       raise
     except Exception as error:
       raise UserError(f"--sweep={sweep}: {name} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(found, kind):
-      wrong = type(found).__name__
+    if not isinstance(result, kind):
+      wrong = type(result).__name__
       raise UserError(f"--sweep={sweep}: {name} must return a {kind.__name__}, it returned {wrong}")
-    return found
+    return result
 
   return call
 
 
-def make_run(given: Any, *, output: Path) -> Run:
-  """Settings of a sweep file -> a run, its config resolved just as `train` will."""
-  wrong = not isinstance(given, dict) or not {"name", "config"} <= set(given)
-  if wrong or not all(isinstance(key, str) for key in (*given, given["name"], given["config"])):
-    raise UserError(f"the run {given!r} has no name and config: make it with hyper.system")
-  overrides = dict(given)
+def make_run(entry: Any, *, output: Path) -> SweepRun:
+  """An entry of `get_hyper` -> a run, its config resolved just as `train` will."""
+  wrong = not isinstance(entry, dict) or not {"name", "config"} <= set(entry)
+  if wrong or not all(isinstance(key, str) for key in (*entry, entry["name"], entry["config"])):
+    raise UserError(f"the run {entry!r} has no name and config: make it with hyper.system")
+  overrides = dict(entry)
   name, config = overrides.pop("name"), overrides.pop("config")
   plain = name.isprintable() and name == name.strip() and "/" not in name
   if not plain or not name or name[0] in ".-" or name.casefold() in RESERVED:
@@ -188,21 +188,21 @@ def make_run(given: Any, *, output: Path) -> Run:
   settings = resolve(config, overrides, name=name)
   if settings["data"].get("cache") == "":
     overrides["data.cache"] = settings["data"]["cache"] = str(output / CACHE)
-  return Run(name, settings["seed"], config, overrides, settings, output)
+  return SweepRun(name, settings["seed"], config, overrides, settings, output)
 
 
-def make_evaluation(given: Any) -> Evaluation:
-  """A dict of a sweep file -> an evaluation. What needs no model is checked."""
-  if not isinstance(given, dict) or "suite" not in given or set(given) - set(EVALUATION):
-    raise UserError(f"the evaluation {given!r}: expected a suite, and of {', '.join(EVALUATION)}")
-  rest = dict(given)
+def make_evaluation(entry: Any) -> Evaluation:
+  """An entry of `get_evaluations` -> an evaluation; checks all that needs no model."""
+  if not isinstance(entry, dict) or "suite" not in entry or set(entry) - set(EVALUATION):
+    raise UserError(f"the evaluation {entry!r}: expected a suite, and of {', '.join(EVALUATION)}")
+  rest = dict(entry)
   suite, settings = rest.pop("suite"), rest.pop("settings", {})
   name, step = rest.pop("name", suite), str(rest.get("step", "newest"))
   known = evals.settings_of(suite)
   if not isinstance(settings, dict) or not (step in ("newest", "best") or step.isdecimal()):
     raise UserError(
       f"the evaluation {name!r}: expected settings as a dict, and step newest, best or a number:"
-      f" {given!r}"
+      f" {entry!r}"
     )
   for key, value in settings.items():
     if key not in known or type(value) is not type(known[key]):
@@ -233,7 +233,7 @@ def check_columns(columns: Mapping[Any, Any], evaluations: Sequence[Evaluation])
       )
 
 
-def refuse_other(run: Run) -> None:
+def refuse_other(run: SweepRun) -> None:
   """Raises UserError where the run's folder holds one of another config."""
   for folder in (run.workdir, run.failed):
     if not (folder / "config.json").exists():
@@ -247,7 +247,7 @@ def refuse_other(run: Run) -> None:
       raise UserError(f"{error}; in a sweep, another name or --output") from error
 
 
-def share(runs: Sequence[Run], shard: str) -> list[Run]:
+def share(runs: Sequence[SweepRun], shard: str) -> list[SweepRun]:
   """The runs of one machine, `I/N` with I from 1 to N: every N-th from the I-th on."""
   index, _, count = shard.partition("/")
   if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
@@ -255,15 +255,15 @@ def share(runs: Sequence[Run], shard: str) -> list[Run]:
   return list(runs[int(index) - 1 :: int(count)])
 
 
-def train_command(run: Run) -> list[str]:
+def train_command(run: SweepRun) -> list[str]:
   """The arguments of `python` that train a run, or resume it."""
   config, *overrides = config_flags_of(run.config, run.overrides)
   return ["-m", "dap_jax.train", config, f"--workdir={run.workdir}", *overrides]
 
 
-def evaluate_command(run: Run, evaluation: Evaluation) -> list[str]:
+def evaluate_command(run: SweepRun, evaluation: Evaluation) -> list[str]:
   """The arguments of `python` that evaluate a trained run; its `scores` folder must be there."""
-  given = [f"--{name}={value}" for name, value in evaluation.flags.items()]
-  given += [f"--setting={name}={value}" for name, value in evaluation.settings.items()]
+  settings = [f"--{name}={value}" for name, value in evaluation.flags.items()]
+  settings += [f"--setting={name}={value}" for name, value in evaluation.settings.items()]
   where = [f"--model={run.workdir}", f"--suite={evaluation.suite}"]
-  return ["-m", "dap_jax.evaluate", *where, *given, f"--output={run.scores(evaluation)}"]
+  return ["-m", "dap_jax.evaluate", *where, *settings, f"--output={run.scores(evaluation)}"]

@@ -15,7 +15,7 @@ WIDTH, PITCH = 340, 26  # pixels: of a panel, from one system to the next
 
 
 def draw(results: Results, output: Path) -> None:
-  """Writes plot.svg and plot.png; a sweep without any figures gets none."""
+  """Writes plot.svg and plot.png, unless the sweep has no figures yet."""
   titles = [title for title in results.plan.columns if any(title in v for v in results.values)]
   if not titles:
     return
@@ -24,10 +24,10 @@ def draw(results: Results, output: Path) -> None:
     alt.hconcat(*panels[i : i + PANELS_ABREAST], spacing=40)
     for i in range(0, len(panels), PANELS_ABREAST)
   ]
-  said = alt.TitleParams(
+  subtitle = alt.TitleParams(
     "A point a seed, a bar their mean", fontSize=12, fontWeight="normal", offset=20
   )
-  chart = alt.vconcat(*rows, spacing=32, title=said).configure(
+  chart = alt.vconcat(*rows, spacing=32, title=subtitle).configure(
     font="sans-serif",
     background="white",
     padding=16,
@@ -36,16 +36,19 @@ def draw(results: Results, output: Path) -> None:
     axisY=alt.Axis(labelLimit=320, labelPadding=8, labelColor=MEAN),
     title=alt.TitleConfig(anchor="start", fontSize=14, offset=10, color=MEAN),
   )
-  for kind, options in (("svg", {}), ("png", {"ppi": 144})):
+  kinds: dict[str, dict[str, int]] = {"svg": {}, "png": {"ppi": 144}}
+  for kind, options in kinds.items():
     temporary = output / f".plot.{os.uname().nodename}.{os.getpid()}.{kind}"
     chart.save(temporary, format=kind, **options)
     temporary.replace(output / f"plot.{kind}")
 
 
-def panel(results: Results, title: str) -> alt.LayerChart:
+def panel(results: Results, title: str) -> alt.LayerChart | alt.FacetChart:
   """One column of the table."""
   pairs = zip(results.plan.runs, results.values, strict=True)
-  points = [{"system": run.system, "value": own[title]} for run, own in pairs if title in own]
+  points = [
+    {"system": run.system, "value": figures[title]} for run, figures in pairs if title in figures
+  ]
   cells = {system: results.cell(system, title) for system in results.systems}
   means = [{"system": name, "value": cell.mean} for name, cell in cells.items() if cell.values]
   missing = [{"system": name} for name, cell in cells.items() if not cell.values]

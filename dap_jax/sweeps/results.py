@@ -15,11 +15,11 @@ import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dap_jax.report_page import runs as workdirs
+from dap_jax.report_page.runs import read_run
 from dap_jax.sweeps import state
-from dap_jax.sweeps.plan import Plan, Run
+from dap_jax.sweeps.plan import Plan, SweepRun
 from dap_jax.utils.json_files import read_json
 from dap_jax.workdir.records import is_score
 
@@ -27,19 +27,19 @@ SPEEDS = ("pairs_per_second", "tokens_per_second", "data_wait")  # columns of th
 
 
 class Cell(NamedTuple):
-  """A system's figure: the mean over the seeds that have one.
+  """A cell of the table: the mean over the seeds that have a figure.
 
   Attributes:
     mean: None where no seed has one.
     deviation: the sample standard deviation (n - 1); None for fewer than two.
-    values: the seeds' own.
-    wanted: how many seeds the sweep has.
+    values: of each seed that has one.
+    seeds: how many the sweep has.
   """
 
   mean: float | None
   deviation: float | None
   values: list[float]
-  wanted: int
+  seeds: int
 
 
 class Results(NamedTuple):
@@ -47,7 +47,7 @@ class Results(NamedTuple):
 
   Attributes:
     plan: the sweep.
-    states: of each run, see `state.of`.
+    states: of each run, see `state.state_of`.
     values: of each run, column title -> its figure; only complete runs have any.
   """
 
@@ -62,14 +62,21 @@ class Results(NamedTuple):
 
   def cell(self, system: str, title: str) -> Cell:
     """One cell of the table."""
-    own = [v for run, v in zip(self.plan.runs, self.values, strict=True) if run.system == system]
-    found = [values[title] for values in own if title in values]
-    mean = statistics.mean(found) if found else None
-    return Cell(mean, statistics.stdev(found) if len(found) > 1 else None, found, len(own))
+    pairs = zip(self.plan.runs, self.values, strict=True)
+    by_seed = [figures for run, figures in pairs if run.system == system]
+    values = [figures[title] for figures in by_seed if title in figures]
+    mean = statistics.mean(values) if values else None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(mean, deviation, values, len(by_seed))
+
+  def means(self, title: str) -> list[float]:
+    """The means of a column, of the systems that have one."""
+    cells = (self.cell(system, title) for system in self.systems)
+    return [cell.mean for cell in cells if cell.mean is not None]
 
   def best(self, title: str) -> float | None:
     """The best mean of a column; None where no two systems can be compared."""
-    means = [cell.mean for system in self.systems if (cell := self.cell(system, title)).values]
+    means = self.means(title)
     if len(means) < 2:
       return None
     return min(means) if is_lower_better(self.plan, title) else max(means)
@@ -82,7 +89,7 @@ def is_lower_better(plan: Plan, title: str) -> bool:
 
 def collect(plan: Plan) -> Results:
   """Reads the workdirs. Raises UserError where a file in one is damaged."""
-  states = [state.of(run, plan) for run in plan.runs]
+  states = [state.state_of(run, plan) for run in plan.runs]
   values = [
     figures(run, plan) if each == state.COMPLETE else {}
     for run, each in zip(plan.runs, states, strict=True)
@@ -90,11 +97,11 @@ def collect(plan: Plan) -> Results:
   return Results(plan, states, values)
 
 
-def figures(run: Run, plan: Plan) -> dict[str, float]:
+def figures(run: SweepRun, plan: Plan) -> dict[str, float]:
   """Column title -> the figure of a complete run, without those that it lacks."""
-  figures = workdirs.read_one(str(run.workdir), name=str(run))
-  evaluated = {each.name: own_scores(run.scores(each)) for each in plan.evaluations}
-  found = {}
+  figures = read_run(str(run.workdir), name=str(run))
+  evaluated = {each.name: evaluation_scores(run.scores(each)) for each in plan.evaluations}
+  by_title = {}
   for title, key in plan.columns.items():
     name, colon, metric = key.removeprefix("-").partition(":")
     if colon:
@@ -102,11 +109,11 @@ def figures(run: Run, plan: Plan) -> dict[str, float]:
     else:
       value = figures.median(name) if name in SPEEDS else figures.last(name)
     if isinstance(value, int | float) and math.isfinite(value):
-      found[title] = float(value)
-  return found
+      by_title[title] = float(value)
+  return by_title
 
 
-def own_scores(path: Path) -> dict[str, float]:
+def evaluation_scores(path: Path) -> dict[str, float]:
   """METRIC -> value of an evaluation's file, where they are called eval/SUITE/METRIC."""
   content = read_json(path)
   return {key.split("/", 2)[2]: v for key, v in content.items() if is_score(key)}
@@ -127,8 +134,8 @@ def cell_text(cell: Cell, *, digits: int, best: float | None) -> str:
     text += f" ± {cell.deviation:.{digits}f}"
   if best is not None and shown == f"{best:.{digits}f}":
     text = f"**{text}**"
-  few = len(cell.values) < cell.wanted
-  return f"{text} ({len(cell.values)} of {cell.wanted})" if few else text
+  few = len(cell.values) < cell.seeds
+  return f"{text} ({len(cell.values)} of {cell.seeds})" if few else text
 
 
 def markdown(results: Results) -> str:
@@ -136,9 +143,11 @@ def markdown(results: Results) -> str:
   columns, systems = results.plan.columns, results.systems
   rows = [["system", *(f"{t} ↓" if is_lower_better(results.plan, t) else t for t in columns)]]
   cells = {(s, t): results.cell(s, t) for s in systems for t in columns}
-  means = {t: [cells[s, t].mean for s in systems if cells[s, t].values] for t in columns}
-  shown = {t: {"digits": decimals(means[t]), "best": results.best(t)} for t in columns}
-  rows += [[s, *(cell_text(cells[s, t], **shown[t]) for t in columns)] for s in systems]
+  digits = {t: decimals(results.means(t)) for t in columns}
+  best = {t: results.best(t) for t in columns}
+  for s in systems:
+    texts = (cell_text(cells[s, t], digits=digits[t], best=best[t]) for t in columns)
+    rows.append([s, *texts])
   rows = [[text.replace("|", "\\|") for text in row] for row in rows]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
@@ -151,7 +160,7 @@ def markdown(results: Results) -> str:
 
 def legend(results: Results) -> str:
   """What a cell holds."""
-  counts = {results.cell(system, "").wanted for system in results.systems}
+  counts = {results.cell(system, "").seeds for system in results.systems}
   seeds = " or ".join(map(str, sorted(counts)))
   text = f"Mean ± sample standard deviation over {seeds} seed{'s' if max(counts) > 1 else ''}"
   if any(is_lower_better(results.plan, title) for title in results.plan.columns):
@@ -165,39 +174,49 @@ def absent(results: Results) -> list[str]:
   complete = [run for run, each in pairs if each == state.COMPLETE]
   lines = [f"- {run}: {each}" for run, each in pairs if each != state.COMPLETE]
   title = f"Not in the table, {len(lines)} of {len(pairs)} runs:"
-  said = ["", title, "", *lines] if lines else []
+  paragraphs = ["", title, "", *lines] if lines else []
   for column, key in results.plan.columns.items():
     if complete and not any(column in values for values in results.values):
       known = difflib.get_close_matches(
         key.removeprefix("-"), metrics_of(complete[0], results.plan), n=3, cutoff=0
       )
-      said += ["", f"No run has {key} of the column {column}. Runs have, say, {', '.join(known)}."]
-  return said
+      paragraphs += [
+        "",
+        f"No run has {key} of the column {column}. Runs have, say, {', '.join(known)}.",
+      ]
+  return paragraphs
 
 
-def metrics_of(run: Run, plan: Plan) -> list[str]:
+def metrics_of(run: SweepRun, plan: Plan) -> list[str]:
   """Every key that a column may have, for a complete run."""
-  records = workdirs.read_one(str(run.workdir), name=str(run)).records
-  found = dict.fromkeys(key for line in records for key in line)
+  records = read_run(str(run.workdir), name=str(run)).records
+  metrics = dict.fromkeys(key for line in records for key in line)
   for each in plan.evaluations:
-    found |= dict.fromkeys(f"{each.name}:{metric}" for metric in own_scores(run.scores(each)))
-  return list(found)
+    metrics |= dict.fromkeys(
+      f"{each.name}:{metric}" for metric in evaluation_scores(run.scores(each))
+    )
+  return list(metrics)
 
 
 def write(results: Results, output: Path) -> str:
   """Writes the three files; returns the text of the table."""
   columns = list(results.plan.columns)
   text = markdown(results)
-  replace(output / "table.md", text)
+  write_shared(output / "table.md", text)
   header = ["system", *(f"{t} {what}" for t in columns for what in ("mean", "sd", "seeds"))]
-  rows = []
+  rows: list[list[Any]] = []
   for system in results.systems:
     cells = [results.cell(system, title) for title in columns]
     rows.append([system, *(x for c in cells for x in (c.mean, c.deviation, len(c.values)))])
-  replace(output / "table.csv", csv_text(header, rows))
+  write_shared(output / "table.csv", csv_text(header, rows))
   raw = zip(results.plan.runs, results.states, results.values, strict=True)
-  rows = [[r.system, r.seed, state, r.workdir, *map(own.get, columns)] for r, state, own in raw]
-  replace(output / "runs.csv", csv_text(["system", "seed", "state", "workdir", *columns], rows))
+  rows = [
+    [run.system, run.seed, each, str(run.workdir), *map(figures.get, columns)]
+    for run, each, figures in raw
+  ]
+  write_shared(
+    output / "runs.csv", csv_text(["system", "seed", "state", "workdir", *columns], rows)
+  )
   return text
 
 
@@ -210,8 +229,8 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence]) -> str:
   return text.getvalue()
 
 
-def replace(path: Path, text: str) -> None:
-  """Writes a file whole, also while another machine does."""
+def write_shared(path: Path, text: str) -> None:
+  """Writes a file whole or not at all, though other machines may write it at the same time."""
   temporary = path.with_name(f"{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
   temporary.write_text(text, encoding="utf-8")
   temporary.replace(path)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from dap_jax.sweeps.plan import Evaluation, Plan, Run, evaluate_command, train_command
+from dap_jax.sweeps.plan import Evaluation, Plan, SweepRun, evaluate_command, train_command
 from dap_jax.sweeps.state import is_complete, is_evaluated, is_trained, set_apart, take_back
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir.records import read_records
@@ -29,11 +29,11 @@ class Failed(Exception):
 
 
 class Stopped(Exception):
-  """A run ended early without a mistake, as after a SIGTERM of its own."""
+  """A run ended early without an error, for instance after a SIGTERM to it alone."""
 
 
 @contextlib.contextmanager
-def opened_log(run: Run) -> Iterator[BinaryIO | None]:
+def opened_log(run: SweepRun) -> Iterator[BinaryIO | None]:
   """The run's log to append to, locked; None where another process has this run.
 
   The commands inherit the lock with their output, so it outlives a sweep that was killed while its
@@ -104,10 +104,10 @@ def why(status: int, log: Path, *, first: int) -> str:
     file.seek(first)
     lines = [line for line in file.read().decode(errors="replace").split("\n") if line.strip()]
   errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-  said = (errors or lines or ["it said nothing"])[-1].strip()
+  message = (errors or lines or ["it printed nothing"])[-1].strip()
   if status < 0:
-    return f"killed by {signal.Signals(-status).name}; its last line: {said}"
-  return said if errors else f"exit status {status}: {said}"
+    return f"killed by {signal.Signals(-status).name}; its last line: {message}"
+  return message if errors else f"exit status {status}: {message}"
 
 
 class Sweep:
@@ -118,7 +118,7 @@ class Sweep:
     share: those of its runs that are this machine's.
   """
 
-  def __init__(self, plan: Plan, share: Sequence[Run]):
+  def __init__(self, plan: Plan, share: Sequence[SweepRun]):
     self._plan, self._share = plan, share
     self._seconds: list[float] = []  # of the runs that were completed by this start
 
@@ -140,8 +140,8 @@ class Sweep:
         problems[str(run)] = problem
       else:
         self._seconds.append(seconds)
-      said = problem or progress(run)
-      say(f"{title}: {said}, {duration(seconds)}{self._left(number)}")
+      outcome = problem or progress(run)
+      say(f"{title}: {outcome}, {duration(seconds)}{self._left(number)}")
     return problems
 
   def _left(self, number: int) -> str:
@@ -151,7 +151,7 @@ class Sweep:
       return ""
     return f", about {duration(waiting * statistics.mean(self._seconds))} left"
 
-  def _run_one(self, run: Run, title: str) -> str:
+  def _run_one(self, run: SweepRun, title: str) -> str:
     """Trains and evaluates; returns what went wrong, "" for nothing."""
     take_back(run)
     with opened_log(run) as log:
@@ -168,7 +168,7 @@ class Sweep:
         return f"FAILED: {reason}"
     return ""
 
-  def _train(self, run: Run, log: BinaryIO, title: str) -> None:
+  def _train(self, run: SweepRun, log: BinaryIO, title: str) -> None:
     """Raises Failed or Stopped."""
     if is_trained(run):
       return
@@ -176,7 +176,7 @@ class Sweep:
     if not is_trained(run):
       raise Stopped(f"stopped at {progress(run)}")
 
-  def _evaluate(self, run: Run, evaluation: Evaluation, log: BinaryIO, title: str) -> None:
+  def _evaluate(self, run: SweepRun, evaluation: Evaluation, log: BinaryIO, title: str) -> None:
     """Raises Failed."""
     if is_evaluated(run, evaluation):
       return
@@ -188,14 +188,14 @@ class Sweep:
       raise Failed(f"evaluation {evaluation.name}: {reason}") from reason
 
 
-def newest(run: Run) -> tuple[int, float | None]:
+def newest(run: SweepRun) -> tuple[int, float | None]:
   """The newest step of metrics.jsonl, 0 before the first, and the newest loss."""
   lines = read_records(run.workdir)
   loss = next((line["loss"] for line in reversed(lines) if "loss" in line), None)
   return int(lines[-1]["step"]) if lines else 0, loss
 
 
-def progress(run: Run) -> str:
+def progress(run: SweepRun) -> str:
   """How far it is, in words."""
   step, loss = newest(run)
   where = "" if step == run.settings["steps"] else f"step {step} of {run.settings['steps']}, "

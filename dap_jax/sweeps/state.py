@@ -1,8 +1,8 @@
 """How far a run of a sweep is, read from its folders; and the place of those that failed.
 
 OUTPUT/failed/SYSTEM/seedN        the workdir of a run that failed
-OUTPUT/failed/SYSTEM/seedN.log    what it said
-OUTPUT/failed/SYSTEM/seedN.txt    why it failed, and the end of what it said
+OUTPUT/failed/SYSTEM/seedN.log    its output
+OUTPUT/failed/SYSTEM/seedN.txt    why it failed, and the end of its output
 
 The next start takes a failed run back and goes on where it was; without its folder in failed/ it
 starts anew.
@@ -11,18 +11,19 @@ starts anew.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dap_jax import evals
 from dap_jax.evals import scores
-from dap_jax.sweeps.plan import Evaluation, Plan, Run
+from dap_jax.sweeps.plan import Evaluation, Plan, SweepRun
 from dap_jax.utils.json_files import read_json
 from dap_jax.workdir.records import read_records, scores_at
 
 COMPLETE = "complete"
-LAST_LINES = 40  # of a failed run's output, kept beside the reason
+LAST_LINES = 40  # of a failed run's output, written below the reason
 
 
-def is_trained(run: Run) -> bool:
+def is_trained(run: SweepRun) -> bool:
   """Whether the last step has its checkpoint and its scores."""
   steps = run.settings["steps"]
   if not (run.workdir / "checkpoints" / str(steps)).is_dir():
@@ -30,7 +31,7 @@ def is_trained(run: Run) -> bool:
   return bool(scores_at(run.workdir, steps))
 
 
-def is_evaluated(run: Run, evaluation: Evaluation) -> bool:
+def is_evaluated(run: SweepRun, evaluation: Evaluation) -> bool:
   """Whether the evaluation's file is there, and is of this data, protocol and checkpoint."""
   path = run.scores(evaluation)
   if not path.exists():
@@ -40,30 +41,30 @@ def is_evaluated(run: Run, evaluation: Evaluation) -> bool:
   if not isinstance(protocol, dict):
     return False
   step = str(evaluation.flags.get("step", "newest"))
-  wanted = {"version": evals.load_suite(evaluation.suite).VERSION}
+  expected: dict[str, Any] = {"version": evals.load_suite(evaluation.suite).VERSION}
   if "data" in evaluation.flags:
-    wanted["data"] = evaluation.flags["data"]
+    expected["data"] = evaluation.flags["data"]
   if step != "best":  # which one that is, was decided when training ended
-    wanted["step"] = run.settings["steps"] if step == "newest" else int(step)
-  return all(protocol.get(name) == value for name, value in wanted.items())
+    expected["step"] = run.settings["steps"] if step == "newest" else int(step)
+  return all(protocol.get(name) == value for name, value in expected.items())
 
 
-def full_name(run: Run, evaluation: Evaluation) -> str:
+def full_name(run: SweepRun, evaluation: Evaluation) -> str:
   """What evaluate calls its scores: the suite with every setting that is not the usual one."""
   usual = {**evals.settings_of(evaluation.suite)}
   usual |= {"max_tokens": run.settings["max_tokens"]}
   usual |= {"compute_dtype": run.settings["model"]["compute_dtype"]}
-  given = {**evaluation.settings, **evaluation.flags}
-  changed = {name: value for name, value in given.items() if value != usual.get(name, value)}
+  settings = {**evaluation.settings, **evaluation.flags}
+  changed = {name: value for name, value in settings.items() if value != usual.get(name, value)}
   return scores.full_name(evaluation.suite, changed)
 
 
-def is_complete(run: Run, plan: Plan) -> bool:
+def is_complete(run: SweepRun, plan: Plan) -> bool:
   """Trained to the end, with every evaluation."""
   return is_trained(run) and all(is_evaluated(run, each) for each in plan.evaluations)
 
 
-def of(run: Run, plan: Plan) -> str:
+def state_of(run: SweepRun, plan: Plan) -> str:
   """`complete`, `failed: REASON`, `unfinished: ...` or `not started`."""
   if is_complete(run, plan):
     return COMPLETE
@@ -79,17 +80,17 @@ def of(run: Run, plan: Plan) -> str:
   return f"unfinished: step {step} of {run.settings['steps']}"
 
 
-def reason_file(run: Run) -> Path:
+def reason_file(run: SweepRun) -> Path:
   """Why the run failed."""
   return run.failed.with_name(f"{run.failed.name}.txt")
 
 
-def failed_log(run: Run) -> Path:
-  """What a failed run said."""
+def failed_log(run: SweepRun) -> Path:
+  """The output of a failed run."""
   return run.failed.with_name(f"{run.failed.name}.log")
 
 
-def set_apart(run: Run, reason: str) -> None:
+def set_apart(run: SweepRun, reason: str) -> None:
   """Moves a failed run to OUTPUT/failed; its reason first, by which it counts as failed."""
   run.failed.parent.mkdir(parents=True, exist_ok=True)
   lines = run.log.read_text(encoding="utf-8", errors="replace").split("\n")[-LAST_LINES:]
@@ -99,7 +100,7 @@ def set_apart(run: Run, reason: str) -> None:
   move(run.workdir, run.failed)
 
 
-def take_back(run: Run) -> None:
+def take_back(run: SweepRun) -> None:
   """Undoes `set_apart`, so that the run can go on."""
   run.log.parent.mkdir(parents=True, exist_ok=True)
   move(run.failed, run.workdir)

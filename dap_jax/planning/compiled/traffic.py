@@ -8,8 +8,8 @@ import re
 from dap_jax.planning.compiled.hlo import ARRAY, Computation, Instruction, Module, array_bytes
 
 # Opcodes that move nothing themselves: other names of arrays, and calls of other computations.
-SILENT = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "after-all")
-SILENT += ("while", "conditional", "call", "partition-id", "replica-id", "opt-barrier")
+SILENT = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "after-all"}
+SILENT |= {"while", "conditional", "call", "partition-id", "replica-id", "opt-barrier"}
 ON_CHIP = re.compile(r"S\([1-9]\d*\)")  # a memory space that is not HBM
 # Of their first operand they read no more than they give; these write into it, and read nothing.
 PICKS, INTO = ("dynamic-slice", "slice", "gather"), ("dynamic-update-slice", "scatter")

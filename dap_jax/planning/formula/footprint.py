@@ -18,8 +18,8 @@ from typing import NamedTuple
 from dap_jax.planning.formula.trace import FlatTrace, Operation
 
 # Other names of the same array.
-VIEWS = ("reshape", "transpose", "squeeze", "expand_dims", "copy", "name")
-VIEWS += ("optimization_barrier", "sharding_constraint")
+VIEWS = {"reshape", "transpose", "squeeze", "expand_dims", "copy", "name"}
+VIEWS |= {"optimization_barrier", "sharding_constraint"}
 # Kernels that read whole arrays, and kernels that can be fused with what makes their inputs.
 WHOLE = ("dot_general", "conv_general_dilated", "gather", "sort", "top_k", "scan", "while", "cond")
 PICKS = ("gather", "dynamic_slice", "slice", "split", "unstack")  # read as much as they write

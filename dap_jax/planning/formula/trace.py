@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 # Primitives that only call a function: it is inlined.
-CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2")
-CALLS += ("custom_jvp_call", "custom_vjp_call")
+CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"}
+CALLS |= {"custom_jvp_call", "custom_vjp_call"}
 
 
 class FlatTrace(NamedTuple):
@@ -123,7 +123,7 @@ def inline(trace: FlatTrace, jaxpr: Jaxpr, numbers: dict[Any, int]) -> None:
       continue
     writes = tuple(new_array(trace, var) for var in equation.outvars)
     numbers.update(zip(equation.outvars, writes, strict=True))
-    is_bool = any(var.aval.dtype == bool for var in equation.outvars)
+    is_bool = any(getattr(var.aval, "dtype", None) == bool for var in equation.outvars)
     bodies, turns = bodies_of(name, parameters)
     scan = scan_inputs(equation) if name == "scan" else None
     trace.operations.append(
