@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 # Primitives that only call a function: it is inlined.
@@ -123,7 +124,7 @@ def inline(trace: FlatTrace, jaxpr: Jaxpr, numbers: dict[Any, int]) -> None:
       continue
     writes = tuple(new_array(trace, var) for var in equation.outvars)
     numbers.update(zip(equation.outvars, writes, strict=True))
-    is_bool = any(getattr(var.aval, "dtype", None) == bool for var in equation.outvars)
+    is_bool = any(getattr(var.aval, "dtype", None) == np.dtype(bool) for var in equation.outvars)
     bodies, turns = bodies_of(name, parameters)
     scan = scan_inputs(equation) if name == "scan" else None
     trace.operations.append(
