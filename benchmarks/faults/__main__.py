@@ -2,11 +2,11 @@
 
     python -m benchmarks.faults [--runs=50] [--minutes=45] [--seed=0] [--only=WORDS] [--output=DIR]
 
-Every run is hurt once, at a random moment, in one of the ways of `kinds.py`. It must end finished
-or with one clear error, and the same command again must end with the parameters, the optimizer's
-state and the losses of the undisturbed run, bit for bit. Exit status 1 where a run does not: its
-workdir and logs stay in DIR. Mounts are made in a namespace of this script alone; where it cannot
-have one, the table says which faults were left out.
+Every run meets one fault of `kinds.py` at a random moment. It must finish, or end with one clear
+error, and the same command again must end with the parameters, the optimizer's state and the losses
+of the undisturbed run, bit for bit. Exit status 1 where a run does not: its workdir and logs stay
+in DIR. Mounts are made in a namespace of this script alone; where the kernel allows none, the table
+says which faults were left out. In a minute: --runs=1 --only=prepared.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OWN_MOUNTS = ["unshare", "--mount", "--map-root-user"]
 
 
 class Result(NamedTuple):
-  """One run. ended: how its hurt start did; restarts; wrong: "" where it is as it should be."""
+  """One run. ended: how the start with the fault did; restarts; wrong: "" where nothing is."""
 
   fault: str
   processes: int
@@ -60,8 +60,8 @@ def main() -> None:
   if any(folder.iterdir()):
     raise SystemExit(f"--output={folder} is not empty")
   started = time.monotonic()
-  chosen = [own for own in FAULTS if args.only in own.name]
-  cases = [(own, number) for own in chosen if not own.lacks() for number in own.processes]
+  chosen = [fault for fault in FAULTS if args.only in fault.name]
+  cases = [(fault, number) for fault in chosen if not fault.lacks() for number in fault.processes]
   place = Place(folder)
   results = [undisturbed(place, processes) for processes in sorted({1, *(n for _, n in cases)})]
   drawn = draw(cases, np.random.default_rng(args.seed))
@@ -69,17 +69,19 @@ def main() -> None:
     if time.monotonic() - started > 60 * args.minutes:
       print(f"--minutes={args.minutes:g} are over: {number} of {args.runs} runs")
       break
-    own, processes = next(drawn)
+    fault, processes = next(drawn)
     rng = np.random.default_rng([args.seed, number])
     trial = Trial(place, folder=folder / f"run{number}", processes=processes, rng=rng)
     clock = time.monotonic()
-    results.append(result := hurt(trial, own))
-    said = result.wrong or "as the undisturbed run"
-    print(f"run {number} ({time.monotonic() - clock:.0f} s), {own.name}, {processes} process(es):")
-    print(f"  {result.ended}; {result.restarts} restart(s); {said}", flush=True)
+    results.append(result := inflict(trial, fault))
+    outcome = result.wrong or "as the undisturbed run"
+    print(
+      f"run {number} ({time.monotonic() - clock:.0f} s), {fault.name}, {processes} process(es):"
+    )
+    print(f"  {result.ended}; {result.restarts} restart(s); {outcome}", flush=True)
     trial.clear(keep=bool(result.wrong))
   results += [
-    Result(own.name, 0, f"left out: {own.lacks()}", 0, "") for own in chosen if own.lacks()
+    Result(fault.name, 0, f"left out: {fault.lacks()}", 0, "") for fault in chosen if fault.lacks()
   ]
   print(table(results))
   failed = sum(bool(result.wrong) for result in results)
@@ -102,10 +104,10 @@ def go_where_mounts_are_ours() -> None:
 def arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--runs", type=int, default=50)
-  parser.add_argument("--minutes", type=float, default=45, help="no run begins after so many")
+  parser.add_argument("--minutes", type=float, default=45, help="no run begins later")
   parser.add_argument("--seed", type=int, default=0, help="of all that is random")
   parser.add_argument("--only", default="", help="faults whose name has these words in it")
-  parser.add_argument("--output", default="", help="a new folder; a temporary one if not given")
+  parser.add_argument("--output", default="", help="a new folder; by default a temporary one")
   return parser.parse_args()
 
 
@@ -130,32 +132,32 @@ def undisturbed(place: Place, processes: int) -> Result:
     place.start_s[processes] = time.monotonic() - clock
     trial.wait()
     ending = trial.ending()
-    if ending.said != "finished":
-      raise SystemExit(f"the undisturbed run ended otherwise, see {folder}: {ending.said}")
+    if ending.text != "finished":
+      raise SystemExit(f"the undisturbed run ended otherwise, see {folder}: {ending.text}")
     if name == "undisturbed":
       place.losses[processes] = losses_of(trial.workdir)
       place.states[processes], _ = final_state(trial.workdir)
   return Result("none: the undisturbed run, again", processes, "finished", 0, difference(trial))
 
 
-def hurt(trial: Trial, own: Fault) -> Result:
-  """One run under a fault, and its restart."""
+def inflict(trial: Trial, fault: Fault) -> Result:
+  """Takes a run through a fault and its restart."""
   ended, wrong = "it hangs", ""
   try:
-    own.inflict(trial)
+    fault.inflict(trial)
     ending = trial.ending()
-    ended = ending.said
-    if not ending.clear or not ending.fits(own.error):
+    ended = ending.text
+    if not ending.clear or not ending.fits(fault.error):
       wrong = "no clear error of this fault"
     if ended != "finished":
       trial.start()
       trial.wait()
-      if (again := trial.ending().said) != "finished":
+      if (again := trial.ending().text) != "finished":
         wrong = wrong or f"restarted: {again}"
     wrong = wrong or difference(trial)
   except HangError:
     wrong = f"start {trial.starts} takes more than {LIMIT_S} s"
-  return Result(own.name, trial.processes, ended, trial.starts - 1, wrong)
+  return Result(fault.name, trial.processes, ended, trial.starts - 1, wrong)
 
 
 def table(results: list[Result]) -> str:
@@ -172,10 +174,10 @@ def table(results: list[Result]) -> str:
   return "\n".join(lines)
 
 
-def shortened(said: str) -> str:
+def shortened(text: str) -> str:
   """Without paths and numbers, and cut off."""
-  said = re.sub("[0-9.]*[0-9]", "N", re.sub(r"\S*/\S*", "PATH", said))
-  return said if len(said) <= 150 else f"{said[:150]}..."
+  text = re.sub("[0-9.]*[0-9]", "N", re.sub(r"\S*/\S*", "PATH", text))
+  return text if len(text) <= 150 else f"{text[:150]}..."
 
 
 if __name__ == "__main__":

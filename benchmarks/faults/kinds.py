@@ -1,7 +1,7 @@
-"""The faults, one function each: it starts the run, does harm, waits for its end, heals the world.
+"""The faults, one function each: it starts the run, does harm, waits for its end, and cleans up.
 
-To add one, write a function with `@fault(...)`: `trial.Trial` has what it needs. Whatever it does
-to the run's own files before the end stays; whatever it does to the world is undone.
+To add one, write a function with `@fault(...)`, using the methods of `trial.Trial`. Damage to the
+files of the run stays; what it does outside of them (mounts, full disks) is undone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.faults.trial import STEPS, Trial
 from dap_jax.workdir import checkpointing
 
-DIED = "another process|another task died"  # what the survivors of a process say
+DIED = "another process|another task died"  # in the errors of the processes that survive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Fault:
   """A kind of fault.
 
   Attributes:
-    name: as the table has it.
-    inflict: does it to a trial; one start, from its beginning to its end.
-    processes: of which numbers of processes there are runs.
-    error: the words that a clear error holds; "" where no error is expected.
+    name: in the table.
+    inflict: takes a trial through one start, from its beginning to its end, with the fault.
+    processes: the numbers of processes that are tried.
+    error: a regular expression of a clear error; "" where no error is expected.
     lacks: why this machine cannot do it; "" where it can.
   """
 
@@ -48,13 +48,13 @@ FAULTS: list[Fault] = []
 
 
 def fault(name, *, processes=(1, 2), error="", lacks=lambda: ""):
-  """Enters a function into FAULTS; the arguments are `Fault`'s."""
+  """Adds a function to FAULTS; the arguments are `Fault`'s."""
 
-  def enter(inflict: Callable[[Trial], None]) -> Callable[[Trial], None]:
+  def add(inflict: Callable[[Trial], None]) -> Callable[[Trial], None]:
     FAULTS.append(Fault(name, inflict, processes, error, lacks))
     return inflict
 
-  return enter
+  return add
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""One run of the real command under a fault: started, hurt, ended, started again, compared."""
+"""One run of the real command with a fault: started, disturbed, ended, started again, compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from tests.xla_flags import QUICK
 DEVICES = 2  # of all processes together
 STEPS, LOG_STEPS = 40, 5  # of config.py
 SEPARATOR = " + "  # between the ends of processes
-ERROR, SILENT, TRACEBACK = "error: ", "status 1 without a word", "Traceback (most recent call last)"
+ERROR, SILENT, TRACEBACK = (
+  "error: ",
+  "status 1 without a message",
+  "Traceback (most recent call last)",
+)
 HANG_S = 30  # --hang_seconds
 LIMIT_S = 330  # a start that has not ended by then hangs; JAX waits 300 s for the others
 WIDTH = 32  # of the teacher's vectors, and of the student's
@@ -61,7 +65,7 @@ class Place:
 
 
 class Trial:
-  """One run: what faults act on.
+  """One run, on which a fault acts.
 
   Args:
     place: what all runs share.
@@ -92,11 +96,12 @@ class Trial:
     self.starts += 1
     self._sent, self._running = {}, []
     for index in range(self.processes):
-      own = environment(self.place.folder / "cache", devices=DEVICES // self.processes)
-      own |= {"XLA_FLAGS": QUICK, "PYTHONUNBUFFERED": "1"} | (environments or {}).get(index, {})
+      variables = environment(self.place.folder / "cache", devices=DEVICES // self.processes)
+      variables |= {"XLA_FLAGS": QUICK, "PYTHONUNBUFFERED": "1"}
+      variables |= (environments or {}).get(index, {})
       with self._log(index).open("wb") as log:
         process = subprocess.Popen(
-          self._command(index), cwd=ROOT, env=own, stdout=log, stderr=subprocess.STDOUT
+          self._command(index), cwd=ROOT, env=variables, stdout=log, stderr=subprocess.STDOUT
         )
       self._running.append(process)
 
@@ -178,14 +183,14 @@ class Trial:
     for process in self._running:
       process.kill()
       process.wait()
-    kept = self.folder / "workdir_kept"
+    copy = self.folder / "workdir_kept"
     if keep:
-      shutil.copytree(self.workdir, kept)
+      shutil.copytree(self.workdir, copy)
     while os.path.ismount(self.workdir):
       subprocess.run(["umount", self.workdir], check=True)
     shutil.rmtree(self.workdir)
     if keep:
-      kept.rename(self.workdir)
+      copy.rename(self.workdir)
     else:
       shutil.rmtree(self.folder)
 
@@ -197,10 +202,10 @@ class Trial:
   def ending(self) -> Ending:
     """How the last start ended, of all its processes."""
     ends = [self._ending_of(index) for index in range(self.processes)]
-    if any(end.said.startswith(ERROR) for end in ends):  # one tells it for all
-      ends = [end for end in ends if end.said != SILENT]
-    said = [end.said for end in ends]
-    return Ending(SEPARATOR.join(dict.fromkeys(said)), clear=all(end.clear for end in ends))
+    if any(end.text.startswith(ERROR) for end in ends):  # one process reports it for all
+      ends = [end for end in ends if end.text != SILENT]
+    texts = [end.text for end in ends]
+    return Ending(SEPARATOR.join(dict.fromkeys(texts)), clear=all(end.clear for end in ends))
 
   def _ending_of(self, index: int) -> Ending:
     status, sent = self._running[index].returncode, self._sent.get(index)
@@ -212,10 +217,10 @@ class Trial:
       return Ending(f"ended by {sent.name}", clear=True)
     lines = [line for line in log.split("\n") if line.startswith(ERROR)]
     if len(lines) == 1:
-      said = lines[0].replace(str(self.workdir), "WORKDIR")
+      text = lines[0].replace(str(self.workdir), "WORKDIR")
       if TRACEBACK in log:
-        said += " (after tracebacks of libraries)"
-      return Ending(said, clear=True)
+        text += " (after tracebacks of libraries)"
+      return Ending(text, clear=True)
     if FATAL in log and status == -signal.SIGABRT:  # JAX's own end of the survivors of a process
       return Ending("JAX: another task died", clear=True)
     if status == 1 and not lines:  # TensorStore prints tracebacks where a program ends in a save
@@ -226,19 +231,19 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-  """How a start ended. said: in words; clear: whether a user knows what happened."""
+  """How a start ended. text: in words; clear: whether a user knows what happened."""
 
-  said: str
+  text: str
   clear: bool
 
   def fits(self, error: str) -> bool:
     """Whether each error line in it holds one of the words, which are a regular expression."""
-    parts = [part for part in self.said.split(SEPARATOR) if part.startswith((ERROR, "JAX: "))]
+    parts = [part for part in self.text.split(SEPARATOR) if part.startswith((ERROR, "JAX: "))]
     return all(error and re.search(error, part) for part in parts)
 
 
 def free_address(rng: np.random.Generator) -> str:
-  """HOST:PORT, below the ports that connections are given: it must be free for the restart too."""
+  """HOST:PORT, below the range of ephemeral ports, so that it is still free for the restart."""
   while True:
     port = int(rng.integers(20_000, 32_000))
     with socket.socket() as probe:
@@ -248,10 +253,10 @@ def free_address(rng: np.random.Generator) -> str:
 
 def losses_of(run: Path) -> dict[int, float]:
   """Step -> mean loss of the steps since the line before. ValueError: a step was written twice."""
-  found = [(line["step"], line["loss"]) for line in records.read_records(run) if "loss" in line]
-  if len(found) != len(dict(found)):
+  losses = [(line["step"], line["loss"]) for line in records.read_records(run) if "loss" in line]
+  if len(losses) != len(dict(losses)):
     raise ValueError("a step is twice in metrics.jsonl")
-  return dict(found)
+  return dict(losses)
 
 
 def difference(trial: Trial) -> str:
@@ -269,9 +274,9 @@ def difference(trial: Trial) -> str:
   leaves = [jax.tree.leaves(tree) for tree in (state, place.states[processes])]
   if not all(map(np.array_equal, *leaves)):
     return "another state"
-  wanted = place.losses[processes]
+  expected = place.losses[processes]
   # After a SIGTERM between two lines, the next one is the mean of other steps.
   cut = [at for at in trial.resumed() if at % LOG_STEPS]
-  whole = [step for step in wanted if not any(at < step <= at + 1 + LOG_STEPS for at in cut)]
-  wrong = [step for step in whole if losses.get(step) != wanted[step]]
+  whole = [step for step in expected if not any(at < step <= at + 1 + LOG_STEPS for at in cut)]
+  wrong = [step for step in whole if losses.get(step) != expected[step]]
   return f"metrics.jsonl has another loss at the steps {wrong}" if wrong else ""
