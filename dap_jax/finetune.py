@@ -46,19 +46,18 @@ def main() -> None:
   from dap_jax.evals import scores
   from dap_jax.training.finetuning import run
 
-  result = run.finetune(
+  settings = run.FinetuneSettings(
     model=MODEL.value,
     data=DATA.value,
-    workdir=WORKDIR.value,
     train_language=TRAIN_LANGUAGE.value,
     epochs=EPOCHS.value,
     batch_size=BATCH_SIZE.value,
     learning_rate=LEARNING_RATE.value,
     dropout=DROPOUT.value,
     seed=SEED.value,
-    save_steps=SAVE_STEPS.value,
     **MODEL_FLAGS.load_options(),
   )
+  result = run.finetune(settings, workdir=WORKDIR.value, save_steps=SAVE_STEPS.value)
   if result is not None:
     print(scores.table(result.columns, result.rows))
 

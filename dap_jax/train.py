@@ -40,11 +40,15 @@ def main() -> None:
   settings: dict[str, Any] = with_new_names(config.to_dict())
   distributed_flags.set_up_jax(preemption=True)
   from dap_jax.training import run  # after jax knows of its processes
+  from dap_jax.training.config import RunConfig
   from dap_jax.utils.binding import bind
 
-  given = {"workdir": WORKDIR.value, "replay_step": REPLAY_STEP.value}
-  given |= {"hang_seconds": HANG_SECONDS.value}
-  bind(run.train, settings, where="config", **given)()
+  run.train(
+    bind(RunConfig, settings, where="config")(),
+    workdir=WORKDIR.value,
+    replay_step=REPLAY_STEP.value,
+    hang_seconds=HANG_SECONDS.value,
+  )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dap_jax.distributed import sharding
 from dap_jax.hub import to_hf
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import vocabulary_of
-from dap_jax.training import build, frozen
+from dap_jax.training import build, start
 from dap_jax.training.teacher import teachers
 from tests.models import encoder_section, model_section
 from tests.test_objectives import VOCABULARY, batch_of
@@ -122,7 +122,7 @@ def trained(objectives, *, network, mesh, workdir, steps=3, **model):
   guide = teachers.Teacher(network, extra=None, digest="")
   with jax.set_mesh(train_program.mesh):
     state = train_program.init({})
-    kept = frozen.place(train_program, state, step=0, workdir=workdir, teacher=guide)
+    kept = start.place_frozen(train_program, state, step=0, workdir=workdir, teacher=guide)
     for step in range(steps):
       lengths = [[5, 9], [7, 4], [6, 6], [9, 3]] * 2
       batch = jax.tree.map(np.asarray, taught_batch(lengths, seed=step))

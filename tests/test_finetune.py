@@ -175,6 +175,11 @@ def test_meshes_give_the_same_parameters():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, other_params)
 
 
+def finetune(*, workdir, save_steps, **settings):
+  settings = finetuning.FinetuneSettings(**settings)
+  return finetuning.finetune(settings, workdir=workdir, save_steps=save_steps)
+
+
 def settings_of(commands, data, run, **changes):
   """A run that learns the commands' corpus; 15 steps an epoch."""
   settings = {"step": "newest", "train_language": "en", "epochs": 6, "batch_size": 16}
@@ -188,7 +193,7 @@ def test_a_word_decides(commands, tmp_path):
   """The noun of a sentence is its class; sentences of the test split were never seen."""
   for code in ("en", "aa"):
     write_topics(commands.corpus, tmp_path, code)
-  result = finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
+  result = finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
   assert result.scores["accuracy/en"] > 0.95  # chance is 0.2
   assert result.scores["dev_accuracy"] > 0.95
   assert result.rows == ["zero_shot_mean", "en", "aa"]
@@ -202,7 +207,7 @@ def test_a_word_decides(commands, tmp_path):
   assert protocol["head"].endswith("on the mean vector")
   assert lines_of(tmp_path / "run")[-1]["step"] == 6 * 15
   with pytest.raises(UserError, match="a fine-tuning with epochs=6, this one has 7"):
-    finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run", epochs=7))
+    finetune(**settings_of(commands, tmp_path, tmp_path / "run", epochs=7))
 
 
 def test_a_pair_needs_both_sides(commands, tmp_path):
@@ -216,7 +221,7 @@ def test_a_pair_needs_both_sides(commands, tmp_path):
     rows.append((split, "same" if first == second else "other", *texts))
   write(tmp_path, "en", rows, header="split\tlabel\tpremise\thypothesis\n")
   settings = settings_of(commands, tmp_path, tmp_path / "run", epochs=12, dropout=0.0)
-  result = finetuning.finetune(**settings)
+  result = finetune(**settings)
   assert result.scores["accuracy/en"] > 0.95  # chance is 0.5
   assert result.protocol["task"] == "pairs of texts"
   assert result.rows == ["en"]
@@ -232,7 +237,7 @@ def test_mistakes(commands, tmp_path):
     ({"learning_rate": 1e30}, "lower --learning_rate"),
   ):
     with pytest.raises(UserError, match=said):
-      finetuning.finetune(**settings_of(commands, tmp_path, run, **changes))
+      finetune(**settings_of(commands, tmp_path, run, **changes))
     assert run.exists() == ("learning_rate" in changes)  # nothing is left of the others
   commands.fail("finetune", f"--model={commands.straight}", status=2)
 
@@ -267,7 +272,7 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
     k: v for k, v in stopped.items() if k != "protocol"
   }
   loaded = embedder.load(str(commands.straight), max_tokens=20)
-  train_program = finetuning.make_parts(
+  train_program = finetuning.make_train_program(
     loaded, steps=300, classes=5, seed=0, learning_rate=5e-3, dropout=0.1
   )
   both = []
@@ -281,12 +286,12 @@ def test_a_run_is_bound_to_its_texts_and_weights(commands, tmp_path):
   """The labels are changed under a finished run: its scores are not overwritten."""
   write_topics(commands.corpus, tmp_path, "en")
   settings = settings_of(commands, tmp_path, tmp_path / "run", epochs=1)
-  finetuning.finetune(**settings)
+  finetune(**settings)
   before = (tmp_path / "run" / "scores.json").read_text()
   path = tmp_path / "en.tsv"
   path.write_text(path.read_text().replace("\tpage\t", "\tuser\t"))
   with pytest.raises(UserError, match="holds a fine-tuning with texts="):
-    finetuning.finetune(**settings)
+    finetune(**settings)
   assert (tmp_path / "run" / "scores.json").read_text() == before
 
 
@@ -315,12 +320,12 @@ def test_nothing_to_test_on(commands, tmp_path):
   ]
   path.write_text("".join(kept))
   with pytest.raises(UserError, match="no test split in any language"):
-    finetuning.finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
+    finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
 
 
 def test_a_workdir_of_its_own(commands, tmp_path):
   write_topics(commands.corpus, tmp_path, "en")
   with pytest.raises(UserError, match="is --data: fine-tuning needs its own folder"):
-    finetuning.finetune(**settings_of(commands, tmp_path, tmp_path))
+    finetune(**settings_of(commands, tmp_path, tmp_path))
   with pytest.raises(UserError, match="is a run of train"):
-    finetuning.finetune(**settings_of(commands, tmp_path, commands.straight))
+    finetune(**settings_of(commands, tmp_path, commands.straight))

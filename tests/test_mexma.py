@@ -201,7 +201,7 @@ def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   source = initial_weights.open_source(str(saved(tmp_path / "whole", module, tmp_path / "tokens")))
   train_program = parts_of(source)
   abstract = train_program.abstract_state.params
-  params, said = source.params(abstract, english_ids=None)
+  params, said = initial_weights.first_params(source, abstract, english_ids=None)
   assert "the masked-LM head is its own; the unmasking head starts anew" in said
   params = train_program.init(params).params
   assert jax.tree.structure(params) == jax.tree.structure(abstract)
@@ -215,7 +215,9 @@ def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   np.testing.assert_allclose(logits, expected, atol=1e-5)
 
   bare = saved(tmp_path / "bare", module.base_model, tmp_path / "tokens")
-  found, said = initial_weights.open_source(str(bare)).params(abstract, english_ids=None)
+  found, said = initial_weights.first_params(
+    initial_weights.open_source(str(bare)), abstract, english_ids=None
+  )
   assert "the masked-LM head starts anew, since it has none" in said
   assert set(found) == {"encoder"}
 

@@ -19,7 +19,7 @@ from dap_jax.core.objective import Context, Objective
 from dap_jax.core.train_step import Frozen
 from dap_jax.distributed import sharding
 from dap_jax.objectives import multiway
-from dap_jax.training import build, frozen
+from dap_jax.training import build, start
 from dap_jax.utils.errors import UserError
 from tests.commands import final_state, lines_of
 from tests.test_build import BUILT
@@ -337,9 +337,9 @@ def test_a_start_that_failed_early_begins_again(tmp_path):
   train_program = parts_of(data=8, model=1)
   state = train_program.init({})
   for _ in range(2):
-    placed = frozen.place(train_program, state, step=0, workdir=tmp_path, teacher=None)
+    placed = start.place_frozen(train_program, state, step=0, workdir=tmp_path, teacher=None)
     jax.tree.map(np.testing.assert_array_equal, placed.initial, state.params)
-  again = frozen.place(train_program, state, step=7, workdir=tmp_path, teacher=None)
+  again = start.place_frozen(train_program, state, step=7, workdir=tmp_path, teacher=None)
   jax.tree.map(np.testing.assert_array_equal, again.initial, state.params)
   for ours, wanted in zip(
     jax.tree.leaves(again.initial),

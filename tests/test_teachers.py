@@ -13,6 +13,7 @@ from dap_jax.core import train_step
 from dap_jax.data import store
 from dap_jax.inference import embedder
 from dap_jax.training import run as training
+from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teacher_vectors, teachers
 from dap_jax.utils.errors import UserError
 from tests import taught, tiny
@@ -206,7 +207,8 @@ def train(workdir, corpus, *, objective, teacher, **changes):
   config.objectives[objective].weight = 1.0
   config.teacher.update(SETTINGS | teacher)
   config.update(changes)
-  training.train(workdir=str(workdir), replay_step=None, hang_seconds=0, **config.to_dict())
+  settings = RunConfig(**config.to_dict())
+  training.train(settings, workdir=str(workdir), replay_step=None, hang_seconds=0)
 
 
 @pytest.fixture(scope="module")

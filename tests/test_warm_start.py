@@ -20,7 +20,7 @@ from dap_jax.hub import from_hf, to_hf
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.model.decoder import Head
 from dap_jax.model.vocabulary import vocabulary_of
-from dap_jax.training import build, initial_weights
+from dap_jax.training import build, initial_weights, vocabulary_rows
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.models import model_section, transformers_model
@@ -84,9 +84,8 @@ def test_rows_of_no_id_change_nothing(checkpoint):
   found = []
   for rows in (0, 44):
     train_program = parts_of(source, tokens, None, english_head=False, rows=rows, masked_lm=1.0)
-    family = train_program.model.encoder.family
     params, said = initial_weights.first_params(
-      source, train_program.abstract_state.params, english_ids=None, rows=family.vocabulary_size
+      source, train_program.abstract_state.params, english_ids=None
     )
     assert ("4 rows of no id after its 40" in said) == (rows == 44)
     with jax.set_mesh(train_program.mesh):
@@ -108,7 +107,9 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
   source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH)
-  params, said = source.params(train_program.abstract_state.params, english_ids=ENGLISH)
+  params, said = initial_weights.first_params(
+    source, train_program.abstract_state.params, english_ids=ENGLISH
+  )
   assert "its last 2 layers and its masked-LM head" in said
   state = train_program.init(params)
   encoder, decoder = state.params["encoder"], state.params["decoder"]
@@ -139,7 +140,9 @@ def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoin
   source = initial_weights.open_source(str(tmp_path))
   tokens = Tokenizer.load(tmp_path, max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH, layers=1)
-  params, said = source.params(train_program.abstract_state.params, english_ids=ENGLISH)
+  params, said = initial_weights.first_params(
+    source, train_program.abstract_state.params, english_ids=ENGLISH
+  )
   assert "its word embeddings, since it has no masked-LM head" in said
   state = train_program.init(params)
   words = np.asarray(state.params["encoder"]["embeddings"]["word"]["embedding"])
@@ -153,7 +156,9 @@ def test_a_tied_head_keeps_all_ids(checkpoint):
   source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.load(folder, max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH, english_head=False)
-  params, _ = source.params(train_program.abstract_state.params, english_ids=ENGLISH)
+  params, _ = initial_weights.first_params(
+    source, train_program.abstract_state.params, english_ids=ENGLISH
+  )
   head = params["decoder"]["head"]["vocabulary"]
   bias = module.get_output_embeddings().bias.detach().numpy()
   np.testing.assert_array_equal(head["bias"], bias)
@@ -165,7 +170,7 @@ def test_more_decoder_layers_than_the_checkpoint_has(checkpoint):
   source = initial_weights.open_source(str(folder))
   train_program = parts_of(source, Tokenizer.load(folder, max_tokens=12), ENGLISH, layers=9)
   with pytest.raises(UserError, match="decoder.layers=9: .* has only"):
-    source.params(train_program.abstract_state.params, english_ids=ENGLISH)
+    initial_weights.first_params(source, train_program.abstract_state.params, english_ids=ENGLISH)
 
 
 def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path):
@@ -175,7 +180,7 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   tokens = Tokenizer.load(folder, max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH, projection=True)
   abstract = train_program.abstract_state.params
-  state = train_program.init(source.params(abstract, english_ids=ENGLISH)[0])
+  state = train_program.init(initial_weights.first_params(source, abstract, english_ids=ENGLISH)[0])
   hub_tokenizer.write_tokenizer(source.tokenizer_files, tmp_path / "tokenizer")
   to_hf.write_folder(
     tmp_path / "model",
@@ -187,8 +192,8 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
     max_tokens=12,
     readme="",
   )
-  again, said = initial_weights.open_source(str(tmp_path / "model")).params(
-    abstract, english_ids=ENGLISH
+  again, said = initial_weights.first_params(
+    initial_weights.open_source(str(tmp_path / "model")), abstract, english_ids=ENGLISH
   )
   assert "its RTL decoder included" in said
   assert set(again) == {"encoder", "decoder", "projection"}
@@ -200,17 +205,19 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   del tensors[lost]
   safetensors.numpy.save_file(tensors, file)
   with pytest.raises(UserError, match=f"missing {lost}"):
-    initial_weights.open_source(str(tmp_path / "model")).params(abstract, english_ids=ENGLISH)
+    initial_weights.first_params(
+      initial_weights.open_source(str(tmp_path / "model")), abstract, english_ids=ENGLISH
+    )
 
 
 def test_head_rows_by_hand():
-  """Theirs has ids 2, 4, 5; wanted are 3, 4: 4 comes from theirs, 3 from the words."""
-  rows = initial_weights.head_rows(
+  """Stored are ids 2, 4, 5, wanted 3, 4: 4 comes from the stored rows, 3 from the words."""
+  rows = vocabulary_rows.head_rows(
     jnp.array([[2.0, 4.0, 5.0], [20.0, 40.0, 50.0]]),
     jnp.array([0.25, 0.5, 0.75]),
     jnp.array([[float(i), -float(i)] for i in range(6)]),
-    theirs=np.array([2, 4, 5]),
-    wanted=np.array([3, 4]),
+    stored_ids=np.array([2, 4, 5]),
+    english_ids=np.array([3, 4]),
   )
   np.testing.assert_array_equal(rows["kernel"], [[3, 4], [-3, 40]])
   np.testing.assert_array_equal(rows["bias"], [0, 0.5])

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -22,7 +21,7 @@ from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf, tokenizer_files
 from dap_jax.inference import batching
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.model.from_config import DEFAULT_POOLING, ENCODER_ALONE, make_model
+from dap_jax.model.from_config import DEFAULT_POOLING, ENCODER_ALONE, init_params, make_model
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
@@ -180,10 +179,7 @@ def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: in
 
 def abstract_params(network: DualAlignment, mesh: Mesh) -> dict[str, Any]:
   """Shapes of the parameters, each whole on every device of the mesh."""
-  ids = jnp.zeros((1, 2, 2), jnp.int32)  # no shape depends on the length
-  shapes = jax.eval_shape(
-    lambda: network.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
-  )
+  shapes = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
   whole = NamedSharding(mesh, PartitionSpec())
   return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=whole), shapes)
 

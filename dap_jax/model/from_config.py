@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from dap_jax.model.bert import Bert
@@ -175,3 +176,10 @@ def check_dimensions(dimensions: Sequence[int], network: DualAlignment) -> None:
       f"matryoshka_dimensions={tuple(dimensions)}: expected 1 or more, and less than the width,"
       f" {width}"
     )
+
+
+def init_params(network: DualAlignment, key: jax.Array) -> dict[str, Any]:
+  """Every parameter of a network, drawn from a key: path -> float32 array."""
+  ids = jnp.zeros((1, 2, 2), jnp.int32)  # no shape depends on the length
+  params: dict[str, Any] = network.init(key, ids, ids == 0, method="initialise")["params"]
+  return params

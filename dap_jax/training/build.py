@@ -1,4 +1,4 @@
-"""Config -> model, optimizer, mesh, abstract state, jitted steps. Everything that trains uses it.
+"""Config -> network, optimizer, mesh, abstract state, jitted steps. Everything that trains uses it.
 
 A leaf of the config is a keyword argument of the function that uses it, so a misspelt or unread
 key is an error at start that names it.
@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +20,21 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from dap_jax.core import microbatches, train_step
-from dap_jax.core import optimizer as optim
 from dap_jax.core.cross_entropy import CHUNK_TOKENS
+from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Objective
+from dap_jax.core.optimizer import make_optimizer
+from dap_jax.core.train_step import Frozen, TrainState
 from dap_jax.distributed import sharding
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.model.from_config import check_dimensions, make_model
+from dap_jax.model.from_config import check_dimensions, init_params, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives.selection import make_objectives, needs
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import overlay
+
+Batch = Mapping[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,33 +60,56 @@ class Program:
       raise UserError(f"program.chunk_tokens={self.chunk_tokens}: expected 1 or more")
 
 
-class TrainProgram(NamedTuple):
-  """What `build` makes.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainProgram:
+  """A network with its optimizer, its jitted step, and the places of all arrays.
 
   Attributes:
     model: the network.
-    objectives: name -> `train_step.Objective`.
+    objectives: name -> `core.objective.Objective`.
     mesh: devices.
+    seed: of the run.
     abstract_state: `TrainState` of ShapeDtypeStruct with shardings.
-    init: params -> TrainState, sharded; subtrees that `params` lacks are drawn from the seed.
     abstract_frozen: `Frozen` of ShapeDtypeStruct with shardings.
-    step: (state, batch, frozen) -> (state, means), jitted; donates the state.
-    gradients: (state, batch, frozen) -> (means, gradient), jitted.
-    trace: (batch) -> the same step, `jax.stages.Traced`; arrays may be ShapeDtypeStructs, and the
-      devices need not be there.
+    init: params -> TrainState, sharded; subtrees that `params` lacks are drawn from the seed. It
+      donates them.
     learning_rate: step -> learning rate.
+    jitted_step: (state, batch, frozen, seed) -> (state, means); donates the state.
+    jitted_gradients: (state, batch, frozen, seed) -> (means, gradient).
   """
 
   model: DualAlignment
-  objectives: dict[str, train_step.Objective]
+  objectives: dict[str, Objective]
   mesh: Mesh
-  abstract_state: train_step.TrainState
-  abstract_frozen: train_step.Frozen
-  init: Callable[[dict], train_step.TrainState]
-  step: Callable
-  gradients: Callable
-  trace: Callable
+  seed: int
+  abstract_state: TrainState
+  abstract_frozen: Frozen
+  init: Callable[[dict[str, Any]], TrainState]
   learning_rate: optax.Schedule
+  jitted_step: jax.stages.Wrapped
+  jitted_gradients: jax.stages.Wrapped
+
+  def step(
+    self, state: TrainState, batch: Batch, frozen: Frozen
+  ) -> tuple[TrainState, dict[str, Mean]]:
+    """One update; donates the state."""
+    return self.jitted_step(state, batch, frozen, self._placed_seed)
+
+  def gradients(
+    self, state: TrainState, batch: Batch, frozen: Frozen
+  ) -> tuple[dict[str, Mean], optax.Params]:
+    """The means and the gradient of the step that `step` would take."""
+    return self.jitted_gradients(state, batch, frozen, self._placed_seed)
+
+  def trace(self, batch: Mapping[str, jax.ShapeDtypeStruct | jax.Array]) -> jax.stages.Traced:
+    """The program of `step`, not yet compiled; the devices need not be there."""
+    seed = jax.ShapeDtypeStruct((), np.uint32, sharding=whole_on(self.mesh))
+    return self.jitted_step.trace(self.abstract_state, batch, self.abstract_frozen, seed)
+
+  @functools.cached_property
+  def _placed_seed(self) -> jax.Array:
+    """An argument, no constant: runs of other seeds find the program in the compilation cache."""
+    return jax.device_put(np.asarray(self.seed).astype(np.uint32), whole_on(self.mesh))
 
 
 ONE_PASS = MappingProxyType(dataclasses.asdict(Program()))
@@ -122,81 +150,147 @@ def build(
   classes: int = 0,
   devices: Sequence[jax.Device] | None = None,
 ) -> TrainProgram:
-  """See `TrainProgram`; the arguments are the keys of the config in `KEYS`, and what the data and a
-  teacher decide.
+  """The config's sections in `KEYS`, and what data and teacher decide -> `TrainProgram`.
 
   Args:
     vocabulary: of the tokenizer.
-    languages: of the data, the pivot among them.
     sharding_rules: the user's own, see `sharding.read_rules`.
+    languages: of the data, the pivot among them.
     teacher: a frozen network and its parameters, arrays or shapes.
     classes: of the classification head that fine-tuning needs; 0 = no head.
     devices: of the mesh; None = all there are.
   """
-  mesh = bind(sharding.make_mesh, mesh, where="mesh", devices=devices)()
-  program = bind(Program, program, where="program")()
-  chosen = make_objectives(objectives, matryoshka_dimensions=matryoshka_dimensions)
+  how = bind(Program, program, where="program")()
   needed = needs(objectives)
+  functions = make_objectives(objectives, matryoshka_dimensions=matryoshka_dimensions)
   if "decoder" not in needed or not decoder.get("english_head"):
     vocabulary = vocabulary._replace(english_ids=None)
-  network = bind(
-    make_model,
-    model,
-    where="model",
-    vocabulary=vocabulary,
-    max_tokens=max_tokens,
-    # What no objective trains would only cost memory.
-    decoder=decoder if "decoder" in needed else None,
-    masked_lm="masked_lm" in needed,
-    unmasking=unmasking if "unmasking" in needed else None,
-    languages=languages if "languages" in needed else 0,
-    remat=program.remat,
-    scan_layers=program.scan_layers,
-  )().clone(classes=classes)
+  heads = needed_heads(needed, decoder=decoder, unmasking=unmasking, languages=languages)
+  shape = {"max_tokens": max_tokens, "remat": how.remat, "scan_layers": how.scan_layers}
+  make = bind(make_model, model, where="model", vocabulary=vocabulary, **heads, **shape)
+  network = make().clone(classes=classes)
   check_dimensions(matryoshka_dimensions, network)
-  make_optimizer = bind(optim.make_optimizer, optimizer, where="optimizer", steps=steps)
-  transformation, learning_rate = make_optimizer()
-  init = functools.partial(init_state, seed=seed, network=network, optimizer=transformation)
-  own_rules = sharding.read_rules(sharding_rules)
-  abstract_state = sharding.with_shardings(jax.eval_shape(init, {}), mesh, own_rules)
-  abstract_frozen = train_step.Frozen(
-    teacher=None if teacher is None else sharding.with_shardings(teacher[1], mesh),
-    initial=abstract_state.params if "initial" in needed else None,
+  teacher_network, teacher_params = teacher or (None, None)
+  return jit_program(
+    loss_settings={
+      "model": network,
+      "objectives": functions,
+      "vocabulary": vocabulary,
+      "teacher": teacher_network,
+      "microbatches": how.microbatches,
+      "chunk_tokens": how.chunk_tokens,
+    },
+    optimizer=bind(make_optimizer, optimizer, where="optimizer", steps=steps)(),
+    seed=seed,
+    mesh=bind(sharding.make_mesh, mesh, where="mesh", devices=devices)(),
+    rules=sharding.read_rules(sharding_rules),
+    teacher_params=teacher_params,
+    reads_initial="initial" in needed,
   )
-  settings = {
-    "model": network,
-    "objectives": chosen,
-    "vocabulary": vocabulary,
-    "teacher": None if teacher is None else teacher[0],
-    "microbatches": program.microbatches,
-    "chunk_tokens": program.chunk_tokens,
+
+
+def needed_heads(
+  needed: set[str],
+  *,
+  decoder: Mapping[str, Any],
+  unmasking: Mapping[str, Any] | None,
+  languages: int,
+) -> dict[str, Any]:
+  """Arguments of `make_model`: what no objective trains would only cost memory, so it is left out.
+
+  Args:
+    needed: see `selection.needs`.
+    decoder, unmasking: sections of the config.
+    languages: of the data.
+  """
+  return {
+    "decoder": decoder if "decoder" in needed else None,
+    "masked_lm": "masked_lm" in needed,
+    "unmasking": unmasking if "unmasking" in needed else None,
+    "languages": languages if "languages" in needed else 0,
   }
-  step = functools.partial(train_step.train_step, optimizer=transformation, **settings)
-  jitted = jit_step(step, abstract_state, abstract_frozen, mesh=mesh)
-  gradients = jax.jit(functools.partial(train_step.gradients, **settings))
-  everywhere = NamedSharding(mesh, P())
 
-  # An argument, no constant: runs of other seeds find the program in the compilation cache.
-  @functools.cache
-  def run_seed():
-    return jax.device_put(np.asarray(seed).astype(np.uint32), everywhere)
 
-  def trace(batch):
-    abstract_seed = jax.ShapeDtypeStruct((), np.uint32, sharding=everywhere)
-    return jitted.trace(abstract_state, batch, abstract_frozen, abstract_seed)
+def jit_program(
+  *,
+  loss_settings: Mapping[str, Any],
+  optimizer: tuple[optax.GradientTransformation, optax.Schedule],
+  seed: int,
+  mesh: Mesh,
+  rules: sharding.Rules,
+  teacher_params: Any,
+  reads_initial: bool,
+) -> TrainProgram:
+  """Jits the step, and says where its arrays lie.
 
+  Args:
+    loss_settings: the arguments of `core.train_step.loss_fn` that no step changes.
+    optimizer: with its schedule, step -> learning rate.
+    seed: of the run.
+    mesh: devices.
+    rules: the user's own sharding rules.
+    teacher_params: of the teacher, arrays or shapes; None without one.
+    reads_initial: whether an objective reads the parameters that the run began with.
+  """
+  network, (transformation, learning_rate) = loss_settings["model"], optimizer
+  init = functools.partial(init_state, seed=seed, network=network, optimizer=transformation)
+  state = sharding.with_shardings(jax.eval_shape(init, {}), mesh, rules)
+  frozen = Frozen(
+    teacher=None if teacher_params is None else sharding.with_shardings(teacher_params, mesh),
+    initial=state.params if reads_initial else None,
+  )
+  step = functools.partial(train_step.train_step, optimizer=transformation, **loss_settings)
   return TrainProgram(
     model=network,
-    objectives=chosen,
+    objectives=loss_settings["objectives"],
     mesh=mesh,
-    abstract_state=abstract_state,
-    abstract_frozen=abstract_frozen,
-    init=jax.jit(init, out_shardings=sharding_of(abstract_state), donate_argnums=0),
-    step=lambda state, batch, frozen: jitted(state, batch, frozen, run_seed()),
-    gradients=lambda state, batch, frozen: gradients(state, batch, frozen, run_seed()),
-    trace=trace,
+    seed=seed,
+    abstract_state=state,
+    abstract_frozen=frozen,
+    init=jax.jit(init, out_shardings=shardings_of(state), donate_argnums=0),
     learning_rate=learning_rate,
+    jitted_step=jit_step(step, state, frozen, mesh=mesh),
+    jitted_gradients=jax.jit(functools.partial(train_step.gradients, **loss_settings)),
   )
+
+
+def jit_step(
+  step: Callable, state: TrainState, frozen: Frozen, *, mesh: Mesh
+) -> jax.stages.Wrapped:
+  """`train_step` with its settings bound -> (state, batch, frozen, seed) -> (state, means), jitted.
+
+  Every array stays where the abstract `state` and `frozen` say that it lies.
+  """
+  whole, rows = whole_on(mesh), sharding.batch_sharding(mesh)
+  return jax.jit(
+    step,
+    in_shardings=(shardings_of(state), rows, shardings_of(frozen), whole),
+    out_shardings=(shardings_of(state), whole),
+    donate_argnums=0,
+  )
+
+
+def init_state(
+  params: dict[str, Any],
+  *,
+  seed: int,
+  network: DualAlignment,
+  optimizer: optax.GradientTransformation,
+) -> TrainState:
+  """The state at step 0: these parameters, and what they lack drawn from the seed."""
+  key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)  # a step no run reaches
+  params = overlay(init_params(network, key), params)
+  return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))
+
+
+def shardings_of(tree: Any) -> Any:
+  """The shardings of a tree of arrays or ShapeDtypeStructs."""
+  return jax.tree.map(lambda leaf: leaf.sharding, tree)
+
+
+def whole_on(mesh: Mesh) -> NamedSharding:
+  """Every device has all of it."""
+  return NamedSharding(mesh, P())
 
 
 def check_rows(mesh: Mesh, program: Mapping[str, Any], *, batch_size: int) -> None:
@@ -204,35 +298,3 @@ def check_rows(mesh: Mesh, program: Mapping[str, Any], *, batch_size: int) -> No
   sharding.check_batch(mesh, batch_size)
   chunks = bind(Program, program, where="program")().microbatches
   microbatches.check(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))
-
-
-def init_state(
-  given: dict, *, seed: int, network: DualAlignment, optimizer: optax.GradientTransformation
-) -> train_step.TrainState:
-  """The state at step 0: the parameters `given`, and what they lack drawn from the seed."""
-  ids = jnp.zeros((1, 2, 2), jnp.int32)  # no shape depends on the length
-  key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)  # a step no run reaches
-  params = overlay(network.init(key, ids, ids == 0, method="initialise")["params"], given)
-  return train_step.TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))
-
-
-def sharding_of(tree: Any) -> Any:
-  """The shardings of a tree of arrays or ShapeDtypeStructs."""
-  return jax.tree.map(lambda leaf: leaf.sharding, tree)
-
-
-def jit_step(
-  step: Callable, state: train_step.TrainState, frozen: train_step.Frozen, *, mesh: Mesh
-) -> Callable:
-  """`train_step` with everything bound -> (state, batch, frozen, seed) -> (state, means), jitted.
-
-  Every array stays where `state` and `frozen`, abstract, say that it lies.
-  """
-  everywhere = NamedSharding(mesh, P())
-  rows = sharding.batch_sharding(mesh)
-  return jax.jit(
-    step,
-    in_shardings=(sharding_of(state), rows, sharding_of(frozen), everywhere),
-    out_shardings=(sharding_of(state), everywhere),
-    donate_argnums=0,
-  )

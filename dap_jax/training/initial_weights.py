@@ -1,26 +1,17 @@
 """`init_from`: where a run's first weights, sizes and vocabulary come from.
 
-A source is a checkpoint's folder, a hub id, or another workdir. It offers
-
-    model               the keys of the config's `model` that it decides
-    tokenizer_files     the vocabulary that its weights were trained with, name -> content
-    params(...)         its parameters on the current mesh, and what to say of them
-
-What a source lacks (a projection, a masked-LM head) is drawn from the seed. This is not how a run
-resumes: `workdir.checkpointing` does that, optimizer state and step included.
+A source is a checkpoint's folder, a hub id, or another workdir. What it lacks (a projection, a
+masked-LM head) is drawn from the seed. This is not how a run resumes: `workdir.checkpointing` does
+that, optimizer state and step included.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.sharding import NamedSharding, PartitionSpec
 
 from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
@@ -29,112 +20,101 @@ from dap_jax.hub import download, from_hf, names
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.model.from_config import DEFAULT_POOLING
 from dap_jax.model.vocabulary import vocabulary_of
-from dap_jax.training import vocabulary_rows
+from dap_jax.training.vocabulary_rows import (
+  StoredRows,
+  stored_shapes,
+  with_rows_of_run,
+  word_rows,
+)
 from dap_jax.utils.errors import UserError
-from dap_jax.utils.trees import overlay
 from dap_jax.workdir import layout, restore
 from dap_jax.workdir.checkpointing import leaf_shapes
 
-DECIDED = ("encoder", "dense", "normalize", "pooling")
+DECIDED = ("encoder", "dense", "normalize", "pooling")  # keys of the config's `model` section
 
 
-def head_rows(
-  kernel: jax.Array, bias: jax.Array, words: jax.Array, *, theirs: np.ndarray, wanted: np.ndarray
-) -> dict[str, jax.Array]:
-  """A trained head for other English ids; an id it has not starts from its word embedding.
+class Source(Protocol):
+  """Where first weights come from.
 
-  Args:
-    kernel, bias: [D, V_theirs], [V_theirs].
-    words: [V, D], the decoder's word embeddings.
-    theirs, wanted: int [V_theirs], [V_en], sorted.
-
-  Returns:
-    "kernel" [D, V_en] and "bias" [V_en].
+  Attributes:
+    model: the keys of the config's `model` section that it decides, `DECIDED` at most.
+    tokenizer_files: the vocabulary that its weights were trained with, name -> content.
   """
-  where = np.searchsorted(theirs, wanted).clip(max=len(theirs) - 1)
-  known = theirs[where] == wanted
-  return {
-    "kernel": jnp.where(known[None], kernel[:, where], words[wanted].T),
-    "bias": jnp.where(known, bias[where], 0),
-  }
+
+  model: dict[str, Any]
+  tokenizer_files: dict[str, str]
+
+  def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
+    """What the rows of its parameters stand for, for a run with these abstract parameters."""
+    ...
+
+  def load(
+    self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
+  ) -> tuple[dict[str, Any], str]:
+    """Its parameters on the current mesh, and a sentence for the log.
+
+    Args:
+      abstract: ShapeDtypeStructs with shardings, and with the rows of `stored_rows`.
+      english_ids: int32 [V_en] of the run's data, for a decoder's head that is made anew.
+    """
+    ...
 
 
-def match_rows(
-  params: dict[str, Any], *, theirs: np.ndarray | None, wanted: np.ndarray
-) -> dict[str, Any]:
-  """The parameters with a head for the wanted ids; as they are if it has just those, or all."""
-  decoder = params.get("decoder")
-  if decoder is None or theirs is None or np.array_equal(theirs, wanted):
-    return params
-  head, words = decoder["head"]["vocabulary"], decoder["embeddings"]["word"]["embedding"]
-  choose = jax.jit(functools.partial(head_rows, theirs=theirs, wanted=wanted))
-  rows = choose(head["kernel"], head["bias"], words)
-  return overlay(params, {"decoder": {"head": {"vocabulary": rows}}})
-
-
-def with_head_of(abstract: Mapping[str, Any], ids: int) -> dict[str, Any]:
-  """The abstract parameters with a decoder's head for another number of ids, on every device."""
-  head = abstract["decoder"]["head"]["vocabulary"]
-
-  def like(leaf, shape):
-    return jax.ShapeDtypeStruct(
-      shape, leaf.dtype, sharding=NamedSharding(leaf.sharding.mesh, PartitionSpec())
-    )
-
-  kernel, bias = head["kernel"], head["bias"]
-  vocabulary = {"kernel": like(kernel, (kernel.shape[0], ids)), "bias": like(bias, (ids,))}
-  return overlay(abstract, {"decoder": {"head": {"vocabulary": vocabulary}}})
-
-
-class FromFolder:
-  """A checkpoint's folder, as transformers, sentence-transformers or our `export` wrote it."""
+class CheckpointFolder:
+  """A `Source`: a folder that transformers, sentence-transformers or our `export` wrote."""
 
   def __init__(self, name: str):
-    self._imported = from_hf.read_folder(download.local_folder(name))
+    self._checkpoint = from_hf.read_folder(download.local_folder(name))
     self._name = name
-    self.model = self._imported.model
-    self.tokenizer_files = hub_tokenizer.convert_tokenizer(self._imported.folder)
+    self.model = self._checkpoint.model
+    self.tokenizer_files = hub_tokenizer.convert_tokenizer(self._checkpoint.folder)
 
-  def params(
-    self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
+  def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
+    decoder = (
+      from_hf.exported_decoder(self._checkpoint, abstract) if "decoder" in abstract else None
+    )
+    ids = self.model["encoder"]["vocabulary_size"] or word_rows(abstract)
+    return StoredRows(ids, decoder.english_ids if decoder else None)
+
+  def load(
+    self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
   ) -> tuple[dict[str, Any], str]:
-    """The parameters that the folder has, placed, and a sentence for the log.
-
-    `abstract`: the model's parameters, ShapeDtypeStructs with shardings.
-    """
-    found, said, theirs = self._imported, f"weights of {self._name}", None
-    tree = from_hf.encoder_leaves(found)
+    checkpoint, description = self._checkpoint, f"weights of {self._name}"
+    tree = from_hf.encoder_leaves(checkpoint)
     if "decoder" in abstract:
-      trained = from_hf.exported_decoder(found, abstract)
-      if trained is not None:
-        tree |= trained.params
-        said += ", its RTL decoder included"
-        theirs = trained.english_ids
-      else:
-        layers = names.decoder_layers(abstract["decoder"])
-        ids = None if names.is_tied(abstract["decoder"]) else english_ids
-        tree["decoder"] = from_hf.decoder_from_checkpoint(found, layers=layers, english_ids=ids)
-        said += f"; the RTL decoder starts from its last {layers} layers and " + (
-          "its masked-LM head"
-          if from_hf.has_head(found)
-          else "its word embeddings, since it has no masked-LM head"
-        )
+      decoder, words = self._decoder(abstract, english_ids=english_ids)
+      tree |= decoder
+      description += words
     if "masked_lm" in abstract:
-      if from_hf.has_head(found):
-        tree["masked_lm"] = from_hf.head_from_checkpoint(found)
-        said += "; the masked-LM head is its own"
+      if from_hf.has_head(checkpoint):
+        tree["masked_lm"] = from_hf.head_from_checkpoint(checkpoint)
+        description += "; the masked-LM head is its own"
       else:
-        said += "; the masked-LM head starts anew, since it has none"
+        description += "; the masked-LM head starts anew, since it has none"
     if "unmasking" in abstract:  # new in the paper too
-      said += "; the unmasking head starts anew"
-    if theirs is not None:
-      abstract = with_head_of(abstract, len(theirs))
-    placed = sharding.place(tree, abstract)
-    return match_rows(placed, theirs=theirs, wanted=english_ids), said
+      description += "; the unmasking head starts anew"
+    return sharding.place(tree, abstract), description
+
+  def _decoder(
+    self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
+  ) -> tuple[dict[str, Any], str]:
+    """The leaves of the RTL decoder, trained or made of the encoder's; and words for the log."""
+    trained = from_hf.exported_decoder(self._checkpoint, abstract)
+    if trained is not None:
+      return trained.params, ", its RTL decoder included"
+    layers = names.decoder_layers(abstract["decoder"])
+    ids = None if names.is_tied(abstract["decoder"]) else english_ids
+    decoder = from_hf.decoder_from_checkpoint(self._checkpoint, layers=layers, english_ids=ids)
+    head = "its word embeddings, since it has no masked-LM head"
+    if from_hf.has_head(self._checkpoint):
+      head = "its masked-LM head"
+    return {
+      "decoder": decoder
+    }, f"; the RTL decoder starts from its last {layers} layers and {head}"
 
 
-class FromWorkdir:
-  """Another run: its newest checkpoint's parameters, not its optimizer state."""
+class OtherWorkdir:
+  """A `Source`: another run, its newest checkpoint's parameters without the optimizer state."""
 
   def __init__(self, name: str):
     self._folder = epath.Path(name)
@@ -151,26 +131,28 @@ class FromWorkdir:
     files = (self._folder / "tokenizer").glob("*.json")
     self.tokenizer_files = {file.name: file.read_text() for file in files}
 
-  def params(
-    self, abstract: Mapping[str, Any], *, english_ids: np.ndarray
+  def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
+    ids = self.model["encoder"]["vocabulary_size"] or word_rows(abstract)
+    if "decoder" not in abstract or names.is_tied(abstract["decoder"]):
+      return StoredRows(ids, None)
+    return StoredRows(ids, store.english_ids(self._folder / "data"))
+
+  def load(
+    self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
   ) -> tuple[dict[str, Any], str]:
-    """See `FromFolder.params`."""
-    theirs, abstract = None, without_languages(abstract)
-    if "decoder" in abstract and not names.is_tied(abstract["decoder"]):
-      theirs = store.english_ids(self._folder / "data")
-      abstract = with_head_of(abstract, len(theirs))
-    written = without_languages(self._shapes)
+    del english_ids  # its decoder's head is restored with the rows that it has
+    abstract, stored = without_languages(abstract), without_languages(self._shapes)
     anew = [
       name
       for name in ("projection", "decoder", "masked_lm", "unmasking")
-      if name in abstract and leaf_shapes(written.get(name, {})) != leaf_shapes(abstract[name])
+      if name in abstract and leaf_shapes(stored.get(name, {})) != leaf_shapes(abstract[name])
     ]
-    wanted = {name: tree for name, tree in abstract.items() if name not in anew}
-    found = restore.restore(self._folder, wanted, step="newest")
-    said = f"weights of {self._folder} at step {found.step}"
+    shared = {name: tree for name, tree in abstract.items() if name not in anew}
+    restored = restore.restore(self._folder, shared, step="newest")
+    description = f"weights of {self._folder} at step {restored.step}"
     if anew:
-      said += f"; {' and '.join(anew)} start anew"
-    return match_rows(found.state, theirs=theirs, wanted=english_ids), said
+      description += f"; {' and '.join(anew)} start anew"
+    return restored.state, description
 
 
 def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,16 +163,13 @@ def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:
   return {**params, "decoder": decoder}
 
 
-Source = FromFolder | FromWorkdir
-
-
 def open_source(name: str) -> Source:
   """A hub id, a folder or a workdir -> a source, all of it checked that can be without loading it.
 
   Raises:
     UserError: it is none of these, or something in it is missing or damaged.
   """
-  source = FromWorkdir(name) if layout.is_workdir(name) else FromFolder(name)
+  source = OtherWorkdir(name) if layout.is_workdir(name) else CheckpointFolder(name)
   tokens = Tokenizer.from_files(source.tokenizer_files, where=name, max_tokens=2)
   rows = source.model["encoder"]["vocabulary_size"]
   vocabulary_of(tokens, rows=rows, english_ids=None)  # the tokenizer fits the embedding
@@ -207,9 +186,11 @@ def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, An
   Raises:
     UserError: both have a dense layer, and not the same.
   """
-  ours, theirs = model["dense"], decided.get("dense", model["dense"])
-  if ours["width"] and ours != theirs:
-    raise UserError(f"model.dense={dict(ours)}, but init_from has {dict(theirs)}: leave ours out")
+  dense, stored_dense = model["dense"], decided.get("dense", model["dense"])
+  if dense["width"] and dense != stored_dense:
+    raise UserError(
+      f"model.dense={dict(dense)}, but init_from has {dict(stored_dense)}: leave ours out"
+    )
   pooling = model["pooling"] or decided.get("pooling") or DEFAULT_POOLING
   encoder = decided.get("encoder", model["encoder"])
   rows = max(section["vocabulary_size"] for section in (model["encoder"], encoder))
@@ -218,19 +199,18 @@ def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, An
 
 
 def first_params(
-  source: Source, abstract: Mapping[str, Any], *, english_ids: np.ndarray, rows: int
+  source: Source, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
 ) -> tuple[dict[str, Any], str]:
   """A source's parameters as a run takes them, and a sentence for the log.
 
   Args:
     source: where from.
-    abstract: the model's parameters, ShapeDtypeStructs with shardings.
-    english_ids: of the data.
-    rows: of the model's word embedding, as many as the source has, or more.
+    abstract: the run's parameters, ShapeDtypeStructs with shardings; its word embedding has as many
+      rows as the source's, or more.
+    english_ids: int32 [V_en] of the run's data; None where no decoder needs them.
   """
-  own = source.model["encoder"]["vocabulary_size"] or rows
-  narrow = vocabulary_rows.narrowed(abstract, rows=own, wanted=rows)
-  params, said = source.params(narrow, english_ids=english_ids)
-  if own < rows:
-    said += f"; {rows - own} rows of no id after its {own:,}"
-  return vocabulary_rows.widened(params, abstract), said
+  stored, rows = source.stored_rows(abstract), word_rows(abstract)
+  params, description = source.load(stored_shapes(abstract, stored), english_ids=english_ids)
+  if stored.ids < rows:
+    description += f"; {rows - stored.ids} rows of no id after its {stored.ids:,}"
+  return with_rows_of_run(params, abstract, stored, english_ids=english_ids), description

@@ -1,4 +1,4 @@
-"""The training loop: evaluate(n), save(n), batch(n), step; and what is measured on the way."""
+"""The training loop, of training and of fine-tuning: evaluate(n), save(n), batch(n), step."""
 
 from __future__ import annotations
 
@@ -6,239 +6,197 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from dap_jax import evals
 from dap_jax.core.mean import Mean
 from dap_jax.core.train_step import Frozen, TrainState
-from dap_jax.data import store
-from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost, sharding
 from dap_jax.distributed.preemption import Preemption
 from dap_jax.distributed.watchdog import Watchdog
-from dap_jax.evals.retrieval import retrieval
-from dap_jax.inference.embedder import Embedder
-from dap_jax.training import build
+from dap_jax.training.build import TrainProgram
+from dap_jax.training.metric_accumulator import MetricAccumulator, NotFinite
 from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.errors import NotFiniteError, UserError
-from dap_jax.workdir import checkpointing
+from dap_jax.workdir.checkpointing import Checkpoints
+
+Batch = dict[str, np.ndarray]
 
 
-class Window:
-  """The means and the clock since the last line of metrics.jsonl."""
+class Schedule(NamedTuple):
+  """At which steps a run evaluates, saves and logs. Step n is the state after n updates.
 
-  def __init__(self, batch_size: int):
-    self.batch_size, self.skipped = batch_size, 0
-    self.restart()
+  Attributes:
+    first_step: where this start of the run begins.
+    steps: the last step.
+    log_steps, eval_steps, save_steps: every how many.
+    scores_are_missing: the run was stopped at `first_step` and saved, but was not evaluated there,
+      where that was due: this start makes up for it.
+  """
 
-  def restart(self) -> None:
-    self._means: list[dict[str, Mean]] = []
-    self._checked = 0
-    self.restart_clock()
+  first_step: int
+  steps: int
+  log_steps: int
+  eval_steps: int
+  save_steps: int
+  scores_are_missing: bool = False
 
-  def restart_clock(self) -> None:
-    self._clock, self._steps, self.waited = time.monotonic(), 0, 0.0
+  def should_evaluate(self, step: int, *, stopping: bool) -> bool:
+    """Not where the job is to be stopped: it has no time for that."""
+    is_due = step == self.steps or step % self.eval_steps == 0
+    is_new = step > self.first_step or self.scores_are_missing
+    return is_due and is_new and not stopping
 
-  def exclude(self, seconds: float) -> None:
-    """Takes time that was not spent on steps off the clock."""
-    self._clock += seconds
+  def should_save(self, step: int, *, stopping: bool, evaluated: bool) -> bool:
+    """The step that this start begins with has its checkpoint, but perhaps not these scores."""
+    if step == self.first_step:
+      return evaluated
+    return stopping or step == self.steps or step % self.save_steps == 0
 
-  def add(self, means: dict[str, Mean]) -> None:
-    """Takes a step's means, still on the device, and lets the device be one step behind."""
-    if self._means:
-      jax.block_until_ready(self._means[-1]["loss"])
-    self._means.append(means)
-    self._steps += 1
-
-  def broken(self) -> list[tuple[int, float, float]]:
-    """The steps that were not finite since this was last asked: how many ago, loss, gradient."""
-    fetched = jax.device_get(self._means[self._checked :])
-    self._checked = len(self._means)
-    values = [[float(m[name].compute()) for name in ("loss", "grad_norm")] for m in fetched]
-    return [
-      (len(fetched) - i, *values[i]) for i, m in enumerate(fetched) if m["not_finite"].total > 0
-    ]
-
-  def compute(self) -> dict[str, float]:
-    """Numbers of one line: means over the window's steps that were finite, and the speed."""
-    fetched = jax.device_get(self._means)
-    elapsed = time.monotonic() - self._clock
-    broken = sum(float(means["not_finite"].total) for means in fetched)
-    kept = [means for means in fetched if not means.pop("not_finite").total] or fetched
-    total = kept[0]
-    for means in kept[1:]:
-      total = {name: mean.merge(means[name]) for name, mean in total.items()}
-    numbers = {name: float(mean.total / max(mean.count, 1)) for name, mean in total.items()}
-    tokens = numbers.pop("tokens")
-    if broken:  # where no step was finite, there are no means
-      numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
-      numbers["not_finite"] = broken
-    numbers["pairs_per_second"] = self._steps * self.batch_size / elapsed
-    numbers["tokens_per_second"] = self._steps * tokens / elapsed
-    numbers["data_wait"] = self.waited / elapsed
-    return numbers
+  def should_log(self, step: int) -> bool:
+    """Not after the first update of a start, which compiles: its time is no measure of speed."""
+    is_due = step == self.steps or step % self.log_steps == 0
+    return is_due and step > self.first_step + 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-  """The loop and what it holds.
+class Session:
+  """What accompanies the steps of one start of a run; all of them are open.
 
   Attributes:
-    train_program, corpus, tokens: the model, what it trains on, its tokenizer.
-    batches: this process's rows of every batch, from the first step on.
-    checkpoints, preemption, writer: where it saves, when it is to stop, what it writes.
-    model: the config's `model` section.
-    suites: benchmarks beside held-out retrieval, name -> folder.
-    evaluated: whether the step it starts from has its scores.
-    frozen: parameters that no step changes: a teacher's, those that the run began with.
-    watchdog: which is told that the run goes on.
-    batch_at: number -> the whole global batch, for what is to be looked at again.
-    skip_not_finite: steps that may be passed over.
+    checkpoints: where it saves.
+    preemption: tells when to stop.
+    watchdog: is told that the run goes on.
+    writer: what it writes.
+    started: `time.monotonic()` at the start, for the time to the first step.
   """
 
-  train_program: build.TrainProgram
-  corpus: store.Corpus
-  tokens: Tokenizer
-  batches: Iterator[dict[str, np.ndarray]]
-  checkpoints: checkpointing.Checkpoints
+  checkpoints: Checkpoints
   preemption: Preemption
-  writer: MetricWriter
-  model: Mapping[str, Any]
-  suites: Mapping[str, str]
-  evaluated: bool
-  frozen: Frozen
   watchdog: Watchdog
-  batch_at: Callable[[int], dict[str, np.ndarray]]
-  skip_not_finite: int
+  writer: MetricWriter
+  started: float
 
-  @multihost.together()
-  def loop(
-    self,
-    state: TrainState,
-    *,
-    first_step: int,
-    steps: int,
-    batch_size: int,
-    log_steps: int,
-    eval_steps: int,
-    save_steps: int,
-    pivot: str,
-    started: float,
-  ) -> None:
-    """Steps until the last one, or until the job is to be stopped."""
-    step = first_step
-    window = Window(batch_size * (self.corpus.views - 1))
-    while True:
-      self.watchdog.alive()
-      last, fresh = step == steps, step > first_step
-      stop = self.preemption.requested(step)
-      scores: dict[str, float] = {}
-      # A start may find that the one before it was stopped where it should have evaluated.
-      waiting = fresh or (step > 0 and not self.evaluated)
-      if waiting and (last or step % eval_steps == 0) and not stop:
-        clock = time.monotonic()
-        self._refuse_broken(window, step)
-        with self.watchdog.paused():
-          scores = self._evaluate_or_save(state, step, pivot=pivot)
-        window.exclude(time.monotonic() - clock)
-      if scores and not fresh or fresh and (last or stop or step % save_steps == 0):
-        self._refuse_broken(window, step)
-        self.checkpoints.save(step, state, metrics=scores)
-      if last or stop:
-        break
-      batch = self._next_batch(window, batch_size)
-      # The first step of this start compiles, which may take long and is no measure of speed.
-      patience = contextlib.nullcontext() if fresh else self.watchdog.paused()
-      with patience, jax.transfer_guard("disallow"):
-        state, means = self.train_program.step(state, batch, self.frozen)
-        if not fresh:
-          jax.block_until_ready(means)
-      step += 1
-      window.add(means)
-      self.writer.advance()
-      if not fresh:
-        self.writer.announce(f"first step done {time.monotonic() - started:.1f} s after the start")
-        window.restart_clock()
-      elif step % log_steps == 0 or step == steps:
-        self._refuse_broken(window, step)
-        self._log(step, window, steps=steps)
-    self.checkpoints.wait()
-    self.writer.announce(
-      f"stopped at step {step} as asked; the same command resumes"
-      if stop and not last
-      else f"finished at step {step}; best checkpoint: step {self.checkpoints.best_step()}"
-    )
 
-  def _refuse_broken(self, window: Window, step: int) -> None:
-    """Tells of steps that were not finite; raises NotFiniteError where they are too many."""
-    for ago, loss, norm in window.broken():
-      window.skipped += 1
-      number = step - ago
-      said = f"step {number} is not finite: loss {loss:.3g}, gradient {norm:.3g}; nothing changed"
-      if window.skipped <= self.skip_not_finite:
-        self.writer.announce(f"{said}; skip_not_finite={self.skip_not_finite}, so it goes on")
-        continue
-      self.checkpoints.wait()  # all processes are here: none of them leaves a save half done
-      kept = self.writer.keep_batch(number, self.batch_at)
-      raise NotFiniteError(
-        f"{said}. Its batch is in {kept}; --replay_step={number} looks at it again. A lower"
-        " optimizer.learning_rate may cure it, or skip_not_finite pass over such steps"
-      )
+@multihost.together()
+def train_loop(
+  state: TrainState,
+  *,
+  train_program: TrainProgram,
+  frozen: Frozen,
+  batches: Iterator[Batch],
+  batch_size: int,
+  metrics: MetricAccumulator,
+  schedule: Schedule,
+  session: Session,
+  evaluate: Callable[[TrainState, int], dict[str, float]] | None,
+  on_not_finite: Callable[[NotFinite], None],
+) -> tuple[TrainState, int]:
+  """Steps until the last one, or until the job is to be stopped.
 
-  def _evaluate_or_save(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
-    """`evaluate`; where a benchmark's files are wrong, the steps so far are not lost."""
-    try:
-      return self.evaluate(state, step, pivot=pivot)
-    except NotFiniteError:  # not worth keeping: the newest checkpoint is the way back
-      raise
-    except UserError:
-      self.checkpoints.save(step, state, metrics={})
-      self.checkpoints.wait()
-      raise
+  Args:
+    state: at `schedule.first_step`; donated.
+    train_program, frozen: the step, and parameters that it reads and never changes.
+    batches: this process's rows of every batch, from the first step on.
+    batch_size: rows of the global batch.
+    metrics: empty; collects what the steps report.
+    schedule, session: see there.
+    evaluate: (state, step) -> scores, `eval/SUITE/METRIC`; None evaluates nothing.
+    on_not_finite: called for each step that was not finite before the state is evaluated, saved or
+      logged; raises where the run must not go on.
 
-  def _next_batch(self, window: Window, batch_size: int) -> dict[str, jax.Array]:
-    clock = time.monotonic()
-    rows = next(self.batches)
-    window.waited += time.monotonic() - clock
-    return sharding.put_batch(rows, self.train_program.mesh, batch_size=batch_size)
+  Returns: the newest state, and its step.
+  """
+  step, checkpoints, writer = schedule.first_step, session.checkpoints, session.writer
+  while True:
+    session.watchdog.alive()
+    stopping = session.preemption.requested(step)
+    scores: dict[str, float] = {}
+    if evaluate is not None and schedule.should_evaluate(step, stopping=stopping):
+      check_finite(metrics, on_not_finite)
+      with metrics.not_timed(), session.watchdog.paused(), saved_on_error(checkpoints, state, step):
+        scores = evaluate(state, step)
+    if schedule.should_save(step, stopping=stopping, evaluated=bool(scores)):
+      check_finite(metrics, on_not_finite)
+      checkpoints.save(step, state, metrics=scores)
+    if stopping or step == schedule.steps:
+      break
+    with metrics.waiting_for_data():
+      rows = next(batches)
+    batch = sharding.put_batch(rows, train_program.mesh, batch_size=batch_size)
+    compiles = step == schedule.first_step
+    with session.watchdog.paused() if compiles else contextlib.nullcontext():
+      state, means = take_step(train_program, state, batch, frozen, wait=compiles)
+    metrics.add(step, means)
+    step += 1
+    writer.advance()
+    if compiles:
+      writer.announce(f"first step done {time.monotonic() - session.started:.1f} s after the start")
+      metrics.restart_clock()
+    elif schedule.should_log(step):
+      check_finite(metrics, on_not_finite)
+      log(step, metrics, writer, train_program=train_program, steps=schedule.steps)
+  checkpoints.wait()
+  if step < schedule.steps:
+    writer.announce(f"stopped at step {step} as asked; the same command resumes")
+  return state, step
 
-  def _log(self, step: int, window: Window, *, steps: int) -> None:
-    metrics = window.compute()
-    metrics["learning_rate"] = float(self.train_program.learning_rate(step - 1))
-    self.writer.write(step, metrics)
-    speed = metrics["pairs_per_second"]
-    text = f"loss {metrics.get('loss', math.nan):.3f}  {speed:.0f} pairs/s"
-    left = (steps - step) * window.batch_size / speed
-    self.writer.say(step, text, seconds_left=left)
-    window.restart()
 
-  def evaluate(self, state: TrainState, step: int, *, pivot: str) -> dict[str, float]:
-    """Held-out retrieval and the config's suites -> `eval/SUITE/METRIC`, written and returned."""
-    model = Embedder(
-      network=self.train_program.model,
-      params=state.params,
-      model=self.model,
-      tokenizer=self.tokens,
-      max_tokens=self.corpus.info["max_tokens"],
-      step=step,
-      mesh=self.train_program.mesh,
-      changed={},
-    )
-    found = {"retrieval": retrieval(self.corpus.heldout, model.encode, pivot=pivot)}
-    for suite, data in self.suites.items():
-      protocol, result = evals.run_suite(suite, model, data)
-      found[suite] = result.scores
-      self.writer.keep_protocol(suite, protocol)
-    scores = {
-      f"eval/{suite}/{name}": value for suite, own in found.items() for name, value in own.items()
-    }
-    self.writer.write(step, scores)
-    to, back = (found["retrieval"][f"{way}_pivot_accuracy"] for way in ("to", "from"))
-    self.writer.announce(f"step {step}: held-out retrieval to {pivot} {to:.3f}, from it {back:.3f}")
-    if (metric := self.checkpoints.best_metric) and metric not in scores:
-      self.writer.announce(f"no best checkpoint is kept: best_metric={metric} is none of them")
-    return scores
+def take_step(
+  train_program: TrainProgram,
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  frozen: Frozen,
+  *,
+  wait: bool,
+) -> tuple[TrainState, dict[str, Mean]]:
+  """One update, in which nothing moves between host and device; `wait`: until it is done."""
+  with jax.transfer_guard("disallow"):
+    state, means = train_program.step(state, batch, frozen)
+    if wait:
+      jax.block_until_ready(means)
+  return state, means
+
+
+def check_finite(metrics: MetricAccumulator, on_not_finite: Callable[[NotFinite], None]) -> None:
+  """Tells of the steps that were not finite since this was last called."""
+  for event in metrics.new_not_finite():
+    on_not_finite(event)
+
+
+@contextlib.contextmanager
+def saved_on_error(checkpoints: Checkpoints, state: TrainState, step: int) -> Iterator[None]:
+  """Around an evaluation: where a benchmark's files are wrong, the steps so far are not lost."""
+  try:
+    yield
+  except NotFiniteError:  # not worth keeping: the newest checkpoint is the way back
+    raise
+  except UserError:
+    checkpoints.save(step, state, metrics={})
+    checkpoints.wait()
+    raise
+
+
+def log(
+  step: int,
+  metrics: MetricAccumulator,
+  writer: MetricWriter,
+  *,
+  train_program: TrainProgram,
+  steps: int,
+) -> None:
+  """Writes a line of metrics.jsonl, and tells how far the run of `steps` is; then a new line."""
+  numbers = metrics.compute()
+  numbers["learning_rate"] = float(train_program.learning_rate(step - 1))
+  writer.write(step, numbers)
+  speed = numbers[metrics.speed]
+  text = f"loss {numbers.get('loss', math.nan):.3f}"
+  if "accuracy" in numbers:
+    text += f"  accuracy {numbers['accuracy']:.3f}"
+  text += f"  {speed:.0f} {metrics.unit}s/s"
+  seconds_left = (steps - step) * metrics.examples_per_step / speed
+  writer.say(step, text, seconds_left=seconds_left)
+  metrics.restart()

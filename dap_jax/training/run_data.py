@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 from etils import epath
 
-from dap_jax.data import cache, store, synonyms
+from dap_jax.data import cache, loader, store, synonyms
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.training import initial_weights
+from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teachers
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError, writing
@@ -20,89 +22,130 @@ from dap_jax.workdir.layout import claim
 
 logger = logging.getLogger(__name__)
 
+# What a step's batch is made of the data for; the other keys of the section shape the files.
+OF_BATCHES = ("views", "hard_negatives")
+OpenSource = Callable[[], initial_weights.Source | None]
 
-def prepare(
-  folder: str,
+
+class RunData(NamedTuple):
+  """What a run trains on, and the order in which it does.
+
+  Attributes:
+    corpus: the prepared data.
+    tokenizer: its vocabulary.
+    bucket_tokens: the padded lengths of batches, rising.
+    seed: of the order.
+    batch_size: examples of the global batch.
+  """
+
+  corpus: store.Corpus
+  tokenizer: Tokenizer
+  bucket_tokens: Sequence[int]
+  seed: int
+  batch_size: int
+
+  def batches(self, *, first_step: int, rows: slice) -> Iterator[dict[str, np.ndarray]]:
+    """The endless stream of batches, see `loader.batches`; of each batch only the `rows`."""
+    return loader.batches(
+      self.corpus.sources,
+      rates=self.corpus.rates,
+      bucket_tokens=self.bucket_tokens,
+      seed=self.seed,
+      batch_size=self.batch_size,
+      rows=rows,
+      first_step=first_step,
+    )
+
+  def batch_at(self, step: int) -> dict[str, np.ndarray]:
+    """The whole global batch of one step."""
+    return next(self.batches(first_step=step, rows=slice(0, self.batch_size)))
+
+
+def load_or_prepare(
+  workdir: str,
   *,
-  config: Mapping[str, Any],
-  source: Callable[[], initial_weights.Source | None],
+  config: RunConfig,
+  source: OpenSource,
   needed: set[str],
   teacher: teachers.Teacher | None,
-) -> tuple[store.Corpus, Tokenizer]:
+) -> RunData:
   """Claims the workdir and prepares its data, once; process 0 does it, the others wait.
 
   Args:
-    folder: the workdir.
-    config: the whole config.
+    workdir: where the run lives.
+    config: of the run.
     source: opens `init_from`.
-    needed: what the objectives need, of `objectives.NEEDS`.
+    needed: what the objectives need, of `core.objective.NEEDS`.
     teacher: the teacher, where they need one.
 
   Raises:
     UserError: a mistake in the data or its section of the config; the workdir is another run's, or
       its data was prepared for other objectives.
   """
-  path, data = epath.Path(folder), dict(config["data"])
-  data.pop("bucket_tokens", None)
-  elements = {name: data.pop(name) for name in ("views", "hard_negatives") if name in data}
-  extras = make_extras(needed, data=data, teacher=teacher)
+  folder, section = epath.Path(workdir), dict(config.data)
+  section.pop("bucket_tokens", None)
+  of_batches = {name: section.pop(name) for name in OF_BATCHES if name in section}
+  extras = make_extras(needed, data=section, teacher=teacher)
   if multihost.is_first():
-    claim(path, config)
-    if not store.complete(path / "data"):
-      prepare_once(path, config=config, source=source, data=data, extras=extras)
+    claim(folder, config.to_dict())
+    if not store.complete(folder / "data"):
+      prepare(folder, config=config, source=source, data=section, extras=extras)
   multihost.wait("the data is prepared")
-  tokens = Tokenizer.load(path / "tokenizer", max_tokens=config["max_tokens"])
-  load = bind(store.load, elements, where="data", pad_id=tokens.pad_id)
-  corpus = load(path / "data")
+  tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config.max_tokens)
+  corpus = bind(store.load, of_batches, where="data", pad_id=tokenizer.pad_id)(folder / "data")
   if absent := needed & {"teacher", "synonyms"} - set(corpus.info["extras"]):
     raise UserError(
-      f"{path / 'data'} was prepared for other objectives, it has nothing of"
+      f"{folder / 'data'} was prepared for other objectives, it has nothing of"
       f" {', '.join(sorted(absent))}: use another --workdir"
     )
   if teacher is not None:
     teachers.refuse_other(teacher, corpus.info)
-  return corpus, tokens
+  return RunData(corpus, tokenizer, config.bucket_tokens, config.seed, config.batch_size)
 
 
-def prepare_once(
-  path: epath.Path,
+def prepare(
+  folder: epath.Path,
   *,
-  config: Mapping[str, Any],
-  source: Callable[[], initial_weights.Source | None],
+  config: RunConfig,
+  source: OpenSource,
   data: Mapping[str, Any],
   extras: Sequence[store.Extra],
 ) -> None:
-  """Fills data/ and tokenizer/ of the workdir `path`: from the cache, or from the corpus.
+  """Fills data/ and tokenizer/ of a workdir: from the cache, or from the corpus.
 
-  `data`: the config's section, without what does not shape the files.
+  Args:
+    folder: the workdir.
+    config, source: as in `load_or_prepare`.
+    data: the config's section, without what does not shape the files.
+    extras: what else is made of the texts.
   """
-  if (path / "tokenizer").exists():  # of a start that failed, perhaps with another source
-    (path / "tokenizer").rmtree()
-  first, max_tokens = source(), config["max_tokens"]
-  settings = {**data, **config["tokenizer"]}
-  kept = cache.entry(
+  if (folder / "tokenizer").exists():  # of a start that failed, perhaps with another source
+    (folder / "tokenizer").rmtree()
+  weights = source()
+  settings = {**data, **config.tokenizer}
+  cached = cache.entry(
     settings.pop("cache", ""),
-    data={**settings, "max_tokens": max_tokens},
-    settings={"dictionaries": config["data"]["dictionaries"], "teacher": config["teacher"]},
-    vocabulary=first.tokenizer_files if first else {},
+    data={**settings, "max_tokens": config.max_tokens},
+    settings={"dictionaries": config.data["dictionaries"], "teacher": config.teacher},
+    vocabulary=weights.tokenizer_files if weights else {},
     extras=extras,
   )
-  if cache.fetch(kept, path):
+  if cache.fetch(cached, folder):
     return
-  logger.info("preparing the data, once; it is kept in %s", path / "data")
-  if first:  # weights are of use only with the vocabulary they were trained with
-    with writing(path):
-      hub_tokenizer.write_tokenizer(first.tokenizer_files, path / "tokenizer")
+  logger.info("preparing the data, once; it is kept in %s", folder / "data")
+  if weights:  # they are of use only with the vocabulary they were trained with
+    with writing(folder):
+      hub_tokenizer.write_tokenizer(weights.tokenizer_files, folder / "tokenizer")
   bind(
     store.prepare,
     settings,
     where="data",
-    directory=path / "data",
-    tokenizer_directory=path / "tokenizer",
-    max_tokens=max_tokens,
+    directory=folder / "data",
+    tokenizer_directory=folder / "tokenizer",
+    max_tokens=config.max_tokens,
     extras=extras,
   )()
-  cache.keep(path, kept)
+  cache.keep(folder, cached)
 
 
 def make_extras(
@@ -112,6 +155,6 @@ def make_extras(
   dictionaries = data.pop("dictionaries")
   extras = [] if teacher is None else [teacher.extra]
   if "synonyms" in needed:
-    given = {"where": "data.dictionaries", "pivot": data["pivot"]}
-    extras.append(bind(synonyms.Synonyms, dictionaries, **given)())
+    make = bind(synonyms.Synonyms, dictionaries, where="data.dictionaries", pivot=data["pivot"])
+    extras.append(make())
   return extras

@@ -1,52 +1,152 @@
-"""A vocabulary with more rows than a checkpoint has: to divide by the devices that share it.
+"""Rows of a vocabulary: stored parameters that have others than the run they are for.
 
-XLM-R's 250,002 rows divide by 2 and no higher power of it. Rows of no id change nothing: their word
-vectors are 0 and never read, their bias lets them have no share of any softmax.
+A run's word embedding may have more rows than the stored one, to divide by the devices that share
+it: XLM-R's 250,002 rows divide by 2 and no higher power of it. Rows of no id change nothing: their
+word vectors are 0 and never read, their bias lets them have no share of any softmax.
+
+The head of the RTL decoder has a row for each id of the English side of the data, and those are
+other ids in other data.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dap_jax.distributed.sharding import path_name
+from dap_jax.utils.trees import overlay
 
 NEVER = -1e4  # e to this power is 0, in bfloat16 too
+ENGLISH_HEAD = ("decoder/head/vocabulary/kernel", "decoder/head/vocabulary/bias")
 
 
-def narrowed(abstract: Mapping[str, Any], *, rows: int, wanted: int) -> Any:
-  """Abstract parameters whose arrays of `wanted` rows have `rows`, whole on every device."""
+class StoredRows(NamedTuple):
+  """What the rows of stored parameters stand for.
 
-  def narrow(path, leaf):
-    if rows == wanted or not has_rows(path, leaf, wanted):
+  Attributes:
+    ids: rows of the word embedding, one for each id.
+    english_ids: int32 [V_en], sorted, what the decoder's head has a row for; None where no such
+      head is stored, or it is made for the run's ids as it is read.
+  """
+
+  ids: int
+  english_ids: np.ndarray | None
+
+
+def word_rows(params: Mapping[str, Any]) -> int:
+  """The rows of the word embedding; arrays or shapes."""
+  return params["encoder"]["embeddings"]["word"]["embedding"].shape[0]
+
+
+def stored_shapes(abstract: Mapping[str, Any], stored: StoredRows) -> dict[str, Any]:
+  """The parameters of a run with the rows that are stored: to restore into.
+
+  Args:
+    abstract: of the run, ShapeDtypeStructs with shardings.
+    stored: see there.
+
+  Returns:
+    The same tree; what has other rows than the run lies whole on every device.
+  """
+  rows = word_rows(abstract)
+
+  def with_stored_rows(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    if stored.english_ids is not None and path_name(path) in ENGLISH_HEAD:
+      shape = (*leaf.shape[:-1], len(stored.english_ids))
+    elif stored.ids != rows and has_row_per_id(path, leaf, rows):
+      shape = (stored.ids, *leaf.shape[1:])
+    else:
       return leaf
     whole = NamedSharding(leaf.sharding.mesh, PartitionSpec())
-    return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype, sharding=whole)
+    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=whole)
 
-  return jax.tree_util.tree_map_with_path(narrow, abstract)
+  return jax.tree_util.tree_map_with_path(with_stored_rows, abstract)
 
 
-def has_rows(path: tuple, leaf: jax.ShapeDtypeStruct, wanted: int) -> bool:
+def has_row_per_id(path: tuple, leaf: jax.ShapeDtypeStruct, rows: int) -> bool:
   """Whether a parameter has a row for each id: words, and the biases of tied heads."""
   name = path_name(path)
-  return leaf.shape[0] == wanted and name.endswith(("word/embedding", "head/vocabulary/bias"))
+  return leaf.shape[0] == rows and name.endswith(("word/embedding", "head/vocabulary/bias"))
 
 
-def widened(params: Any, abstract: Mapping[str, Any]) -> Any:
-  """Parameters, each with the rows that `abstract` has, and where it says that they lie."""
-  wanted = dict(jax.tree_util.tree_leaves_with_path(abstract))
+def with_rows_of_run(
+  params: dict[str, Any],
+  abstract: Mapping[str, Any],
+  stored: StoredRows,
+  *,
+  english_ids: np.ndarray | None,
+) -> dict[str, Any]:
+  """Parameters as they are stored -> with the rows of the run.
 
-  def widen(path, leaf):
-    like = wanted[path]
-    if leaf.shape == like.shape:
+  Args:
+    params: arrays; perhaps some of the subtrees of `abstract` alone.
+    abstract: of the run, ShapeDtypeStructs with shardings.
+    stored: what the rows of `params` stand for.
+    english_ids: int32 [V_en] of the run's data, sorted.
+  """
+  return with_more_rows(with_english_head(params, stored.english_ids, english_ids), abstract)
+
+
+def with_english_head(
+  params: dict[str, Any], stored_ids: np.ndarray | None, english_ids: np.ndarray | None
+) -> dict[str, Any]:
+  """Gives the decoder's head a row for each of `english_ids`; others stay where it has just those.
+
+  The params are as they were where no head is stored, or its ids are the same.
+  """
+  if "decoder" not in params or stored_ids is None or np.array_equal(stored_ids, english_ids):
+    return params
+  assert english_ids is not None
+  decoder = params["decoder"]
+  head, words = decoder["head"]["vocabulary"], decoder["embeddings"]["word"]["embedding"]
+  choose = functools.partial(head_rows, stored_ids=stored_ids, english_ids=english_ids)
+  rows = jax.jit(choose)(head["kernel"], head["bias"], words)
+  return overlay(params, {"decoder": {"head": {"vocabulary": rows}}})
+
+
+def head_rows(
+  kernel: jax.Array,
+  bias: jax.Array,
+  words: jax.Array,
+  *,
+  stored_ids: np.ndarray,
+  english_ids: np.ndarray,
+) -> dict[str, jax.Array]:
+  """A trained head for other English ids; an id it has not starts from its word embedding.
+
+  Args:
+    kernel, bias: [D, V_stored], [V_stored].
+    words: [V, D], the decoder's word embeddings.
+    stored_ids, english_ids: int [V_stored], [V_en], sorted.
+
+  Returns:
+    "kernel" [D, V_en] and "bias" [V_en].
+  """
+  where = np.searchsorted(stored_ids, english_ids).clip(max=len(stored_ids) - 1)
+  known = stored_ids[where] == english_ids
+  return {
+    "kernel": jnp.where(known[None], kernel[:, where], words[english_ids].T),
+    "bias": jnp.where(known, bias[where], 0),
+  }
+
+
+def with_more_rows(params: dict[str, Any], abstract: Mapping[str, Any]) -> dict[str, Any]:
+  """Adds rows of no id where `abstract` has more, and puts them where it says that they lie."""
+  targets = dict(jax.tree_util.tree_leaves_with_path(abstract))
+
+  def widen(path: tuple, leaf: jax.Array) -> jax.Array:
+    target = targets[path]
+    if leaf.shape == target.shape:
       return leaf
     fill = 0 if path_name(path).endswith("embedding") else NEVER
-    more = [(0, to - own) for to, own in zip(like.shape, leaf.shape, strict=True)]
-    pad = jax.jit(lambda own: jnp.pad(own, more, constant_values=fill), out_shardings=like.sharding)
-    return pad(leaf)
+    more = [(0, new - old) for new, old in zip(target.shape, leaf.shape, strict=True)]
+    pad = functools.partial(jnp.pad, pad_width=more, constant_values=fill)
+    return jax.jit(pad, out_shardings=target.sharding)(leaf)
 
   return jax.tree_util.tree_map_with_path(widen, params)

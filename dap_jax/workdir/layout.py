@@ -9,16 +9,16 @@ events.out.*    TensorBoard                        protocols/      what scores o
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.claim import claim_folder, refuse_difference
+from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.renamed_keys import with_new_names
 from dap_jax.utils.trees import flatten
@@ -60,6 +60,11 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
   path = epath.Path(workdir) / "config.json"
   if not path.exists():
     raise UserError(f"{workdir} is no workdir (it has no config.json): give one that train wrote")
+  return read_config_file(path)
+
+
+def read_config_file(path: epath.Path) -> dict[str, Any]:
+  """A config.json, keys that were renamed since under their new names."""
   return with_new_names(read_json(path), announce=False)
 
 
@@ -70,34 +75,37 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
     UserError: the folder cannot be written, or holds a run of another config (`FREE` keys aside).
   """
   workdir = epath.Path(workdir)
-  config = json.loads(json.dumps(config))  # tuples become lists, as in the file
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if (workdir / "config.json").exists():
-      refuse_other(workdir, config)
+
+  def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    refuse_difference(
+      flatten(recorded, separator="."),
+      flatten(current, separator="."),
+      holds=f"--workdir={workdir} holds a run",
+      this="this config",
+      cure="use another --workdir, or the same value to resume",
+      binds=binding_keys(workdir),
+    )
+
+  with writing(f"--workdir={workdir}"):
+    claim_folder(workdir, config, file="config.json", check=check, read=read_config_file)
     write_json(workdir / "versions.json", versions())
-    write_json(workdir / "config.json", config)
-  except OSError as error:
-    raise UserError(f"--workdir={workdir} cannot be written: {error}") from error
 
 
-def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
-  """Compares with the config that the workdir was started with.
+def binding_keys(workdir: epath.Path) -> Callable[[str], bool]:
+  """Key of a config -> whether it must be as it was when the workdir was started.
 
   A run that never took a step may be mended: only what its prepared data depends on must agree.
   """
-  theirs, ours = (flatten(tree, separator=".") for tree in (read_config(workdir), config))
   begun = has_checkpoints(workdir)
   prepared = (workdir / "data" / "info.json").exists()
-  for key in sorted(set(theirs) | set(ours)):
+
+  def binds(key: str) -> bool:
     section = key.split(".")[0]
-    free = section in FREE or key in FREE
-    binds = begun or prepared and section in PREPARED and key not in UNPREPARED
-    if binds and not free and theirs.get(key) != ours.get(key):
-      raise UserError(
-        f"--workdir={workdir} holds a run with {key}={theirs.get(key)!r}, this config has"
-        f" {ours.get(key)!r}: use another --workdir, or the same value to resume"
-      )
+    shaped_the_data = section in PREPARED and key not in UNPREPARED
+    is_free = section in FREE or key in FREE
+    return not is_free and (begun or prepared and shaped_the_data)
+
+  return binds
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dap_jax.data.readers.labelled_texts import LabelledTexts
+from dap_jax.inference.embedder import Embedder
+from dap_jax.utils.errors import UserError
+
 
 class Batches(NamedTuple):
   """Labelled sequences in an order that is drawn anew for every epoch.
@@ -55,3 +59,24 @@ class Batches(NamedTuple):
       mask[place, 0, : len(sequence)] = True
       label[place] = self.labels[row]
     return {"ids": ids, "mask": mask, "label": label}
+
+
+def make_batches(
+  examples: LabelledTexts, pretrained: Embedder, *, batch_size: int, seed: int
+) -> Batches:
+  """The train split, tokenised. Raises UserError: the tokenizer does not tell a pair's texts apart.
+
+  L is a multiple of 16 that holds the longest, or `max_tokens`.
+  """
+  tokens = pretrained.tokenizer
+  if examples.pairs and len(tokens.encode_ragged([("", "")])[0]) < 3:
+    raise UserError("the model's tokenizer puts nothing between the texts of a pair")
+  sequences = tokens.encode_ragged(examples.train.texts)
+  return Batches(
+    sequences=sequences,
+    labels=np.asarray(examples.numbers(examples.train), np.int32),
+    batch_size=batch_size,
+    length=min(pretrained.max_tokens, -(-max(map(len, sequences)) // 16) * 16),
+    pad_id=tokens.pad_id,
+    seed=seed,
+  )
