@@ -27,8 +27,10 @@ from dap_jax.utils.renamed_keys import flag_with_new_name
 def parse(argv: list[str]) -> list[str]:
   """Reads the flags. A mistake in a value of the config has status 1, in the flags themselves 2."""
   show_help(argv[1:])
+  argv = [flag_with_new_name(flag) for flag in argv]
+  sys.argv[1:] = argv[1:]  # where config_flags looks for --config.key=value
   try:
-    rest = flags.FLAGS([flag_with_new_name(flag) for flag in argv])
+    rest = flags.FLAGS(argv)
   except flags.Error as error:
     if isinstance(error.__context__, UserError):  # the config could not be found
       fail(str(error.__context__), status=1)
