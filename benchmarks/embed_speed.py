@@ -28,7 +28,7 @@ def mixed_texts(number: int) -> list[str]:
   """So many texts of one to thirty sentences each, the same ones every time."""
   rng = np.random.default_rng(0)
   by_language: dict[str, list[str]] = {}
-  for row in formats.read("gettext", pivot="en", packages=("django", "wagtail")):
+  for row in formats.read_rows("gettext", pivot="en", packages=("django", "wagtail")):
     for language, text in row.items():
       by_language.setdefault(language, []).append(text)
   languages = sorted(code for code, texts in by_language.items() if len(texts) > 100)

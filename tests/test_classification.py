@@ -132,7 +132,7 @@ def test_files(tmp_path):
     "\ufefftext\tsplit\tlabel\nvier\ttest\tb\r\n", encoding="utf-8"
   )
   (tmp_path / "SOURCE.md").write_text("no language")
-  found = labelled_texts.read(str(tmp_path), train_language="eng_Latn")
+  found = labelled_texts.read_labelled_texts(str(tmp_path), train_language="eng_Latn")
   assert found.train == Examples(["one", "two"], ["a", "b"])
   assert found.dev == Examples(["three"], ["a"])
   assert found.test == {
@@ -167,11 +167,11 @@ def test_bad_files(tmp_path, other, said):
   (tmp_path / "en.tsv").write_bytes(GOOD)
   (tmp_path / "aa.tsv").write_bytes(other)
   with pytest.raises(UserError, match=said):
-    labelled_texts.read(str(tmp_path), train_language="en")
+    labelled_texts.read_labelled_texts(str(tmp_path), train_language="en")
 
 
 def test_bad_folders(tmp_path):
-  read = labelled_texts.read
+  read = labelled_texts.read_labelled_texts
   with pytest.raises(UserError, match="is no folder"):
     read(str(tmp_path / "none"), train_language="en")
   with pytest.raises(UserError, match="has no file"):
@@ -192,7 +192,9 @@ def test_bad_folders(tmp_path):
 
 def test_the_real_topics(shared):
   """31 languages of SIB-200: 701, 99 and 204 sentences of 7 topics in each (its SOURCE.md)."""
-  found = labelled_texts.read(str(shared / "data" / "sib200"), train_language="eng_Latn")
+  found = labelled_texts.read_labelled_texts(
+    str(shared / "data" / "sib200"), train_language="eng_Latn"
+  )
   assert len(found.train.labels) == 701
   assert len(found.dev.labels) == 99
   assert [len(split.labels) for split in found.test.values()] == [204] * 31

@@ -8,6 +8,7 @@ import pytest
 
 from dap_jax.data import elements, loader, store, tokenizer
 from dap_jax.data.readers import split
+from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.data.readers.split import Pair
 from dap_jax.utils.errors import UserError
 
@@ -147,13 +148,15 @@ def test_a_bucket_holds_the_pairs_of_its_lengths_and_none_is_lost():
   assert set(counts.values()) <= {3, 4, 5}
 
 
-PREPARE = {
+READER = {
   "format": "tsv",
   "pivot": "en",
   "languages": (),
   "rules": ("empty",),
   "markup": False,
   "drop_characters": "",
+}
+PREPARE = {
   "vocabulary_size": 36,
   "max_tokens": 8,
   "temperature": 2.0,
@@ -161,6 +164,14 @@ PREPARE = {
   "heldout": {"sentences": 10, "min_words": 3, "min_languages": 2},
   "extras": (),
 }
+
+
+def prepare(folder, *, arguments, **changes):
+  """`store.prepare` into folder/data and folder/tokenizer, with the settings above."""
+  reader = CorpusReader(arguments=arguments, **READER)
+  store.prepare(
+    folder / "data", reader, tokenizer_directory=folder / "tokenizer", **PREPARE | changes
+  )
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +182,7 @@ def prepared(tmp_path_factory):
     pairs = [pair for pair in corpus() if pair.language == lang][:count]
     text = "".join(f"{pair.translation}\t{pair.pivot}\n" for pair in pairs)
     (folder / f"{lang}-en.tsv").write_text(text)
-  store.prepare(
-    folder / "data",
-    tokenizer_directory=folder / "tokenizer",
-    arguments={"paths": str(folder / "*-en.tsv")},
-    **PREPARE,
-  )
+  prepare(folder, arguments={"paths": str(folder / "*-en.tsv")})
   return folder
 
 
@@ -213,16 +219,11 @@ def test_held_out_texts_are_not_in_the_vocabulary_training(prepared, monkeypatch
   seen = []
   monkeypatch.setattr(tokenizer, "train", lambda texts, **_: seen.extend(texts))
   with pytest.raises(UserError, match="no tokenizer.json"):  # since nothing was trained
-    store.prepare(
-      prepared / "again",
-      tokenizer_directory=prepared / "none",
-      arguments={"paths": str(prepared / "*-en.tsv")},
-      **PREPARE,
-    )
+    prepare(prepared / "again", arguments={"paths": str(prepared / "*-en.tsv")})
   heldout = {text for row in store.heldout(prepared / "data") for text in row.values()}
   assert seen and not heldout & set(seen)
 
 
 def test_an_unfinished_preparation_is_not_complete(prepared):
   assert store.complete(prepared / "data")
-  assert not store.complete(prepared / "again")
+  assert not store.complete(prepared / "again" / "data")

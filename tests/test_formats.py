@@ -13,7 +13,7 @@ DE = [{"de": "ein Hund", "en": "a dog"}, {"de": "eine Katze", "en": "a cat"}]
 
 
 def rows(format, **arguments):
-  return list(formats.read(format, pivot="en", **arguments))
+  return list(formats.read_rows(format, pivot="en", **arguments))
 
 
 def write(path, text):
@@ -244,11 +244,11 @@ def test_tfds_mistakes(tfds_folder, name, split, message):
 
 def test_unknown_format_and_arguments(tmp_path):
   with pytest.raises(UserError, match="data.format='csv' is none of tsv, moses"):
-    formats.read("csv", pivot="en")
+    formats.read_rows("csv", pivot="en")
   with pytest.raises(UserError, match=r"has path, but data.format='tsv' takes paths, languages, "):
-    formats.read("tsv", pivot="en", path="x")
+    formats.read_rows("tsv", pivot="en", path="x")
   with pytest.raises(UserError, match=r"data.format='moses' takes .*missing .* 'languages'"):
-    formats.read("moses", pivot="en", prefixes="x")
+    formats.read_rows("moses", pivot="en", prefixes="x")
 
 
 def test_import_is_light():

@@ -12,7 +12,7 @@ from dap_jax.utils.errors import UserError
 
 
 def rows(packages):
-  return list(formats.read("gettext", pivot="en", packages=packages))
+  return list(formats.read_rows("gettext", pivot="en", packages=packages))
 
 
 def catalogue(entries, plural="nplurals=2; plural=(n != 1);"):
@@ -93,7 +93,7 @@ def test_gettext_mistakes(package):
   with pytest.raises(UserError, match=r"data\.arguments\.packages=3"):
     rows(3)
   with pytest.raises(UserError, match="has English messages"):
-    list(formats.read("gettext", pivot="de", packages=["greetings"]))
+    list(formats.read_rows("gettext", pivot="de", packages=["greetings"]))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from dap_jax.data.readers.split import Pair
 from dap_jax.objectives import translation_ranking
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
-from tests.test_data import PREPARE
+from tests.test_data import prepare
 from tests.test_objectives import RANKING, VOCABULARY, objectives_of, tiny
 
 
@@ -28,7 +28,7 @@ def test_tsv_reads_further_columns_as_negatives(tmp_path):
   lines += ["eine Katze\ta cat\t \ta mouse", "Brot\tbread", "zwei\ttwo\tten\t"]
   (tmp_path / "de-en.tsv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
   arguments = {"paths": str(tmp_path), "negatives": 2}
-  found = list(formats.read("tsv", pivot="en", **arguments))
+  found = list(formats.read_rows("tsv", pivot="en", **arguments))
   assert found == [
     {"de": "ein Hund", "en": "a dog", "negative 1": "a cat", "negative 2": "a cow"},
     {"de": "eine Katze", "en": "a cat", "negative 2": "a mouse"},  # a blank one is missing
@@ -39,13 +39,13 @@ def test_tsv_reads_further_columns_as_negatives(tmp_path):
   assert pairs[0] == Pair("de", "a dog", "ein Hund", ("a cat", "a cow"))
   assert [pair.negatives for pair in pairs[1:]] == [("a mouse",), (), ("ten",)]
   with pytest.raises(UserError, match=r"data\.arguments\.negatives=-1"):
-    list(formats.read("tsv", pivot="en", **arguments | {"negatives": -1}))
+    list(formats.read_rows("tsv", pivot="en", **arguments | {"negatives": -1}))
 
 
 def test_a_row_of_pivot_and_negative_alone_is_no_pair(tmp_path):
   (tmp_path / "de-en.tsv").write_text(" \ta dog\ta cat\n")
   with pytest.raises(UserError, match="gave no pair"):
-    list(formats.read("tsv", pivot="en", paths=str(tmp_path), negatives=1))
+    list(formats.read_rows("tsv", pivot="en", paths=str(tmp_path), negatives=1))
 
 
 def test_cleaning_drops_a_negative_that_says_what_the_pivot_says():
@@ -162,13 +162,12 @@ def prepared(tmp_path_factory):
     for i, text in enumerate(english)
   ]
   (folder / "aa-en.tsv").write_text("".join(lines))
-  settings = PREPARE | {"heldout": {"sentences": 10, "min_words": 3, "min_languages": 1}}
-  settings |= {"max_tokens": 30, "vocabulary_size": 30}
-  store.prepare(
-    folder / "data",
-    tokenizer_directory=folder / "tokenizer",
+  prepare(
+    folder,
     arguments={"paths": str(folder / "aa-en.tsv"), "negatives": 1},
-    **settings,
+    heldout={"sentences": 10, "min_words": 3, "min_languages": 1},
+    max_tokens=30,
+    vocabulary_size=30,
   )
   return folder, dict(zip(english, lines, strict=True))
 

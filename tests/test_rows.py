@@ -228,8 +228,7 @@ def test_rows_of_real_catalogues():
   """Django's messages: what a batch calls German is what Django's German catalogue says."""
   if importlib.util.find_spec("django") is None:
     pytest.skip("needs django installed")
-  rejected = collections.Counter()
-  pairs = corpus.read_pairs(
+  reader = corpus.CorpusReader(
     format="gettext",
     arguments={"packages": ("django",)},
     pivot="en",
@@ -237,8 +236,8 @@ def test_rows_of_real_catalogues():
     rules=("empty", "equal"),
     markup=True,
     drop_characters="",
-    rejected=rejected,
   )
+  pairs = reader.read().pairs
   texts = sorted({text for pair in pairs for text in (pair.pivot, pair.translation)})
   number_of = {text: number for number, text in enumerate(texts, 10)}
   by_language = collections.defaultdict(list)

@@ -7,10 +7,11 @@ import pytest
 
 from dap_jax.data import store, synonyms, tokenizer
 from dap_jax.data.readers import gettext_catalogues
-from dap_jax.data.synonyms import Forms, Sentence, Synonyms
+from dap_jax.data.synonyms import Synonyms
 from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.data.word_forms import Forms, Sentence, read_sentence
 from dap_jax.utils.errors import UserError
-from tests.test_data import PREPARE
+from tests.test_data import prepare
 
 SETTINGS = {
   "pivot": "en",
@@ -35,7 +36,7 @@ def read(text, pieces, forms):
     start = text.index(piece, end)
     end = start + len(piece)
     spans.append((start, end))
-  sentence = synonyms.read_sentence(text, [*spans, (0, 0)], forms)
+  sentence = read_sentence(text, [*spans, (0, 0)], forms)
   assert sentence.of_tokens.dtype == np.int32
   assert sentence.of_tokens[0] == sentence.of_tokens[-1] == -1
   return sentence.of_tokens[1:-1].tolist(), sentence.concepts
@@ -117,7 +118,7 @@ def test_of_too_many_those_with_new_words_stay():
 def django():
   """language -> pairs of Django's catalogues."""
   texts = collections.defaultdict(list)
-  for row in gettext_catalogues.read(["django"], pivot="en"):
+  for row in gettext_catalogues.read_catalogues(["django"], pivot="en"):
     for language in row.keys() - {"en"}:
       texts[language].append((row["en"], row[language]))
   return texts
@@ -226,12 +227,7 @@ def test_through_the_store(tmp_path):
   settings = {"paths": str(tmp_path / "en-aa.txt"), "cldr_names": False, "max_synonyms": 3}
   extra = Synonyms(**SETTINGS | settings)
   changes = {"heldout": {"sentences": 2, "min_words": 3, "min_languages": 1}, "extras": [extra]}
-  store.prepare(
-    tmp_path / "data",
-    tokenizer_directory=tmp_path / "tokenizer",
-    arguments={"paths": str(tmp_path / "aa-en.tsv")},
-    **PREPARE | changes,
-  )
+  prepare(tmp_path, arguments={"paths": str(tmp_path / "aa-en.tsv")}, **changes)
   corpus = store.load(tmp_path / "data", pad_id=0)
   tokens = Tokenizer.load(tmp_path / "tokenizer", max_tokens=8)
   texts = english + [line.split("\t")[0] for line in lines]

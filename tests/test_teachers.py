@@ -1,6 +1,6 @@
 """A frozen teacher: in the step, beforehand, from files; runs that follow it; mistakes."""
 
-import inspect
+import functools
 import json
 import shutil
 
@@ -11,10 +11,12 @@ import pytest
 
 from dap_jax.core import train_step
 from dap_jax.data import store
+from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.inference import embedder
 from dap_jax.training import run as training
 from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teacher_vectors, teachers
+from dap_jax.utils import binding
 from dap_jax.utils.errors import UserError
 from tests import taught, tiny
 from tests.commands import Commands, final_state, lines_of, write_corpus
@@ -55,14 +57,14 @@ def load(**changes):
 def prepared(folder, corpus, guide):
   """The data of tests/tiny.py with the teacher's features."""
   config = tiny.get_config(str(corpus)).to_dict()
-  known = inspect.signature(store.prepare).parameters
-  given = {**config["data"], **config["tokenizer"], "max_tokens": config["max_tokens"]}
-  store.prepare(
-    folder / "data",
-    tokenizer_directory=folder / "tokenizer",
-    extras=[guide.extra],
-    **{key: value for key, value in given.items() if key in known},
+  settings = {**config["data"], **config["tokenizer"], "max_tokens": config["max_tokens"]}
+  prepare = functools.partial(
+    store.prepare, tokenizer_directory=folder / "tokenizer", extras=[guide.extra]
   )
+  known = binding.keys_of(CorpusReader) | binding.keys_of(prepare)
+  settings = {key: value for key, value in settings.items() if key in known}
+  make_reader, prepare = binding.bind_each([CorpusReader, prepare], settings, where="data")
+  prepare(folder / "data", make_reader())
   return store.load(folder / "data", pad_id=0)
 
 

@@ -1,12 +1,13 @@
 """Prepared data that runs share: `config.data.cache`, a folder on a local or shared disk.
 
-CACHE/HASH/data/, tokenizer/    copies of what a workdir holds under these names
+CACHE/HASH/data/, tokenizer/    copies of these folders of a workdir
 CACHE/HASH/depends.json         what the hash was made of
 
-A workdir gets copies, so it stays whole when the cache is removed. The hash is of all that shapes
-prepared data: settings, the vocabulary of `init_from`, the programs that read and tokenise, and
-the input files. Of catalogues in pip packages the content counts, of other files on disk path,
-size and time of change. Not seen are changes behind a hub id, a TFDS name, or a URL.
+A workdir gets copies, so it stays complete when the cache is removed. The hash covers all that
+shapes prepared data: settings, the vocabulary of `init_from`, the code that reads and tokenises and
+that of the extras (a teacher's network, say), and the input files. Catalogues in pip packages count
+by their content, other files on disk by path, size and modification time. Changes behind a hub id,
+a TFDS name or a URL are not seen.
 """
 
 from __future__ import annotations
@@ -26,57 +27,57 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from dap_jax.data import store
+from dap_jax.data.extras import Extra
 from dap_jax.data.readers import formats, gettext_catalogues
+from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import write_json
 
 logger = logging.getLogger(__name__)
 
+ROOT = Path(__file__).parents[1]  # of the package dap_jax
 PARTS = ("tokenizer", "data")
 PACKAGES = ("babel", "numpy", "seqio", "tokenizers")
 
 
 class Entry(NamedTuple):
-  """A place in a cache: its folder, which may not be there yet, and what its name is a hash of."""
+  """A place in a cache: its folder, which may not exist yet, and what its name is a hash of."""
 
   folder: Path
   depends: dict[str, Any]
 
 
-def entry(
+def entry_of(
   cache: str,
   *,
   data: Mapping[str, Any],
   settings: Mapping[str, Any],
   vocabulary: Mapping[str, str],
-  extras: Sequence[store.Extra],
+  extras: Sequence[Extra],
 ) -> Entry | None:
   """Where the prepared data of a run belongs.
 
   Args:
-    cache: the folder; "" is none.
-    data: what the config says of the data.
-    settings: what it says of the extras.
+    cache: the folder; "" means that there is none.
+    data: the config's settings of the data.
+    settings: the config's settings of the extras.
     vocabulary: the tokenizer's files where `init_from` gives them, name -> content.
     extras: what else is made of the texts.
 
   Returns:
-    None without a cache.
+    The entry, or None without a cache.
 
   Raises:
     UserError: the cache cannot be written.
   """
   if not cache:
     return None
-  package = Path(__file__).parents[1]
-  programs = [*(package / "data").rglob("*.py"), *(inspect.getfile(type(x)) for x in extras)]
-  programs += (package / "training" / "teacher").glob("*.py")  # what makes a teacher's features
   depends = {
     "data": data,
     "settings": settings if extras else {},
     "features": [feature._asdict() for extra in extras for feature in extra.features],
     "vocabulary": {name: digest(text.encode()) for name, text in vocabulary.items()},
-    "programs": digest(*(Path(path).read_bytes() for path in sorted(map(str, programs)))),
+    "programs": digest(*(path.read_bytes() for path in source_files(extras))),
     "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     "files": dict(corpus_files(data)) | (dict(files_of(settings)) if extras else {}),
   }
@@ -90,8 +91,15 @@ def entry(
   return Entry(Path(cache) / digest(json.dumps(depends).encode()), depends)
 
 
+def source_files(extras: Sequence[Extra]) -> list[Path]:
+  """The Python files that decide what is prepared: those of data/, and those of the extras."""
+  folders = {"data"}.union(*(extra.sources for extra in extras))
+  files = {path for folder in folders for path in (ROOT / folder).rglob("*.py")}
+  return sorted(files | {Path(inspect.getfile(type(extra))) for extra in extras})
+
+
 def digest(*contents: bytes) -> str:
-  """A hash of them in their order, 20 hexadecimal digits."""
+  """A hash of the contents in their order, 20 hexadecimal digits."""
   sha = hashlib.sha256()
   for content in contents:
     sha.update(hashlib.sha256(content).digest())
@@ -99,19 +107,19 @@ def digest(*contents: bytes) -> str:
 
 
 def corpus_files(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-  """The corpus's files, and what tells whether they changed."""
+  """The corpus's files, each with what shows that it changed: see the module's docstring."""
   if data["format"] != "gettext":
     yield from files_of(data["arguments"])
     return
   for package in formats.names(data["arguments"].get("packages"), "packages"):
-    found = gettext_catalogues.catalogues(package)
-    yield package, digest(*(path.read_bytes() for path in found))
+    catalogues = gettext_catalogues.catalogues(package)
+    yield package, digest(*(path.read_bytes() for path in catalogues))
 
 
 def files_of(settings: Any) -> Iterator[tuple[str, list[int]]]:
-  """Path -> size and time of change in ns, of every file that a string in some settings may mean.
+  """Path -> size and modification time in ns, of every file that a string in settings may mean.
 
-  It may be a file, a folder of files, a glob pattern, or what stands before an extension.
+  A string may be a file, a folder of files, a glob pattern, or a path without its extension.
   """
   if isinstance(settings, Mapping):
     settings = list(settings.values())
@@ -119,57 +127,58 @@ def files_of(settings: Any) -> Iterator[tuple[str, list[int]]]:
     for value in settings:
       yield from files_of(value)
   elif isinstance(settings, str) and settings:
-    for found in sorted({*glob.glob(settings), *glob.glob(f"{glob.escape(settings)}.*")}):
-      inside = sorted(Path(found).rglob("*")) if os.path.isdir(found) else [Path(found)]
-      for path in inside:
+    for match in sorted({*glob.glob(settings), *glob.glob(f"{glob.escape(settings)}.*")}):
+      paths = sorted(Path(match).rglob("*")) if os.path.isdir(match) else [Path(match)]
+      for path in paths:
         if path.is_file():
           status = path.stat()
           yield str(path), [status.st_size, status.st_mtime_ns]
 
 
-def fetch(kept: Entry | None, workdir: epath.Path) -> bool:
-  """Copies an entry into a workdir; False where there is none."""
-  if kept is None or not store.complete(kept.folder / "data"):
+def fetch(entry: Entry | None, workdir: epath.Path) -> bool:
+  """Copies an entry into a workdir. Returns whether there was a complete one."""
+  if entry is None or not store.complete(entry.folder / "data"):
     return False
-  logger.info("the data comes from %s, where another run prepared it", kept.folder)
+  logger.info("the data comes from %s, where another run prepared it", entry.folder)
   with writing(workdir):
     for part in PARTS:
-      copy(epath.Path(kept.folder) / part, workdir / part)
+      copy(epath.Path(entry.folder) / part, workdir / part)
   return True
 
 
 def copy(source: epath.Path, target: epath.Path) -> None:
-  """Copies the files of a folder; info.json last and by renaming, since it means completeness."""
+  """Copies the files of a folder; info.json last and atomically, since it means completeness."""
   target.mkdir(parents=True, exist_ok=True)
   for path in source.iterdir():
     if path.name != "info.json":
       path.copy(target / path.name, overwrite=True)
   if (source / "info.json").exists():
-    (source / "info.json").copy(target / "info.json.tmp", overwrite=True)
-    (target / "info.json.tmp").replace(target / "info.json")
+    with replacing(target / "info.json") as temporary:
+      (source / "info.json").copy(temporary, overwrite=True)
 
 
-def keep(workdir: epath.Path, kept: Entry | None) -> None:
-  """Copies what a workdir has prepared into the cache, whole or not at all.
+def keep(workdir: epath.Path, entry: Entry | None) -> None:
+  """Copies the prepared data of a workdir into the cache, whole or not at all.
 
-  Of two processes that do so at once the second finds the place taken, and drops its copy.
+  If two processes do so at the same time, the second one discards its copy.
 
   Raises:
     UserError: the cache cannot be written.
   """
-  if kept is None:
+  if entry is None:
     return
-  temporary = kept.folder.with_name(f".{kept.folder.name}.{os.uname().nodename}.{os.getpid()}")
+  # Of this process alone: several hosts may write the same entry.
+  temporary = entry.folder.with_name(f".{entry.folder.name}.{os.uname().nodename}.{os.getpid()}")
   try:
     for part in PARTS:
       copy(workdir / part, epath.Path(temporary) / part)
-    write_json(epath.Path(temporary) / "depends.json", kept.depends)
+    write_json(epath.Path(temporary) / "depends.json", entry.depends)
     try:
-      temporary.rename(kept.folder)
+      temporary.rename(entry.folder)
     except OSError:
-      if not store.complete(kept.folder / "data"):
+      if not store.complete(entry.folder / "data"):
         raise
   except OSError as error:
-    raise UserError(f"data.cache={kept.folder.parent} cannot be written: {error}") from error
+    raise UserError(f"data.cache={entry.folder.parent} cannot be written: {error}") from error
   finally:
     shutil.rmtree(temporary, ignore_errors=True)

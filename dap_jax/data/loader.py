@@ -15,30 +15,33 @@ import numpy as np
 from dap_jax.data.elements import Layout, Pairs, element
 
 
-class Source(Protocol):
-  """Elements that a mixture draws from: the pairs of a language, or rows of several."""
+class ExampleSource(Protocol):
+  """Elements that a mixture draws from: the pairs of one language, or rows of several."""
 
   @property
   def sequences(self) -> int:
-    """Sequences of an element, K + n."""
+    """How many sequences an element has, K + n."""
     ...
 
   def __len__(self) -> int: ...
 
   def dataset(self, seed: int) -> grain.MapDataset:
-    """Endless epochs of elements, each in its own order; a function of the seed and the index."""
+    """Endless epochs of elements, each in an order of its own: a function of the seed."""
     ...
 
   def longest(self) -> np.ndarray:
-    """int [len(self)], ids of the longest sequence that an element may hold."""
+    """int [len(self)], the number of ids of the longest sequence that each element may hold."""
     ...
 
   def real_tokens(self) -> np.ndarray:
-    """float [len(self)], ids of all sequences of an element, as expected."""
+    """float [len(self)], the expected number of ids, padding excluded, of each element."""
     ...
 
-  def between(self, shorter: int, longest: int) -> Source:
-    """Those whose longest sequence has over `shorter` and at most `longest` ids, L = `longest`."""
+  def between(self, shorter: int, longest: int) -> ExampleSource:
+    """The elements whose longest sequence has over `shorter` and at most `longest` ids.
+
+    Their padded length L is `longest`.
+    """
     ...
 
 
@@ -46,7 +49,8 @@ class PairSource:
   """The pairs of one language, or some of them: random access to `element`s of K = 2.
 
   Args:
-    pairs, layout: see there.
+    pairs: of the language.
+    layout: how elements look.
     indices: which pairs; None means all.
   """
 
@@ -76,12 +80,12 @@ class PairSource:
 
   def between(self, shorter: int, longest: int) -> PairSource:
     lengths = self.longest()
-    kept = self._indices[(shorter < lengths) & (lengths <= longest)]
-    return PairSource(self._pairs, self._layout._replace(max_tokens=longest), indices=kept)
+    indices = self._indices[(shorter < lengths) & (lengths <= longest)]
+    return PairSource(self._pairs, self._layout._replace(max_tokens=longest), indices=indices)
 
 
 def padding_share(
-  sources: Mapping[str, Source], *, rates: Mapping[str, float], bucket_tokens: Sequence[int]
+  sources: Mapping[str, ExampleSource], *, rates: Mapping[str, float], bucket_tokens: Sequence[int]
 ) -> float:
   """The expected share of padding among the ids of all batches."""
   real = filled = 0.0
@@ -93,18 +97,21 @@ def padding_share(
 
 
 def bucket_batches(
-  bucket: Mapping[str, Source], *, shares: Mapping[str, float], seed: int, size: int
+  bucket: Mapping[str, ExampleSource], *, shares: Mapping[str, float], seed: int, size: int
 ) -> grain.MapDataset:
   """Batches of `size` elements of one length: sources shuffled, repeated, mixed by their shares."""
   names = sorted(bucket)
   total = sum(shares.values())
+  # Source i of a run with seed s has the seed of source i + 1 of a run with seed s - 1, so runs of
+  # neighbouring seeds are less independent than they could be. It stays so: other seeds (numpy's
+  # SeedSequence) would change the order of the data, and runs of old workdirs could not resume.
   datasets = [bucket[name].dataset(seed + i) for i, name in enumerate(names)]
   weights = [shares[name] / total for name in names]
   return grain.MapDataset.mix(datasets, weights=weights).batch(size)
 
 
 def batches(
-  sources: Mapping[str, Source],
+  sources: Mapping[str, ExampleSource],
   *,
   rates: Mapping[str, float],
   bucket_tokens: Sequence[int],
@@ -116,22 +123,22 @@ def batches(
   """The endless stream of batches from `first_step` on, read ahead by threads.
 
   A batch holds elements of one bucket of lengths, so it has one of a few static shapes. Within a
-  bucket every source is shuffled by its own seed and repeated, and the sources are interleaved by
-  their rates; so are the buckets, by what they hold. Global batch n is a function of these
-  arguments and n alone, the same for every number of processes and after every restart.
+  bucket every source is shuffled by a seed of its own and repeated, and the sources are interleaved
+  by their rates; the buckets are interleaved by what they hold. Global batch n is a function of
+  these arguments and n alone, the same for every number of processes and after every restart.
 
   Args:
     sources: name -> elements: the pairs of a language, or rows.
     rates: name -> share of the mixture, any positive scale.
-    bucket_tokens: the lengths L, rising; the last is the longest sequence.
+    bucket_tokens: the padded lengths L, rising; no sequence is longer than the last.
     seed: of the order.
     batch_size: B, examples of the global batch.
-    rows: the contiguous rows of the global batch that this process wants; its length divides
+    rows: the contiguous rows of the global batch that this process reads; their number divides
       `batch_size`.
     first_step: the step of the first batch.
 
   Yields:
-    What `element` makes, b = length of `rows` of them: `ids` int32 [b, K, L], ...
+    The arrays of `elements.element`, stacked, b = the number of `rows`: `ids` int32 [b, K, L], ...
   """
   size = rows.stop - rows.start
   assert batch_size % size == 0 and rows.start % size == 0
@@ -141,6 +148,7 @@ def batches(
     bucket = {name: source for name, source in bucket.items() if len(source)}
     shares = {name: rates[name] * len(part) / len(sources[name]) for name, part in bucket.items()}
     if bucket:
+      # 1000: the buckets' seeds are further apart than those of the sources within one.
       stream = bucket_batches(bucket, shares=shares, seed=seed + 1000 * number, size=size)
       streams.append(stream[rows.start // size :: batch_size // size])
       weights.append(sum(shares.values()))

@@ -7,54 +7,28 @@ DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
-import os
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from dap_jax.data import rows, tokenizer, train_file
-from dap_jax.data.elements import Feature, Layout, Ragged
-from dap_jax.data.loader import PairSource, Source
-from dap_jax.data.readers import corpus, split
+from dap_jax.data.elements import Feature, Layout
+from dap_jax.data.extras import Extra
+from dap_jax.data.loader import ExampleSource, PairSource
+from dap_jax.data.readers import split
+from dap_jax.data.readers.corpus import CorpusReader
+from dap_jax.utils.atomic import replacing
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.quiet import quiet_stderr
 
 logger = logging.getLogger(__name__)
-
-
-class Extra(Protocol):
-  """Features that are made of the texts, when the data is prepared.
-
-  It may have `open()`, called first: it reads its files, so that a mistake in them is told before
-  the corpus is read. Where values repeat it may have `tables()`, asked last: the name of a feature
-  -> its distinct values [N, n], of which `compute` gave the rows.
-
-  Attributes:
-    features: what it makes.
-  """
-
-  features: tuple[Feature, ...]
-
-  def compute(
-    self, language: str, texts: Sequence[tuple[str, str]], tokens: tokenizer.Tokenizer
-  ) -> dict[tuple[str, str], list[np.ndarray] | np.ndarray]:
-    """(side, name of a feature) -> one flat array a pair, or of one with a table int32 [pairs].
-
-    texts: (pivot, translation).
-    """
-    ...
-
-  def report(self) -> dict[str, Any]:
-    """What is worth knowing of what it made, for info.json."""
-    ...
 
 
 class Corpus(NamedTuple):
@@ -70,7 +44,7 @@ class Corpus(NamedTuple):
     info: the content of info.json.
   """
 
-  sources: dict[str, Source]
+  sources: dict[str, ExampleSource]
   rates: dict[str, float]
   languages: dict[str, float]
   views: int
@@ -80,23 +54,9 @@ class Corpus(NamedTuple):
   info: dict[str, Any]
 
 
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-  """Sends what C++ libraries write to standard error while they load to nowhere."""
-  sys.stderr.flush()
-  kept = os.dup(2)
-  nowhere = os.open(os.devnull, os.O_WRONLY)
-  try:
-    os.dup2(nowhere, 2)
-    yield
-  finally:
-    os.dup2(kept, 2)
-    os.close(kept)
-    os.close(nowhere)
-
-
 def prepare(
   directory: epath.PathLike,
+  reader: CorpusReader,
   *,
   tokenizer_directory: epath.PathLike,
   vocabulary_size: int,
@@ -104,113 +64,105 @@ def prepare(
   temperature: float,
   min_pairs: int,
   heldout: Mapping[str, int],
-  pivot: str,
-  format: str,
-  arguments: Mapping[str, Any],
-  languages: Sequence[str],
-  rules: Sequence[str],
-  markup: bool,
-  drop_characters: str,
   extras: Sequence[Extra],
 ) -> None:
-  """Reads, cleans, splits, trains the vocabulary on the training split, tokenises, writes.
+  """Turns a corpus into files: reads and cleans it, splits it, tokenises it, and writes the result.
 
   Args:
-    directory: where to; complete once its info.json is there.
-    tokenizer_directory: where the vocabulary goes.
-    vocabulary_size: number of ids.
-    max_tokens: ids of a sequence, [CLS] and [SEP] included.
-    temperature: see `tasks.register`.
+    directory: where to write; complete once its info.json is there.
+    reader: reads the corpus.
+    tokenizer_directory: of the vocabulary; one is trained on the training split if it has none.
+    vocabulary_size: number of ids of a vocabulary that is trained.
+    max_tokens: ids of a sequence, [CLS] and [SEP] included; longer ones are cut.
+    temperature: of the languages' shares, see `tasks.register`.
     min_pairs: languages with fewer training pairs are left out.
     heldout: `sentences`, `min_words`, `min_languages` of `split.split_pairs`.
-    pivot, format, arguments, languages, rules, markup, drop_characters: see `readers.corpus`.
     extras: what else to make of the texts.
+
+  Raises:
+    UserError: a mistake in the settings, the corpus or the files of the extras; a directory cannot
+      be written.
   """
-  with quiet_stderr():  # TensorFlow: seconds that a resumed run need not pay, and chatter
-    from dap_jax.data import tasks
-
-  # First: where an extra lacks what it needs, nothing was done in vain.
-  for extra in extras:
-    if hasattr(extra, "open"):
-      extra.open()
-  features = [feature for extra in extras for feature in extra.features]
-  rejected = Counter()
-  pairs = corpus.read_pairs(
-    format=format,
-    arguments=arguments,
-    pivot=pivot,
-    languages=languages,
-    rules=rules,
-    markup=markup,
-    drop_characters=drop_characters,
-    rejected=rejected,
+  for extra in extras:  # first, so that a mistake in their files costs no time
+    extra.open()
+  corpus = reader.read()
+  divide = bind(split.split_pairs, heldout, where="data.heldout", pivot=reader.pivot)
+  train, heldout_rows = divide(corpus.pairs)
+  train = frequent_languages(train, min_pairs=min_pairs)
+  tokens = load_or_train_tokenizer(
+    tokenizer_directory, train, vocabulary_size=vocabulary_size, max_tokens=max_tokens
   )
-  divide = bind(split.split_pairs, heldout, where="data.heldout", pivot=pivot)
-  train, held = divide(pairs)
-  counts = Counter(pair.language for pair in train)
-  train = [pair for pair in train if counts[pair.language] >= min_pairs]
-  if not train:
-    raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
-  texts = {text for pair in train for text in (pair.pivot, pair.translation, *pair.negatives)}
-  if not (epath.Path(tokenizer_directory) / "tokenizer.json").exists():  # else it came by init_from
-    logger.info("training a vocabulary of %d ids on %d texts", vocabulary_size, len(texts))
-    tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=tokenizer_directory)
-  tokens = tokenizer.Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
-  mixture = tasks.register(train, name="bitext", tokenizer=tokens, temperature=temperature)
-
-  by_language = defaultdict(list)
-  for pair in train:
-    by_language[pair.language].append(pair)
-  arrays, rates = {}, {}
-  for task in mixture.tasks:
-    language = task.name.removeprefix("bitext_")
-    rates[language] = mixture.get_rate(task)
-    for feature, sequences in tasks.tokenised(task, max_tokens=max_tokens).items():
-      ragged = Ragged.of(sequences)
-      arrays[f"{language}/{feature}/tokens"] = ragged.tokens
-      arrays[f"{language}/{feature}/offsets"] = ragged.offsets
-    own = by_language[language]
-    arrays |= train_file.negatives(own, tokens)
-    arrays |= computed(extras, language, [(pair.pivot, pair.translation) for pair in own], tokens)
-  for extra in extras:
-    tables = extra.tables() if hasattr(extra, "tables") else {}
-    arrays |= {f"{name}/values": values for name, values in tables.items()}
+  arrays, rates = tokenise(train, tokens, temperature=temperature, extras=extras)
+  languages = {pair.language for pair in train} | {reader.pivot}
+  heldout_rows = [
+    {language: text for language, text in row.items() if language in languages}
+    for row in heldout_rows
+  ]
   total = sum(rates.values())
-  english = np.unique(np.concatenate([arrays[f"{lang}/pivot/tokens"] for lang in rates]))
-  trained = {pair.language for pair in train} | {pivot}
+  english = np.unique(np.concatenate([arrays[f"{language}/pivot/tokens"] for language in rates]))
   info = {
     "pairs": dict(sorted(Counter(pair.language for pair in train).items())),
     "rates": {language: rate / total for language, rate in sorted(rates.items())},
-    "heldout": len(held),
-    "rejected": dict(rejected.most_common()),
+    "heldout": len(heldout_rows),
+    "rejected": dict(corpus.rejected.most_common()),
     "max_tokens": max_tokens,
     "english_ids": english.tolist(),
-    "features": [feature._asdict() for feature in features],
+    "features": [feature._asdict() for extra in extras for feature in extra.features],
     "extras": {name: value for extra in extras for name, value in extra.report().items()},
   }
-  held = [{lang: text for lang, text in row.items() if lang in trained} for row in held]
-  write(epath.Path(directory), info=info, arrays=arrays, heldout=held)
+  write(epath.Path(directory), info=info, arrays=arrays, heldout=heldout_rows)
 
 
-def computed(
-  extras: Sequence[Extra],
-  language: str,
-  texts: Sequence[tuple[str, str]],
+def frequent_languages(train: Sequence[split.Pair], *, min_pairs: int) -> list[split.Pair]:
+  """The training pairs of languages with at least `min_pairs`. Raises UserError if none remain."""
+  counts = Counter(pair.language for pair in train)
+  remaining = [pair for pair in train if counts[pair.language] >= min_pairs]
+  if not remaining:
+    raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
+  return remaining
+
+
+def load_or_train_tokenizer(
+  directory: epath.PathLike, train: Sequence[split.Pair], *, vocabulary_size: int, max_tokens: int
+) -> tokenizer.Tokenizer:
+  """The tokenizer of `init_from`, where its files are there, else one trained on these pairs."""
+  if not (epath.Path(directory) / "tokenizer.json").exists():
+    texts = {text for pair in train for text in (pair.pivot, pair.translation, *pair.negatives)}
+    logger.info("training a vocabulary of %d ids on %d texts", vocabulary_size, len(texts))
+    tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=directory)
+  return tokenizer.Tokenizer.load(directory, max_tokens=max_tokens)
+
+
+def tokenise(
+  train: Sequence[split.Pair],
   tokens: tokenizer.Tokenizer,
-) -> dict[str, np.ndarray]:
-  """What the extras make of a language's pairs, under the names that train.npz gives them."""
-  arrays = {}
+  *,
+  temperature: float,
+  extras: Sequence[Extra],
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+  """Training pairs -> the arrays of train.npz, and the rate of every language (on any scale)."""
+  with quiet_stderr():  # imported here: TensorFlow takes seconds that a resumed run need not pay
+    from dap_jax.data import tasks
+
+  mixture = tasks.register(train, name="bitext", tokenizer=tokens, temperature=temperature)
+  by_language = defaultdict(list)
+  for pair in train:
+    by_language[pair.language].append(pair)
+  arrays: dict[str, np.ndarray] = {}
+  rates: dict[str, float] = {}
+  for task in mixture.tasks:
+    language = task.name.removeprefix("bitext_")
+    rates[language] = mixture.get_rate(task)
+    for side, sequences in tasks.tokenised(task).items():
+      arrays |= train_file.ragged_arrays(f"{language}/{side}", sequences)
+    pairs = by_language[language]
+    arrays |= train_file.negative_arrays(language, [pair.negatives for pair in pairs], tokens)
+    for extra in extras:
+      values = extra.compute(language, [(pair.pivot, pair.translation) for pair in pairs], tokens)
+      arrays |= train_file.feature_arrays(language, values, extra.features, pairs=len(pairs))
   for extra in extras:
-    for (side, name), values in extra.compute(language, texts, tokens).items():
-      assert len(values) == len(texts), f"{name}: {len(values)} for {len(texts)} pairs"
-      if isinstance(values, np.ndarray):
-        arrays[f"{language}/{side}/{name}/rows"] = values
-        continue
-      dtype = next(feature.dtype for feature in extra.features if feature.name == name)
-      ragged = Ragged.of([np.asarray(value, dtype).reshape(-1) for value in values])
-      arrays[f"{language}/{side}/{name}/tokens"] = ragged.tokens
-      arrays[f"{language}/{side}/{name}/offsets"] = ragged.offsets
-  return arrays
+    arrays |= {train_file.table_path(name): table for name, table in extra.tables().items()}
+  return arrays, rates
 
 
 def write(
@@ -220,7 +172,7 @@ def write(
   arrays: Mapping[str, np.ndarray],
   heldout: Sequence[Mapping[str, str]],
 ) -> None:
-  """Writes the files, info.json last and by renaming, so that its presence means completeness."""
+  """Writes the files; info.json last and atomically, so that its presence means completeness."""
   buffer = io.BytesIO()
   np.savez(buffer, **arrays)
   lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
@@ -228,9 +180,8 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "train.npz").write_bytes(buffer.getvalue())
     (directory / "heldout.jsonl").write_text("".join(line + "\n" for line in lines))
-    temporary = directory / "info.json.tmp"
-    temporary.write_text(json.dumps(info, indent=1))
-    temporary.replace(directory / "info.json")
+    with replacing(directory / "info.json") as temporary:
+      temporary.write_text(json.dumps(info, indent=1))
 
 
 def complete(directory: epath.PathLike) -> bool:
@@ -271,12 +222,12 @@ def load(
   directory = epath.Path(directory)
   info = json.loads((directory / "info.json").read_text())
   features = tuple(Feature(**feature) for feature in info["features"])
-  pairs = train_file.read(directory / "train.npz", languages=info["rates"], features=features)
+  pairs = train_file.load_pairs(directory / "train.npz", languages=info["rates"], features=features)
   train_file.check_negatives(pairs, hard_negatives)
   layout = Layout(info["max_tokens"], pad_id, features, hard_negatives)
   rates = languages = info["rates"]
   if views == 2:
-    sources = {language: PairSource(own, layout) for language, own in pairs.items()}
+    sources = {language: PairSource(some, layout) for language, some in pairs.items()}
   else:
     source = rows.source_of(pairs, layout, rates=rates, views=views)
     sources, rates = {"rows": source}, {"rows": 1.0}

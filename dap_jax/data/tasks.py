@@ -3,14 +3,14 @@
     rate(language) ~ pairs(language) ^ (1 / temperature)
 
 Registration happens in `register`, never at import. An example has two features, `pivot` and
-`translation`: int32 ids, `[CLS] tokens [SEP]`, cut to the task's length.
+`translation`: int32 ids as the tokenizer gives them, [CLS] and [SEP] included.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import seqio
@@ -20,20 +20,7 @@ from dap_jax.data.readers.split import Pair
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.vocabulary import TokenizerVocabulary
 
-FEATURES = ("pivot", "translation")
-
-
-def frame(dataset: tf.data.Dataset, sequence_length, output_features) -> tf.data.Dataset:
-  """Cuts each feature to its length less two, then sets it between [CLS] and [SEP]."""
-
-  def framed(example):
-    for name, feature in output_features.items():
-      ids = example[name][: sequence_length[name] - 2]
-      vocabulary = feature.vocabulary
-      example[name] = tf.concat([[vocabulary.bos_id], ids, [vocabulary.eos_id]], axis=0)
-    return example
-
-  return dataset.map(framed, num_parallel_calls=tf.data.AUTOTUNE)
+SIDES = ("pivot", "translation")
 
 
 def register(
@@ -49,31 +36,23 @@ def register(
   """
   by_language = defaultdict(list)
   for pair in pairs:
-    by_language[pair.language].append((pair.pivot, pair.translation))
+    by_language[pair.language].append(pair)
   vocabulary = TokenizerVocabulary(tokenizer)
-  features = {
-    feature: seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32) for feature in FEATURES
-  }
+  features = {side: seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32) for side in SIDES}
+  tokenize = functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False)
   tasks = []
-  for language, texts in sorted(by_language.items()):
-
-    def examples(split, shuffle_files, seed=None, texts=texts):
-      del split, shuffle_files, seed  # one split, in the order of the corpus
-      columns = {FEATURES[i]: [text[i] for text in texts] for i in range(2)}
-      return tf.data.Dataset.from_tensor_slices(columns)
-
+  for language, pairs_of_language in sorted(by_language.items()):
     task_name = f"{name}_{language}"
     if task_name in seqio.TaskRegistry.names():
       seqio.TaskRegistry.remove(task_name)
     seqio.TaskRegistry.add(
       task_name,
       source=seqio.FunctionDataSource(
-        examples, splits=["train"], num_input_examples={"train": len(texts)}
+        examples_of(pairs_of_language),
+        splits=["train"],
+        num_input_examples={"train": len(pairs_of_language)},
       ),
-      preprocessors=[
-        functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False),
-        frame,
-      ],
+      preprocessors=[tokenize],
       output_features=features,
     )
     tasks.append(task_name)
@@ -83,13 +62,21 @@ def register(
   return seqio.MixtureRegistry.add(name, tasks, default_rate=rate)
 
 
-def tokenised(task: seqio.Task, *, max_tokens: int) -> dict[str, list[np.ndarray]]:
-  """All examples of a task in order: feature -> ragged int32 ids."""
-  dataset = task.get_dataset(
-    sequence_length=dict.fromkeys(FEATURES, max_tokens), split="train", shuffle=False
-  )
+def examples_of(pairs: Sequence[Pair]) -> Callable[..., tf.data.Dataset]:
+  """The function that SeqIO calls for a task's examples: these pairs, in this order."""
+
+  def examples(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
+    del split, shuffle_files, seed  # there is one split, and its order is the corpus's
+    columns = {side: [getattr(pair, side) for pair in pairs] for side in SIDES}
+    return tf.data.Dataset.from_tensor_slices(columns)
+
+  return examples
+
+
+def tokenised(task: seqio.Task) -> dict[str, list[np.ndarray]]:
+  """All examples of a task in order: side -> int32 ids of each text."""
   columns = defaultdict(list)
-  for example in dataset.as_numpy_iterator():
-    for feature in FEATURES:
-      columns[feature].append(example[feature])
+  for example in task.get_dataset(split="train", shuffle=False).as_numpy_iterator():
+    for side in SIDES:
+      columns[side].append(example[side])
   return columns

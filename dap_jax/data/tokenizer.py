@@ -1,9 +1,11 @@
-"""Text <-> ids, the one way: in training, in embed, and for PyTorch users.
+"""Text <-> ids, the same in training, in `embed`, and for users of the exported model.
 
-A sentencepiece unigram model is trained once and turned once into a `tokenizer.json`. From then on
-only the `tokenizers` library reads text, as transformers does, so ids are equal everywhere.
-Its special tokens: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. A checkpoint's tokenizer has its
-own; the folder's tokenizer_config.json names them.
+A sentencepiece unigram model is trained once and converted to a `tokenizer.json`. After that only
+the `tokenizers` library reads text, as in transformers, so ids are equal everywhere. The special
+tokens are [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. The tokenizer of a checkpoint has special
+tokens of its own, which tokenizer_config.json in its folder names.
+
+`Tokenizer` is the one place that adds [CLS] and [SEP] and cuts sequences to their length.
 """
 
 from __future__ import annotations
@@ -28,19 +30,20 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
   """Trains a unigram vocabulary and writes the tokenizer's folder.
 
   The result depends on the texts and the size alone. Writes `sentencepiece.model`, `tokenizer.json`
-  and the two files by which transformers' AutoTokenizer reads them.
+  and the two files that transformers' AutoTokenizer needs beside it.
 
   Args:
     texts: the training split, in a fixed order.
     vocabulary_size: number of ids, the five special ones included.
-    directory: where to; made if absent.
+    directory: where to write; created if absent.
 
   Raises:
-    UserError: the texts do not support so many ids.
+    UserError: the texts do not support so many ids, or the folder cannot be written.
   """
   import sentencepiece
 
   model = io.BytesIO()
+  names = ("pad", "unk", "bos", "eos")  # what sentencepiece calls the first four special tokens
   try:
     sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(texts),
@@ -50,25 +53,17 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
       character_coverage=0.9999,
       max_sentence_length=1 << 20,
       num_threads=1,  # several would add floats in another order each time
-      **{f"{name}_id": i for i, name in enumerate(("pad", "unk", "bos", "eos"))},
-      pad_piece=SPECIALS[0],
-      unk_piece=SPECIALS[1],
-      bos_piece=SPECIALS[2],
-      eos_piece=SPECIALS[3],
+      **{f"{name}_id": i for i, name in enumerate(names)},
+      **{f"{name}_piece": SPECIALS[i] for i, name in enumerate(names)},
       control_symbols=SPECIALS[4],
       minloglevel=2,
     )
   except RuntimeError as error:
     if "ocabulary size" not in str(error):
       raise
-    limit = ""
-    if most := re.search(r"a value <= (\d+)", str(error)):
-      limit = f": the training split supports at most {most[1]}"
-    elif least := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
-      limit = f": its characters alone need at least {least[1]}"
     raise UserError(
-      f"tokenizer.vocabulary_size={vocabulary_size} does not fit the data{limit};"
-      " change it in the config"
+      f"tokenizer.vocabulary_size={vocabulary_size} does not fit the data"
+      f"{size_limit(str(error))}; change it in the config"
     ) from error
   directory = epath.Path(directory)
   with writing(directory):
@@ -76,6 +71,15 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
     (directory / "sentencepiece.model").write_bytes(model.getvalue())
     for name, content in transformers_files(model.getvalue()).items():
       (directory / name).write_text(content)
+
+
+def size_limit(message: str) -> str:
+  """The limit on the vocabulary's size in an error message of sentencepiece, or ""."""
+  if most := re.search(r"a value <= (\d+)", message):
+    return f": the training split supports at most {most[1]}"
+  if least := re.search(r"required_chars\. \d+ vs (\d+)", message):
+    return f": its characters alone need at least {least[1]}"
+  return ""
 
 
 def transformers_files(model: bytes) -> dict[str, str]:
@@ -114,7 +118,7 @@ def transformers_files(model: bytes) -> dict[str, str]:
 class Tokenizer:
   """Text -> `[CLS] tokens [SEP]`, cut to `max_tokens` ids.
 
-  As in transformers, the text of a special token, "[MASK]" say, becomes that token.
+  As in transformers, a special token that is written in a text, "[MASK]" say, becomes that token.
 
   Attributes:
     size: one more than the largest id.
@@ -131,7 +135,15 @@ class Tokenizer:
 
   @classmethod
   def load(cls, directory: epath.PathLike, *, max_tokens: int) -> Tokenizer:
-    """Reads the `tokenizer.json` of a folder. Raises UserError where there is none."""
+    """Reads `FILES` of a folder.
+
+    Args:
+      directory: the folder.
+      max_tokens: sequences are cut to so many ids, [CLS] and [SEP] included.
+
+    Raises:
+      UserError: a file is missing or damaged.
+    """
     directory = epath.Path(directory)
     for name in FILES:
       if not (directory / name).exists():
@@ -141,7 +153,11 @@ class Tokenizer:
 
   @classmethod
   def from_files(cls, files: Mapping[str, str], *, where: str, max_tokens: int) -> Tokenizer:
-    """From the content of `FILES`. Raises UserError where they do not fit together."""
+    """From the contents of `FILES`; `where` names them in errors.
+
+    Raises:
+      UserError: they are damaged, or not those of an encoder's tokenizer.
+    """
     try:
       backend = tokenizers.Tokenizer.from_str(files["tokenizer.json"])
       config = json.loads(files["tokenizer_config.json"])
@@ -152,7 +168,7 @@ class Tokenizer:
     if absent:
       raise UserError(f"{where}: its tokenizer has no id for {', '.join(absent)}")
     backend.no_padding()  # some checkpoints' files ask for it
-    ends = backend.encode("").ids  # cls and sep, whatever they are called
+    ends = backend.encode("").ids  # cls and sep, under any name
     if len(ends) != 2:
       raise UserError(
         f"{where}: the empty text becomes {ends}, expected two ids, those of cls and sep:"
@@ -161,40 +177,40 @@ class Tokenizer:
     return cls(backend, special_ids=(pad, unk, *ends, mask), max_tokens=max_tokens)
 
   def encode_ragged(self, texts: Sequence[str | tuple[str, str]]) -> list[list[int]]:
-    """Texts, or pairs of texts, which become one sequence -> ids, special ones included."""
+    """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
     return [encoding.ids for encoding in self._backend.encode_batch(list(texts))]
 
   def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
-    """Sentences as lists of words, read with a space between them -> ids, and each id's word.
+    """Sentences as lists of words, joined by spaces -> the ids, and the number of each id's word.
 
-    The word is its number in the sentence; -1 for [CLS], [SEP] and a space that has its own id. A
-    piece that reaches over several words belongs to the first.
+    The number is -1 for [CLS], [SEP] and a space that has its own id. A piece that spans several
+    words belongs to the first.
     """
     texts = [" ".join(words) for words in sentences]
-    found = []
+    encoded = []
     for words, encoding in zip(sentences, self._backend.encode_batch(texts), strict=True):
       of_character = []
       for number, word in enumerate(words):
         of_character += [number] * len(word) + [-1]
-      spans = (of_character[start:end] for start, end in encoding.offsets)  # of specials: empty
+      spans = (of_character[start:end] for start, end in encoding.offsets)  # specials: empty
       of_pieces = [next((word for word in span if word >= 0), -1) for span in spans]
-      found.append((encoding.ids, of_pieces))
-    return found
+      encoded.append((encoding.ids, of_pieces))
+    return encoded
 
   def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """Texts -> ids, and for each the characters [start, end) that it stands for.
+    """Texts -> the ids, and for each id the characters [start, end) that it stands for.
 
-    Empty for [CLS], [SEP] and a space that has its own id.
+    The span is empty for [CLS], [SEP] and a space that has its own id.
     """
-    found = []
+    encoded = []
     for encoding in self._backend.encode_batch(list(texts)):
       pieces = zip(encoding.tokens, encoding.offsets, strict=True)
       spans = [(start, start) if piece == SPACE else (start, end) for piece, (start, end) in pieces]
-      found.append((encoding.ids, spans))
-    return found
+      encoded.append((encoding.ids, spans))
+    return encoded
 
   def definition(self) -> str:
-    """All that decides which ids a text becomes, as JSON."""
+    """Everything that decides which ids a text becomes, as JSON."""
     return self._backend.to_str()
 
   def decode(self, ids: Iterable[int]) -> str:

@@ -1,69 +1,109 @@
-"""train.npz of prepared data: names of arrays <-> pairs.
+"""train.npz of prepared data: pairs <-> named arrays.
 
 LANGUAGE/{pivot,translation}/{tokens,offsets}      ids of the two sides of every pair
-LANGUAGE/negatives/{tokens,offsets,of_pairs}       of hard negatives, and where each pair's begin
-LANGUAGE/SIDE/FEATURE/{tokens,offsets} or /rows    of a feature, or rows of its table
+LANGUAGE/negatives/{tokens,offsets,of_pairs}       hard negatives, and where those of a pair begin
+LANGUAGE/SIDE/FEATURE/{tokens,offsets} or /rows    a feature's values, or rows of its table
 FEATURE/values                                     the table
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from etils import epath
 
-from dap_jax.data import tokenizer
 from dap_jax.data.elements import Feature, Pairs, Ragged, Table
-from dap_jax.data.readers import split
+from dap_jax.data.extras import FeatureValues
+from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def negatives(pairs: Sequence[split.Pair], tokens: tokenizer.Tokenizer) -> dict[str, np.ndarray]:
-  """The hard negatives of a language's pairs, tokenised, under their names."""
-  language = pairs[0].language
-  ids = tokens.encode_ragged([text for pair in pairs for text in pair.negatives])
-  ragged = Ragged.of([np.asarray(sequence, np.int32) for sequence in ids])
-  return {
-    f"{language}/negatives/tokens": ragged.tokens,
-    f"{language}/negatives/offsets": ragged.offsets,
-    f"{language}/negatives/of_pairs": np.cumsum([0, *(len(pair.negatives) for pair in pairs)]),
-  }
+def table_path(feature: str) -> str:
+  """Where the distinct values of a feature are."""
+  return f"{feature}/values"
 
 
-def read(
+def ragged_arrays(path: str, sequences: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+  """Sequences, under the names that they have below a path."""
+  ragged = Ragged.of(sequences)
+  return {f"{path}/tokens": ragged.tokens, f"{path}/offsets": ragged.offsets}
+
+
+def negative_arrays(
+  language: str, negatives: Sequence[Sequence[str]], tokens: Tokenizer
+) -> dict[str, np.ndarray]:
+  """The hard negatives of a language, tokenised.
+
+  Args:
+    language: of the pairs.
+    negatives: the texts of each pair.
+    tokens: text -> ids.
+  """
+  path = f"{language}/negatives"
+  ids = tokens.encode_ragged(list(itertools.chain.from_iterable(negatives)))
+  arrays = ragged_arrays(path, [np.asarray(sequence, np.int32) for sequence in ids])
+  return arrays | {f"{path}/of_pairs": np.cumsum([0, *map(len, negatives)])}
+
+
+def feature_arrays(
+  language: str, values: FeatureValues, features: Sequence[Feature], *, pairs: int
+) -> dict[str, np.ndarray]:
+  """What an `Extra` computed for a language.
+
+  Args:
+    language: of the pairs.
+    values: of every side and feature.
+    features: those of the extra.
+    pairs: how many the language has.
+  """
+  dtypes = {feature.name: feature.dtype for feature in features}
+  arrays = {}
+  for (side, name), of_pairs in values.items():
+    assert len(of_pairs) == pairs, f"{name}: {len(of_pairs)} for {pairs} pairs"
+    path = f"{language}/{side}/{name}"
+    if isinstance(of_pairs, np.ndarray):
+      arrays[f"{path}/rows"] = of_pairs
+    else:
+      flat = [np.asarray(value, dtypes[name]).reshape(-1) for value in of_pairs]
+      arrays |= ragged_arrays(path, flat)
+  return arrays
+
+
+def load_pairs(
   path: epath.Path, *, languages: Iterable[str], features: Sequence[Feature]
 ) -> dict[str, Pairs]:
-  """Language -> its pairs; languages are numbered in the order given, from 1."""
+  """Language -> its pairs; languages are numbered in this order, from 1."""
   arrays = np.load(io.BytesIO(path.read_bytes()))
-  named = {feature.name: f"{feature.name}/values" for feature in features}
-  tables = {name: arrays[path] for name, path in named.items() if path in arrays}
+  names = [feature.name for feature in features if table_path(feature.name) in arrays]
+  tables = {name: arrays[table_path(name)] for name in names}
 
-  def ragged(*path: str) -> Ragged:
-    return Ragged(*(arrays["/".join((*path, part))] for part in ("tokens", "offsets")))
+  def ragged(path: str) -> Ragged:
+    return Ragged(arrays[f"{path}/tokens"], arrays[f"{path}/offsets"])
 
-  def stored(language: str, side: str, name: str) -> Ragged | Table:
-    if name in tables:
-      return Table(tables[name], arrays[f"{language}/{side}/{name}/rows"])
-    return ragged(language, side, name)
+  def values_of(path: str, feature: str) -> Ragged | Table:
+    if feature in tables:
+      return Table(tables[feature], arrays[f"{path}/rows"])
+    return ragged(path)
 
   sides = {"view": ("pivot", "translation"), "pair": ("pair",)}
-  sides["rendering"] = sides["view"]  # its name in data that version 0.1 prepared
+  sides["rendering"] = sides["view"]  # what data that version 0.1 prepared calls a view
   return {
     language: Pairs(
       language=number,
-      pivot=ragged(language, "pivot"),
-      translation=ragged(language, "translation"),
+      pivot=ragged(f"{language}/pivot"),
+      translation=ragged(f"{language}/translation"),
       extras={
-        (side, feature.name): stored(language, side, feature.name)
+        (side, feature.name): values_of(f"{language}/{side}/{feature.name}", feature.name)
         for feature in features
         for side in sides[feature.of]
       },
-      negatives=ragged(language, "negatives"),
+      negatives=ragged(f"{language}/negatives"),
       negative_offsets=arrays[f"{language}/negatives/of_pairs"],
     )
     for number, language in enumerate(languages, 1)
@@ -71,17 +111,17 @@ def read(
 
 
 def check_negatives(pairs: Mapping[str, Pairs], hard_negatives: int) -> None:
-  """Says how many pairs have hard negatives, where some are asked for."""
+  """Logs how many pairs have so many hard negatives. Raises UserError if none has."""
   if not hard_negatives:
     return
-  counts = np.concatenate([np.diff(own.negative_offsets) for own in pairs.values()])
+  counts = np.concatenate([np.diff(some.negative_offsets) for some in pairs.values()])
   if not 0 < hard_negatives <= counts.max():
     raise UserError(
       f"data.hard_negatives={hard_negatives}: expected 0 to {counts.max()}, the most that a pair of"
       " the data has (a format that reads them has the argument `negatives`)"
     )
-  found = np.count_nonzero(counts >= hard_negatives)
+  enough = np.count_nonzero(counts >= hard_negatives)
   logger.info(
     "hard negatives: %d of %d pairs have %d, %d have none",
-    *(found, len(counts), hard_negatives, np.count_nonzero(counts == 0)),
+    *(enough, len(counts), hard_negatives, np.count_nonzero(counts == 0)),
   )

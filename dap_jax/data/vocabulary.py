@@ -12,7 +12,12 @@ from dap_jax.data.tokenizer import Tokenizer
 
 
 class TokenizerVocabulary(seqio.Vocabulary):
-  """`data.tokenizer.Tokenizer` behind SeqIO's interface: text <-> ids without [CLS] and [SEP]."""
+  """`data.tokenizer.Tokenizer` behind SeqIO's interface.
+
+  Unlike SeqIO's own vocabularies it gives whole sequences, `[CLS] tokens [SEP]`, cut to the
+  tokenizer's `max_tokens`: only the tokenizer knows of special tokens, so no preprocessor needs to
+  add them.
+  """
 
   def __init__(self, tokenizer: Tokenizer):
     super().__init__(extra_ids=0)
@@ -35,7 +40,7 @@ class TokenizerVocabulary(seqio.Vocabulary):
     return self._tokenizer.size
 
   def _encode(self, s: str) -> Sequence[int]:
-    return self._tokenizer.encode_ragged([s])[0][1:-1]
+    return self._tokenizer.encode_ragged([s])[0]
 
   def _decode(self, ids: Iterable[int]) -> str:
     return self._tokenizer.decode(ids)

@@ -32,7 +32,7 @@ MEAN = "zero_shot_mean"
 
 def evaluate(model: Model, data: str, *, train_language: str = "eng_Latn") -> Result:
   """See the module. `train_language`: the language whose file has train and dev splits."""
-  examples = labelled_texts.read(data, train_language=train_language)
+  examples = labelled_texts.read_labelled_texts(data, train_language=train_language)
   if not examples.dev.labels:
     raise UserError(f"{data}: {train_language} has no dev split, on which C is chosen")
   splits = [examples.train, examples.dev, *examples.test.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,13 +11,15 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data import cache, loader, store, synonyms
+from dap_jax.data.extras import Extra
+from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.training import initial_weights
 from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teachers
-from dap_jax.utils.binding import bind
+from dap_jax.utils.binding import bind, bind_each
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.workdir.layout import claim
 
@@ -109,7 +112,7 @@ def prepare(
   config: RunConfig,
   source: OpenSource,
   data: Mapping[str, Any],
-  extras: Sequence[store.Extra],
+  extras: Sequence[Extra],
 ) -> None:
   """Fills data/ and tokenizer/ of a workdir: from the cache, or from the corpus.
 
@@ -123,7 +126,7 @@ def prepare(
     (folder / "tokenizer").rmtree()
   weights = source()
   settings = {**data, **config.tokenizer}
-  cached = cache.entry(
+  cached = cache.entry_of(
     settings.pop("cache", ""),
     data={**settings, "max_tokens": config.max_tokens},
     settings={"dictionaries": config.data["dictionaries"], "teacher": config.teacher},
@@ -136,21 +139,26 @@ def prepare(
   if weights:  # they are of use only with the vocabulary they were trained with
     with writing(folder):
       hub_tokenizer.write_tokenizer(weights.tokenizer_files, folder / "tokenizer")
-  bind(
-    store.prepare,
+  make_reader, prepare_files = bind_each(
+    [
+      CorpusReader,
+      functools.partial(
+        store.prepare,
+        tokenizer_directory=folder / "tokenizer",
+        max_tokens=config.max_tokens,
+        extras=extras,
+      ),
+    ],
     settings,
     where="data",
-    directory=folder / "data",
-    tokenizer_directory=folder / "tokenizer",
-    max_tokens=config.max_tokens,
-    extras=extras,
-  )()
+  )
+  prepare_files(folder / "data", make_reader())
   cache.keep(folder, cached)
 
 
 def make_extras(
   needed: set[str], *, data: dict[str, Any], teacher: teachers.Teacher | None
-) -> list[store.Extra]:
+) -> list[Extra]:
   """What the objectives need of the texts beside ids; takes its section out of `data`."""
   dictionaries = data.pop("dictionaries")
   extras = [] if teacher is None else [teacher.extra]

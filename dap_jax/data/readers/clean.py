@@ -1,7 +1,7 @@
-"""Filters of pairs; each says why it rejects. The config names those it wants in `data.rules`.
+"""Cleaning: texts are normalised, pairs filtered by the rules that `data.rules` names.
 
 The rules of DAP's clean-up (arXiv 2305.09148, released program) have the prefix `dap_`. That
-program counts word pieces of mBERT; here `tokens` counts, which needs no vocabulary.
+program counts mBERT's word pieces; here `tokens` are counted, which needs no vocabulary.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dap_jax.data.readers.split import is_negative, key_of
 from dap_jax.utils.errors import UserError
 
-# Where words by white space would count far less than word pieces do: ideographs stand alone; of
-# scripts without spaces (Thai, Lao, Tibetan, Burmese, Khmer, kana) and of dense ones (Hebrew,
-# Arabic, Hangul) a token is up to four characters.
+# Scripts in which there are far fewer words between spaces than word pieces. An ideograph is a
+# token; in scripts without spaces (Thai, Lao, Tibetan, Burmese, Khmer, kana) and in dense ones
+# (Hebrew, Arabic, Hangul) a token has up to four characters.
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 DENSE = "\u0590-\u08ff\u0e00-\u109f\u1780-\u17ff\u3041-\u30ff\uac00-\ud7a3\u200c\u200d"
 PUNCTUATION = re.escape(string.punctuation) + "¡-¿\u2010-\u205e\u3001-\u303f\uff01-\uff0f،؛؟۔।॥"
@@ -37,7 +37,7 @@ PLACEHOLDER = re.compile(
 TAG = re.compile(r"</?([a-z][a-z0-9]*)(?:\s[^<>]*)?/?>")
 BLOCK_TAGS = {"p", "br", "li", "ul", "ol", "div", "h1", "h2", "h3", "tr", "td"}
 LITERAL = re.compile(r"(?::[\w:.+-]+:)?(`{1,2})([^`]+)\1_{0,2}")  # :role:`x`, ``x``, `x`, `x`_
-# File &As, E&xit; 文件(&F). AT&T is none.
+# File &As, E&xit; 文件(&F). AT&T has none.
 ACCELERATOR = re.compile(r"\(&\w\)|(?<!\w)&(?=\w)|&(?=[a-z])")
 LEFT_OVER = re.compile(r"%[-.(a-zA-Z]|[{}<`\\]|(?<!-)>|&#?\w+;")
 SLOT = "\ue000"  # stands for a placeholder while its surroundings are tidied
@@ -55,10 +55,11 @@ SLOTS = re.compile(rf"(?:\s*{SLOT}\s*)+")
 def normalise(text: str) -> str:
   """Unicode NFC; every run of white space (tabs, line ends) one space; no invisible characters.
 
-  Control and format characters go (byte-order marks, soft hyphens, bidi marks, zero-width spaces),
-  but for the zero-width joiner and non-joiner, which spell words in Indic and Arabic scripts.
+  Control and format characters are removed (byte-order marks, soft hyphens, bidi marks, zero-width
+  spaces), except the zero-width joiner and non-joiner: Indic and Arabic scripts spell words with
+  them.
   """
-  if not text.isprintable():  # it has control or format characters, or white space but " "
+  if not text.isprintable():  # it has control or format characters, or white space beside " "
     text = re.sub(r"\s", " ", text)
     visible = (unicodedata.category(c) not in ("Cc", "Cf") or c in "\u200c\u200d" for c in text)
     text = "".join(itertools.compress(text, visible))
@@ -68,8 +69,9 @@ def normalise(text: str) -> str:
 def strip_interface_markup(text: str) -> str:
   """A normalised interface string as plain text.
 
-  Taken out: HTML tags, reST roles and backticks, accelerators, placeholders with the quotes around
-  them, and at the end the colon or dots of a label ("Name:", "Loading..."). Sentence ends stay.
+  Removed are HTML tags, reST roles and backticks, accelerators, placeholders with the quotes around
+  them, and the colon or dots at the end of a label ("Name:", "Loading..."). The punctuation that
+  ends a sentence stays.
   """
   text = TAG.sub(lambda match: " " if match[1] in BLOCK_TAGS else "", text)
   text = re.sub(r"\\(?=[\"'])", "", html.unescape(text))  # some translators escape quotes twice
@@ -88,19 +90,19 @@ def tokens(text: str) -> list[str]:
 
 
 def mostly_placeholders(text: str) -> bool:
-  """Fewer than three words of a raw interface string for each of its placeholders."""
+  """Whether a raw interface string has fewer than three words for each of its placeholders."""
   slots = len(PLACEHOLDER.findall(text))
   return slots > 0 and len(strip_interface_markup(text).split()) < 3 * slots
 
 
 def dap_length(pivot: str, translation: str) -> bool:
-  """max(l1, l2) > max(2 min(l1, l2), 32), or min(l1, l2) > 64."""
+  """DAP's rule on lengths: max(l1, l2) > max(2 min(l1, l2), 32), or min(l1, l2) > 64."""
   short, long = sorted((len(tokens(pivot)), len(tokens(translation))))
   return long > max(2 * short, 32) or short > 64
 
 
 def dap_overlap(pivot: str, translation: str) -> bool:
-  """Both over 5 tokens, and at least half the tokens of one side occur in the other."""
+  """Both sides have over 5 tokens, and at least half the tokens of one occur in the other."""
   a, b = tokens(pivot), tokens(translation)
   if min(len(a), len(b)) <= 5:
     return False
@@ -108,17 +110,18 @@ def dap_overlap(pivot: str, translation: str) -> bool:
 
 
 def length_ratio(pivot: str, translation: str) -> bool:
-  """Lengths that no translation explains: over 3 times and over 14 tokens apart."""
+  """One side has over 3 times as many tokens as the other, and over 14 more: no translation."""
   short, long = sorted((len(tokens(pivot)), len(tokens(translation))))
   return long > 3 * short and long - short > 14
 
 
 def letters(text: str) -> int:
+  """How many letters a text has."""
   return sum(map(str.isalpha, text))
 
 
 def either(test: Callable[[str], bool]) -> Callable[[str, str], bool]:
-  """The rule that rejects a pair if `test` holds for a side."""
+  """The rule that rejects a pair if `test` holds for one of its sides."""
   return lambda pivot, translation: test(pivot) or test(translation)
 
 
@@ -138,14 +141,14 @@ RULES: dict[str, Callable[[str, str], bool]] = {
 
 
 def check_rules(rules: Sequence[str]) -> None:
-  """Raises UserError if one of the names is no rule."""
+  """Raises UserError if one of the names is not a rule."""
   for name in rules:
     if name not in RULES:
       raise UserError(f"data.rules names {name!r}; known are {', '.join(RULES)}")
 
 
 def why_rejected(pivot: str, translation: str, *, rules: Sequence[str]) -> str | None:
-  """The name of the first of the rules that rejects the pair, None if all accept it."""
+  """The name of the first rule that rejects the pair; None if all accept it. Raises UserError."""
   check_rules(rules)
   return next((name for name in rules if RULES[name](pivot, translation)), None)
 
@@ -157,52 +160,53 @@ def clean_rows(
   pivot: str,
   markup: bool,
   drop_characters: str,
-  rejected: Counter,
+  rejected: Counter[str],
 ) -> Iterator[dict[str, str]]:
   """Normalises texts, drops rejected and repeated pairs, then rows with no translation left.
 
-  No rule reads hard negatives; one that has no letter or digit left, or says what the pivot says,
-  is dropped alone.
+  The rules do not apply to hard negatives: of these only `usable_negatives` are kept.
 
   Args:
-    rows: language -> text, with the pivot, and hard negatives.
+    rows: language -> text, the pivot's and hard negatives included.
     rules: names in `RULES`, applied in order.
     pivot: the pivot's language code.
     markup: whether the texts are interface strings: they go through `strip_interface_markup`, and
-      those whose pivot is `mostly_placeholders` are dropped.
+      rows whose pivot is `mostly_placeholders` are dropped.
     drop_characters: taken out of every text first.
-    rejected: counts the pairs that were dropped, by rule, and as `duplicate` and `placeholders`.
+    rejected: gets the number of dropped pairs, by rule, and as `duplicate` and `placeholders`.
 
   Raises:
-    UserError: an unknown rule, at the first row asked for.
+    UserError: an unknown rule, when the first row is requested.
   """
   check_rules(rules)
-  seen, dropped = set(), str.maketrans("", "", drop_characters)
+  seen: set[tuple[str, str, str]] = set()
+  dropped = str.maketrans("", "", drop_characters)
   for row in rows:
     texts = {code: normalise(text.translate(dropped)) for code, text in row.items()}
-    translations = [code for code in texts if code != pivot and not is_negative(code)]
+    codes = [code for code in texts if code != pivot and not is_negative(code)]
     if markup:
       if mostly_placeholders(texts[pivot]):
-        rejected["placeholders"] += len(translations)
+        rejected["placeholders"] += len(codes)
         continue
       texts = {code: strip_interface_markup(text) for code, text in texts.items()}
-    kept = {}
-    for code in translations:
-      text = texts[code]
-      reason = why_rejected(texts[pivot], text, rules=rules)
-      pair = (code, texts[pivot], text)
+    translations = {}
+    for code in codes:
+      pair = (code, texts[pivot], texts[code])
+      reason = why_rejected(texts[pivot], texts[code], rules=rules)
       if reason is None and pair in seen:
         reason = "duplicate"
       if reason:
         rejected[reason] += 1
       else:
         seen.add(pair)
-        kept[code] = text
-    if kept:
-      refused = {"", key_of(texts[pivot])}
-      negatives = {
-        code: text
-        for code, text in texts.items()
-        if is_negative(code) and key_of(text) not in refused
-      }
-      yield {pivot: texts[pivot], **kept, **negatives}
+        translations[code] = texts[code]
+    if translations:
+      yield {pivot: texts[pivot], **translations, **usable_negatives(texts, pivot=pivot)}
+
+
+def usable_negatives(row: Mapping[str, str], *, pivot: str) -> dict[str, str]:
+  """A row's hard negatives that have letters or digits, and not the same ones as the pivot."""
+  unusable = {"", key_of(row[pivot])}
+  return {
+    key: text for key, text in row.items() if is_negative(key) and key_of(text) not in unusable
+  }

@@ -1,68 +1,83 @@
-"""A corpus as clean pairs: the reader, the choice of languages, the filters."""
+"""A corpus as clean pairs: the format's reader, the choice of languages, the filters."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from dap_jax.data.readers import clean, formats, split
 from dap_jax.utils.errors import UserError
 
 
-def read_pairs(
-  *,
-  format: str,
-  arguments: Mapping[str, Any],
-  pivot: str,
-  languages: Sequence[str],
-  rules: Sequence[str],
-  markup: bool,
-  drop_characters: str,
-  rejected: Counter,
-) -> list[split.Pair]:
-  """Reads and cleans a corpus.
+class CleanCorpus(NamedTuple):
+  """pairs: those that passed every filter. rejected: reason -> how many pairs did not pass."""
 
-  Args:
-    format, arguments: the reader of `formats` and its own arguments.
+  pairs: list[split.Pair]
+  rejected: Counter[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusReader:
+  """How a corpus is read and cleaned; the fields are keys of the config's `data` section.
+
+  Attributes:
+    format, arguments: the reader of `formats` and that reader's own arguments.
     pivot: the pivot's language code.
-    languages: which to keep; empty keeps all.
+    languages: codes to keep; empty keeps all.
     rules: names of the filters of `clean`.
     markup: whether the texts are interface strings, with tags and placeholders to strip.
     drop_characters: taken out of every text.
-    rejected: counts the rejected pairs per reason.
-
-  Raises:
-    UserError: a language that was asked for has no pairs, or there are none at all.
   """
-  available = set()
 
-  def wanted(row: formats.Row) -> formats.Row:
-    available.update(key for key in row if not split.is_negative(key))
-    kept = {pivot, *languages}
-    return {key: text for key, text in row.items() if key in kept or split.is_negative(key)}
+  format: str
+  arguments: Mapping[str, Any]
+  pivot: str
+  languages: Sequence[str]
+  rules: Sequence[str]
+  markup: bool
+  drop_characters: str
 
-  rows = formats.read(format, pivot=pivot, **arguments)
-  if languages:
-    rows = (row for row in map(wanted, rows) if not row.keys().isdisjoint(languages))
-  pairs = split.to_pairs(
-    clean.clean_rows(
-      rows,
-      rules=rules,
-      pivot=pivot,
-      markup=markup,
-      drop_characters=drop_characters,
+  def read(self) -> CleanCorpus:
+    """Reads and cleans the whole corpus.
+
+    Raises:
+      UserError: the corpus cannot be read, a language of `languages` has no pairs, or no pair
+        passes the filters.
+    """
+    available: set[str] = set()
+    rejected: Counter[str] = Counter()
+    cleaned = clean.clean_rows(
+      self._rows(available),
+      rules=self.rules,
+      pivot=self.pivot,
+      markup=self.markup,
+      drop_characters=self.drop_characters,
       rejected=rejected,
-    ),
-    pivot=pivot,
-  )
-  found = Counter(pair.language for pair in pairs)
-  for language in languages:
-    if not found[language]:
-      known = ", ".join(sorted(available - {pivot})) or "none"
+    )
+    pairs = split.to_pairs(cleaned, pivot=self.pivot)
+    with_pairs = {pair.language for pair in pairs}
+    for language in self.languages:
+      if language not in with_pairs:
+        known = ", ".join(sorted(available - {self.pivot})) or "none"
+        raise UserError(
+          f"language {language!r} in data.languages has no pairs: there are pairs for {known}"
+        )
+    if not pairs:
       raise UserError(
-        f"language {language!r} in data.languages has no pairs: there are pairs for {known}"
+        f"data.format={self.format!r} gave no pairs that pass data.rules: {dict(rejected)}"
       )
-  if not pairs:
-    raise UserError(f"data.format={format!r} gave no pairs that pass data.rules: {dict(rejected)}")
-  return pairs
+    return CleanCorpus(pairs, rejected)
+
+  def _rows(self, available: set[str]) -> Iterator[formats.Row]:
+    """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""
+    rows = formats.read_rows(self.format, pivot=self.pivot, **self.arguments)
+    if not self.languages:
+      yield from rows
+      return
+    codes = {self.pivot, *self.languages}
+    for row in rows:
+      available.update(key for key in row if not split.is_negative(key))
+      if not row.keys().isdisjoint(self.languages):
+        yield {key: text for key, text in row.items() if key in codes or split.is_negative(key)}

@@ -1,9 +1,10 @@
-"""Readers of what users have: each yields rows, `dict` of language -> text, pivot included.
+"""Readers of corpora in users' formats: each yields rows, language -> text, the pivot's included.
 
-`read(FORMAT, pivot=..., **arguments)` is the entry; a format's arguments are those of its function
-here, and the config's `data.arguments`. Texts come as they stand in the files: `clean` mends them.
-A row's hard negatives stand beside its languages, under keys that begin with `split.NEGATIVE`.
-Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name the file and line.
+`read_rows(FORMAT, pivot=..., **arguments)` is the entry; the arguments are those of the format's
+function here, and the config's `data.arguments`. Texts come as they are in the files; `clean.py`
+normalises them. A row's hard negatives are beside its languages, under keys that begin with
+`split.NEGATIVE`. Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name
+the file and the line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.readers.split import NEGATIVE, is_negative
 from dap_jax.data.readers.text_files import LANGUAGE, Row, aligned, lines, multiway
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.quiet import quiet_stderr
 
 # Usual names of a pair's columns that do not say which language they hold.
 GENERIC = {"source", "target", "src", "tgt", "sentence1", "sentence2", "anchor", "positive"}
@@ -172,7 +174,8 @@ def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> I
     split: in TFDS's notation, e.g. `train` or `train[:1%]`.
     data_dir: where TFDS keeps its data; None is TFDS's own default.
   """
-  import seqio  # loads TensorFlow
+  with quiet_stderr():  # imported here: only this format needs TensorFlow
+    import seqio
 
   try:
     source = seqio.TfdsDataSource(tfds_name=name, tfds_data_dir=data_dir, splits=[split])
@@ -196,13 +199,13 @@ def gettext(*, pivot: str, packages: Sequence[str]) -> Iterator[Row]:
   """The translation catalogues inside installed pip packages; see `gettext_catalogues`."""
   if pivot != "en":
     raise UserError(f"data.pivot={pivot!r}: data.format='gettext' has English messages, set 'en'")
-  return gettext_catalogues.read(names(packages, "packages"), pivot=pivot)
+  return gettext_catalogues.read_catalogues(names(packages, "packages"), pivot=pivot)
 
 
 READERS = {"tsv": tsv, "moses": moses, "multiway": multiway, "tfds": tfds, "gettext": gettext}
 
 
-def read(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
+def read_rows(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
   """Rows of a corpus, each with the pivot and at least one other language.
 
   A text that is empty or blank counts as missing. `format` is a key of `READERS`, `arguments` are
@@ -224,10 +227,10 @@ def read(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
       f" {takes}: {error}"
     ) from error
   rows = READERS[format](pivot=pivot, **arguments)
-  return complete(rows, pivot=pivot, what=f"data.format={format!r} with {arguments}")
+  return complete_rows(rows, pivot=pivot, what=f"data.format={format!r} with {arguments}")
 
 
-def complete(rows: Iterable[Row], *, pivot: str, what: str) -> Iterator[Row]:
+def complete_rows(rows: Iterable[Row], *, pivot: str, what: str) -> Iterator[Row]:
   """Rows without their blank texts, where the pivot and another remain; UserError if none do."""
   empty = True
   for row in rows:

@@ -91,7 +91,7 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
     yield english, translation
 
 
-def read(packages: Sequence[str], *, pivot: str) -> Iterator[dict[str, str]]:
+def read_catalogues(packages: Sequence[str], *, pivot: str) -> Iterator[dict[str, str]]:
   """Rows of all catalogues of the packages, sorted by the English text.
 
   Where two catalogues translate a message differently into one language, the first stands: the

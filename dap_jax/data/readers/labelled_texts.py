@@ -90,7 +90,7 @@ class Columns(NamedTuple):
   count: int
 
 
-def read(folder: str, *, train_language: str) -> LabelledTexts:
+def read_labelled_texts(folder: str, *, train_language: str) -> LabelledTexts:
   """Reads a folder.
 
   Raises:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dap_jax.utils.errors import UserError
 
-# A row's keys are languages, but for those that begin so: they hold its hard negatives.
+# A row's keys are language codes, except those with this prefix: they hold its hard negatives.
 NEGATIVE = "negative "
 
 
@@ -21,7 +21,7 @@ class Pair(NamedTuple):
     language: of the translation.
     pivot: the English text.
     translation: the other text.
-    negatives: English texts that are no translation of it, but look like one: hard negatives.
+    negatives: hard negatives: English texts that look like a translation of it, but are none.
   """
 
   language: str
@@ -38,17 +38,17 @@ class Split(NamedTuple):
 
 
 def key_of(text: str) -> str:
-  """What makes two sentences the same for the split: their letters and digits, case aside."""
+  """A text's letters and digits without case: texts of one key are one sentence for the split."""
   return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def is_negative(key: str) -> bool:
-  """Whether a row's key is that of a hard negative, not a language."""
+  """Whether a row's key names a hard negative, not a language."""
   return key.startswith(NEGATIVE)
 
 
 def to_pairs(rows: Iterable[dict[str, str]], *, pivot: str) -> list[Pair]:
-  """Rows -> one pair per view that is not the pivot; each has the row's hard negatives."""
+  """Rows -> one pair for each translation; every pair of a row has the row's hard negatives."""
   pairs = []
   for row in rows:
     negatives = tuple(text for key, text in row.items() if is_negative(key))
@@ -70,28 +70,24 @@ def split_pairs(
 ) -> Split:
   """Holds out `sentences` English sentences, those with the smallest hash.
 
-  Nothing of a held-out sentence stays in training: not its other spellings (case, punctuation), not
-  a pair whose translation is one of its translations in that language, and no hard negative that is
-  one of them; the pair of that negative stays.
+  Nothing of a held-out sentence stays in training: neither its other spellings (case, punctuation)
+  nor a pair whose translation is one of its translations in that language. A held-out sentence is
+  also removed from the hard negatives of other pairs; those pairs stay.
 
   Args:
     pairs: all pairs of all languages.
     pivot: the pivot's language code, a key of the held-out rows.
     sentences: how many to hold out.
-    min_words: words a held-out English sentence has at least.
-    min_languages: languages it is translated into at least.
+    min_words: the fewest words a held-out English sentence may have.
+    min_languages: the fewest languages it may be translated into.
 
   Raises:
     UserError: fewer sentences than asked for are eligible, or nothing remains to train on.
   """
-  views: dict[str, dict[str, str]] = defaultdict(dict)
-  for pair in pairs:
-    row = views[key_of(pair.pivot)]
-    row.setdefault(pivot, pair.pivot)
-    row.setdefault(pair.language, pair.translation)
+  rows = rows_by_key(pairs, pivot=pivot)
   eligible = [
     key
-    for key, row in views.items()
+    for key, row in rows.items()
     if len(row[pivot].split()) >= min_words and len(row) - 1 >= min_languages
   ]
   if len(eligible) < sentences:
@@ -100,15 +96,36 @@ def split_pairs(
       f" {min_words} words and {min_languages} languages: lower one of data.heldout's three numbers"
     )
   eligible.sort(key=lambda key: hashlib.blake2b(key.encode(), digest_size=8).digest())
-  chosen = set(eligible[:sentences])
-  seen = {
-    (pair.language, key_of(pair.translation)) for pair in pairs if key_of(pair.pivot) in chosen
-  }
-  train = [
-    pair._replace(negatives=tuple(text for text in pair.negatives if key_of(text) not in chosen))
-    for pair in pairs
-    if key_of(pair.pivot) not in chosen and (pair.language, key_of(pair.translation)) not in seen
-  ]
+  chosen = eligible[:sentences]
+  train = without_sentences(pairs, set(chosen))
   if not train:
     raise UserError(f"data.heldout.sentences={sentences} leaves no pair to train on: lower it")
-  return Split(train, [views[key] for key in eligible[:sentences]])
+  return Split(train, [rows[key] for key in chosen])
+
+
+def rows_by_key(pairs: Sequence[Pair], *, pivot: str) -> dict[str, dict[str, str]]:
+  """`key_of` a pivot text -> language -> text: of each language the first one, pivot included."""
+  rows: dict[str, dict[str, str]] = defaultdict(dict)
+  for pair in pairs:
+    row = rows[key_of(pair.pivot)]
+    row.setdefault(pivot, pair.pivot)
+    row.setdefault(pair.language, pair.translation)
+  return rows
+
+
+def without_sentences(pairs: Sequence[Pair], keys: set[str]) -> list[Pair]:
+  """The pairs that share no text with some sentences, and without them as hard negatives.
+
+  Args:
+    pairs: all pairs.
+    keys: `key_of` the English sentences.
+  """
+  translations = {
+    (pair.language, key_of(pair.translation)) for pair in pairs if key_of(pair.pivot) in keys
+  }
+  return [
+    pair._replace(negatives=tuple(text for text in pair.negatives if key_of(text) not in keys))
+    for pair in pairs
+    if key_of(pair.pivot) not in keys
+    and (pair.language, key_of(pair.translation)) not in translations
+  ]

@@ -25,8 +25,8 @@ import numpy as np
 
 from dap_jax.data import tokenizer
 from dap_jax.data.elements import Feature
+from dap_jax.data.extras import Extra, FeatureValues
 from dap_jax.data.readers import clean
-from dap_jax.data.store import Extra
 from dap_jax.inference import embedder
 from dap_jax.inference.embedder import Embedder
 from dap_jax.model.dual_alignment import DualAlignment
@@ -139,11 +139,11 @@ class Maker(Protocol):
   features: tuple[Feature, ...]
 
   def make(self, texts: Sequence[str | None]) -> dict[str, list[np.ndarray] | np.ndarray]:
-    """Name of a feature -> what `store.Extra.compute` gives; None is a text that is not read."""
+    """Name of a feature -> what `extras.Extra.compute` gives; None is a text that is not read."""
     ...
 
   def tables(self) -> dict[str, np.ndarray]:
-    """See `store.Extra`."""
+    """See `extras.Extra`."""
     ...
 
   def report(self) -> dict[str, Any]:
@@ -152,11 +152,13 @@ class Maker(Protocol):
 
 
 class Asked:
-  """The `store.Extra` of a teacher: what `maker` makes of the texts in the languages it reads.
+  """The `extras.Extra` of a teacher: what `maker` makes of the texts in the languages it reads.
 
   With several languages, `teacher_side` int32 [B, K - 1, 1] says whose language it trusts more:
   0 = the pivot's, 1 = the translation's.
   """
+
+  sources: tuple[str, ...] = ("core", "hub", "inference", "model", "training/teacher")
 
   def __init__(self, maker: Maker, *, pivot: str, languages: tuple[str, ...]):
     self._maker, self._pivot, self._languages = maker, pivot, languages
@@ -166,9 +168,12 @@ class Asked:
     side = Feature("teacher_side", "pair", length=1, columns=0, fill=0, dtype="int32")
     return (*self._maker.features, side) if self._languages else self._maker.features
 
+  def open(self) -> None:
+    """Nothing: the model or the files are read when a feature first needs them."""
+
   def compute(
     self, language: str, texts: Sequence[tuple[str, str]], tokens: tokenizer.Tokenizer
-  ) -> dict[tuple[str, str], list[np.ndarray] | np.ndarray]:
+  ) -> FeatureValues:
     del tokens  # the teacher has its own
     order = self._languages or (self._pivot,)
     found = {}
