@@ -1,6 +1,7 @@
 """The cache of prepared data: what it depends on, two writers at once, what a killed one leaves."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from etils import epath
 
 from dap_jax.data import cache, store
 from dap_jax.data.elements import Feature
+from dap_jax.training.teacher import teachers
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout
 from tests.commands import ROOT, write_corpus
+from tests.test_house import imports_of
 
 DATA = {"format": "multiway", "pivot": "en", "max_tokens": 12}
 
@@ -72,6 +75,70 @@ def test_what_an_entry_depends_on(corpus, tmp_path):
   assert again == names
   assert make(corpus, tmp_path / "c", settings=lists).folder.name == names[0]  # nobody reads them
   assert make(corpus, "") is None
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+  """A copy of dap_jax, of which the cache takes the hash."""
+  copy = tmp_path / "dap_jax"
+  shutil.copytree(cache.ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
+  monkeypatch.setattr(cache, "ROOT", copy)
+  return copy
+
+
+@pytest.fixture
+def teacher(tmp_path):
+  """The extra of a teacher."""
+  settings = {"model": "", "when": "prepare", "max_tokens": 8, "compute_dtype": "", "languages": ()}
+  files = {name: str(tmp_path / name) for name in ("vectors", "texts")}
+  return teachers.load(pivot="en", **settings, **files).extra
+
+
+@pytest.mark.parametrize(
+  ("file", "for_whom"),
+  [
+    ("data/store.py", "all"),
+    ("data/readers/clean.py", "all"),
+    ("training/teacher/teachers.py", "teacher"),
+    ("inference/embedder.py", "teacher"),
+    ("core/inference_step.py", "teacher"),
+    ("model/bert.py", "teacher"),
+    ("hub/from_hf.py", "teacher"),
+    ("training/loop.py", "nobody"),
+  ],
+)
+def test_changed_code_makes_another_entry(corpus, tmp_path, package, teacher, file, for_whom):
+  def names():
+    return [make(corpus, tmp_path / "c", extras=x).folder.name for x in ((), (teacher,))]
+
+  before = names()
+  assert names() == before  # nothing has changed
+  with (package / file).open("a") as changed:
+    changed.write("\n")
+  same = {"all": [False, False], "teacher": [True, False], "nobody": [True, True]}[for_whom]
+  assert [x == y for x, y in zip(names(), before, strict=True)] == same
+
+
+def test_a_teacher_names_all_code_that_it_uses(teacher):
+  """Every module that training/teacher imports, directly or not, is in a folder that it names."""
+  waiting, known = [*(cache.ROOT / "training" / "teacher").glob("*.py")], set()
+  while waiting:
+    path = waiting.pop()
+    known.add(path)
+    for name in imports_of(path):
+      parts = name.split(".")
+      if parts[0] == "dap_jax":
+        for module in (parts[1:], parts[1:-1]):  # `from module import name` has either meaning
+          places = (cache.ROOT.joinpath(*module).with_suffix(".py"), cache.ROOT.joinpath(*module))
+          files = [places[0], places[1] / "__init__.py"]
+          waiting += [file for file in files if file.is_file() and file not in known]
+  folders = {str(path.relative_to(cache.ROOT).parent) for path in known}
+  covered = {"data", *teacher.sources}
+  # These give no value of a vector: errors and files, the types of what benchmarks ask for.
+  assert "inference" in folders
+  assert {f for f in folders if not any(f == c or f.startswith(f"{c}/") for c in covered)} <= {
+    *(".", "utils", "evals", "mining", "training"),
+  }
 
 
 @pytest.mark.parametrize("change", ["content", "time", "another file", "one less"])

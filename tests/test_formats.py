@@ -252,7 +252,7 @@ def test_unknown_format_and_arguments(tmp_path):
 
 
 def test_import_is_light():
-  code = "import sys, dap_jax.data.formats, dap_jax.data.clean; print(*sys.modules)"
+  code = "import sys, dap_jax.data.readers.formats; print(*sys.modules)"
   modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   heavy = {"tensorflow", "seqio", "jax", "torch", "django", "sphinx", "wagtail"}
   assert not heavy & set(modules.stdout.split())

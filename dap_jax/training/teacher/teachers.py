@@ -158,7 +158,10 @@ class Asked:
   0 = the pivot's, 1 = the translation's.
   """
 
-  sources: tuple[str, ...] = ("core", "hub", "inference", "model", "training/teacher")
+  # All that a model's vectors go through: how it is read, placed and run.
+  sources: tuple[str, ...] = (
+    *("core", "distributed", "hub", "inference", "model", "training/teacher", "workdir"),
+  )
 
   def __init__(self, maker: Maker, *, pivot: str, languages: tuple[str, ...]):
     self._maker, self._pivot, self._languages = maker, pivot, languages
