@@ -86,7 +86,9 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
     UserError: a mistake in a flag, the data or the workdir; the training diverged.
   """
   folder = epath.Path(workdir)
-  examples = labelled_texts.read_labelled_texts(settings.data, train_language=settings.train_language)
+  examples = labelled_texts.read_labelled_texts(
+    settings.data, train_language=settings.train_language
+  )
   pretrained = embedder.load(
     settings.model,
     step=settings.step,
