@@ -2,7 +2,7 @@
 
     python -m benchmarks.systems.corpus --data=../shared/data --output=runs/systems
     export TEACHER=... DICTIONARIES=...
-    python launch/sweep.py --sweep=benchmarks/systems/sweep.py --output=runs/systems/nine
+    python -m dap_jax.sweep --sweep=benchmarks/systems/sweep.py --output=runs/systems/nine
 
 `sweep.py:rtl` repeats Table 5 and Figures 3 and 4 of DAP: RTL's direction, mask ratio and K.
 `sweep.py:cls` is TR and DAP with the paper's sentence vector, [CLS] through Linear and tanh.
