@@ -61,7 +61,7 @@ def golden(shared):
 def tree_of(tensors, entries):
   """Torch tensors -> our tree."""
   return trees.nest(
-    {e.ours: tensors[e.theirs].T if e.transposed else tensors[e.theirs] for e in entries}
+    {e.path: tensors[e.torch_name].T if e.transposed else tensors[e.torch_name] for e in entries}
   )
 
 

@@ -1,5 +1,5 @@
-"""Hugging Face folders, in and out: weights, configs, tokenizers, model cards.
+"""Hugging Face folders, read and written: weights, configs, tokenizers, model cards.
 
-May import `utils` only. Start with `from_hf.py` and `to_hf.py`; `names.py` is the one table of
-weight names.
+May import `utils` only. Start with `from_hf.py`, which reads a folder, or `to_hf.py`, which writes
+one; `names.py` is the only table of weight names.
 """

@@ -6,37 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-def model_card(
-  *,
-  name: str,
-  languages: Sequence[str],
-  metrics: Mapping[str, float],
-  pairs: Mapping[str, int],
-  max_tokens: int,
-  commit: str,
-  config: Mapping[str, Any],
-  license: str,
-) -> str:
-  """The model card.
-
-  Args:
-    name: of the folder.
-    languages: codes.
-    metrics: of the exported step, by their full names.
-    pairs: training pairs of each language.
-    max_tokens: where texts are cut.
-    commit: of the program that trained.
-    config: the whole resolved config.
-    license: of the model, a name of the hub's list; "other" leaves it open.
-  """
-  codes = sorted({language.split("_")[0] for language in languages})
-  head = "\n".join(f'- "{code}"' for code in codes)  # quoted: YAML takes no for false
-  scores = "\n".join(
-    f"| `{metric}` | {value:.4f} |" for metric, value in metrics.items() if metric.count("/") == 2
-  )
-  counts = ", ".join(f"{language} {number:,}" for language, number in sorted(pairs.items()))
-  return f"""---
+TEMPLATE = """---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 license: {license}
@@ -45,7 +15,7 @@ tags:
 - feature-extraction
 - dap_jax
 language:
-{head}
+{languages}
 ---
 
 # {name}
@@ -73,13 +43,52 @@ On held-out sentences, 1-nearest neighbour by cosine.
 
 ## Training data
 
-Pairs with English: {counts}.
+Pairs with English: {pairs}.
 
 ## Config
 
 ```json
-{json.dumps(config, indent=1)}
+{config}
 ```
 
 Made by dap_jax, commit {commit}.
 """
+
+
+def model_card(
+  *,
+  name: str,
+  languages: Sequence[str],
+  metrics: Mapping[str, float],
+  pairs: Mapping[str, int],
+  max_tokens: int,
+  commit: str,
+  config: Mapping[str, Any],
+  license: str,
+) -> str:
+  """Fills in the template.
+
+  Args:
+    name: of the folder.
+    languages: their codes.
+    metrics: scores of the exported step, `eval/SUITE/METRIC` -> value; the card leaves out those of
+      single languages, whose names are longer.
+    pairs: language -> number of its training pairs.
+    max_tokens: where texts are cut.
+    commit: of the program that trained the model.
+    config: the whole resolved config.
+    license: of the model, a name of the hub's list; "other" leaves it open.
+  """
+  codes = sorted({language.split("_")[0] for language in languages})
+  return TEMPLATE.format(
+    name=name,
+    license=license,
+    languages="\n".join(f'- "{code}"' for code in codes),  # quoted: YAML reads a bare no as false
+    max_tokens=max_tokens,
+    scores="\n".join(
+      f"| `{metric}` | {value:.4f} |" for metric, value in metrics.items() if metric.count("/") == 2
+    ),
+    pairs=", ".join(f"{language} {number:,}" for language, number in sorted(pairs.items())),
+    config=json.dumps(config, indent=1),
+    commit=commit,
+  )

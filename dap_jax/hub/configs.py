@@ -1,4 +1,4 @@
-"""transformers' config.json <-> the config's `model.encoder` section, one reader a family."""
+"""transformers' config.json <-> the `model.encoder` section of our config, in both directions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from dap_jax.utils.errors import UserError
 
+# Keys of `model.encoder` -> keys of config.json.
 SIZES = {
   "layers": "num_hidden_layers",
   "width": "hidden_size",
@@ -29,8 +30,8 @@ ARCHITECTURES = {
   "distilbert": "DistilBertModel",
   "modernbert": "ModernBertModel",
 }
-OFFSET_TYPES = ("roberta", "xlm-roberta")  # their positions start at the padding id + 1
-# What our encoders do not do; a checkpoint that asks for it is refused, not approximated.
+OFFSET_TYPES = ("roberta", "xlm-roberta")  # positions start at the padding id + 1
+# The only values that our encoders implement; other checkpoints are refused, not approximated.
 REQUIRED = {
   "modernbert": {
     "hidden_activation": "gelu",
@@ -52,13 +53,20 @@ REQUIRED_OF_BERT = {
 }
 
 
-def number(
+def read_number(
   config: Mapping[str, Any], key: str, default: float | None, *, where: str, least: int = 1
 ) -> Any:
-  """A number of config.json: above 0 where the default is a float, else an int from `least` on.
+  """A number in config.json: above 0 where the default is a float, else an int from `least` on.
+
+  Args:
+    config: the content of config.json.
+    key: the number's key.
+    default: where the key is missing or null; None = it is required.
+    where: the file's name, for errors.
+    least: the smallest int allowed.
 
   Raises:
-    UserError: it is missing, of another type, or too small.
+    UserError: the number is missing, of another type, or too small.
   """
   value = config.get(key)
   value = default if value is None else value
@@ -66,8 +74,8 @@ def number(
   if isinstance(value, bool) or not isinstance(value, (int, float) if is_float else int):
     raise UserError(f"{where}: {key} is {value!r}, expected a number")
   if not (0 < value < math.inf if is_float else value >= least):
-    said = "more than 0" if is_float else f"{least} or more"
-    raise UserError(f"{where}: {key} is {value}, expected {said}")
+    bound = "more than 0" if is_float else f"{least} or more"
+    raise UserError(f"{where}: {key} is {value}, expected {bound}")
   return value
 
 
@@ -79,7 +87,7 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     where: the file's name, for errors.
 
   Raises:
-    UserError: a model type or an option that our encoders do not have, or a value of another type.
+    UserError: a model type or an option that our encoders do not have, or a value of a wrong type.
   """
   kind = config.get("model_type")
   if kind not in ARCHITECTURES:
@@ -88,8 +96,8 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     if config.get(key, value) != value:
       raise UserError(f"{where}: {key} is {config[key]!r}; dap_jax has only {value!r}")
   sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
-  section = {"model_type": kind}
-  section |= {ours: number(config, theirs, None, where=where) for ours, theirs in sizes.items()}
+  section: dict[str, Any] = {"model_type": kind}
+  section |= {key: read_number(config, hf_key, None, where=where) for key, hf_key in sizes.items()}
   if section["width"] % section["heads"]:
     raise UserError(
       f"{where}: width {section['width']} is not divisible by {section['heads']} heads"
@@ -98,19 +106,19 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     return section | attention_pattern(config, layers=section["layers"], where=where)
   if kind == "distilbert":
     return section | {"token_types": 0, "norm_eps": 1e-12, "position_offset": 0}
-  section["token_types"] = number(config, "type_vocab_size", 2, where=where)
-  section["norm_eps"] = number(config, "layer_norm_eps", 1e-12, where=where)
+  section["token_types"] = read_number(config, "type_vocab_size", 2, where=where)
+  section["norm_eps"] = read_number(config, "layer_norm_eps", 1e-12, where=where)
   offset = 0
   if kind in OFFSET_TYPES:
-    offset = number(config, "pad_token_id", 1, where=where, least=0) + 1
+    offset = read_number(config, "pad_token_id", 1, where=where, least=0) + 1
   if offset >= section["positions"]:
     raise UserError(f"{where}: pad_token_id {offset - 1} leaves no positions")
   return section | {"position_offset": offset}
 
 
 def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> dict[str, Any]:
-  """ModernBERT's local and global layers; older files give a period, newer ones a list."""
-  every = number(config, "global_attn_every_n_layers", 3, where=where)
+  """ModernBERT's local and global layers. Older files have a period, newer ones list the layers."""
+  every = read_number(config, "global_attn_every_n_layers", 3, where=where)
   kinds = config.get("layer_types")
   if isinstance(kinds, list):
     every = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), layers)
@@ -118,8 +126,9 @@ def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> 
       raise UserError(f"{where}: layer_types has no fixed period of full_attention")
   ropes = config.get("rope_parameters")
   ropes = ropes if isinstance(ropes, dict) else {}
-  thetas, default = {}, 160_000.0
-  for ours, kind, old in (
+  thetas: dict[str, float] = {}
+  default = 160_000.0
+  for key, kind, old_key in (
     ("global_theta", "full_attention", "global_rope_theta"),
     ("local_theta", "sliding_attention", "local_rope_theta"),
   ):
@@ -127,14 +136,14 @@ def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> 
     rope = rope if isinstance(rope, dict) else {}
     if rope.get("rope_type", "default") != "default":
       raise UserError(f"{where}: dap_jax has only the default rotary positions, not {rope}")
-    if old in config and config[old] is None:  # as in the global layers
+    if old_key in config and config[old_key] is None:  # the same as in the global layers
       default = thetas.get("global_theta", default)
-    theta = number({**config, **rope}, "rope_theta" if rope else old, default, where=where)
-    thetas[ours] = float(theta)
+    theta = read_number({**config, **rope}, "rope_theta" if rope else old_key, default, where=where)
+    thetas[key] = float(theta)
     default = 10_000.0
-  window = number(config, "local_attention", 128, where=where) // 2
+  window = read_number(config, "local_attention", 128, where=where) // 2
   return {
-    "norm_eps": number(config, "norm_eps", 1e-5, where=where),
+    "norm_eps": read_number(config, "norm_eps", 1e-5, where=where),
     "global_every": every,
     "window": window,
     **thetas,
@@ -142,41 +151,41 @@ def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> 
 
 
 def layer_type(index: int, every: int) -> str:
-  """transformers' name of what layer `index` attends to."""
+  """transformers' name for what layer `index` attends to."""
   return "sliding_attention" if index % every else "full_attention"
 
 
 def hf_config(
   encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
 ) -> dict[str, Any]:
-  """The config's `model.encoder` section -> transformers' config.json of an encoder.
+  """`model.encoder` -> the content of transformers' config.json.
 
   Args:
-    encoder: the section, with `vocabulary_size` resolved.
-    dropout: of the `model` section.
+    encoder: the section of the config, with `vocabulary_size` resolved.
+    dropout: of the config's `model` section.
     special_ids: "pad", "cls" and "sep" -> id.
 
   Raises:
-    UserError: the type cannot say what the section says.
+    UserError: the model type has no option for a setting of the section.
   """
   kind = encoder["model_type"]
   sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
-  own = modernbert_config if kind == "modernbert" else bert_config
+  family_config = modernbert_config if kind == "modernbert" else bert_config
   return {
     "architectures": [ARCHITECTURES[kind]],
     "model_type": kind,
-    **{theirs: encoder[ours] for ours, theirs in sizes.items()},
+    **{hf_key: encoder[key] for key, hf_key in sizes.items()},
     "pad_token_id": special_ids["pad"],
-    **own(encoder, dropout=dropout, special_ids=special_ids),
+    **family_config(encoder, dropout=dropout, special_ids=special_ids),
     "dtype": "float32",
-    "torch_dtype": "float32",  # the name before transformers 5
+    "torch_dtype": "float32",  # its name before transformers 5
   }
 
 
 def bert_config(
   encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
 ) -> dict[str, Any]:
-  """What the BERT family adds to the sizes."""
+  """The BERT family's keys beside the sizes."""
   kind = encoder["model_type"]
   expected = special_ids["pad"] + 1 if kind in OFFSET_TYPES else 0
   if encoder["position_offset"] != expected:
@@ -186,7 +195,7 @@ def bert_config(
     )
   if kind == "distilbert":
     return {"activation": "gelu", "dropout": dropout, "attention_dropout": dropout}
-  config = {
+  config: dict[str, Any] = {
     "type_vocab_size": encoder["token_types"],
     "layer_norm_eps": encoder["norm_eps"],
     "hidden_act": "gelu",  # transformers' name of the exact, erf form
@@ -201,7 +210,7 @@ def bert_config(
 def modernbert_config(
   encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
 ) -> dict[str, Any]:
-  """What ModernBERT adds to the sizes, as transformers 4 and 5 read it."""
+  """ModernBERT's keys beside the sizes, for transformers 4 and 5."""
   every = encoder["global_every"]
   thetas = {
     "full_attention": encoder["global_theta"],

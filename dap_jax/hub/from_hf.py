@@ -1,7 +1,7 @@
-"""A checkpoint's folder -> our config sections, and parameters that are still in their files.
+"""Reads a Hugging Face folder: our config sections, and parameters that are still in their files.
 
-Read are transformers folders of the types in `names.TABLES`, with or without a masked-LM head, and
-sentence-transformers folders around them; with `decoder/`, if `export --include_decoder` wrote it.
+It may be a transformers folder of a type in `names.TABLES`, with or without a masked-LM head, or a
+sentence-transformers folder around one; with `decoder/` where `export --include_decoder` wrote it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
 
-DECODER = "decoder"  # the folder that export adds for those who train on
+DECODER = "decoder"  # the folder that `export --include_decoder` adds, to train on from
 ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json
 ENGLISH_IDS = "english_ids"
 NO_LIMIT = 1 << 20  # transformers writes 1e30 where a tokenizer has no limit
 
 
 class HfFolder(NamedTuple):
-  """A checkpoint, nothing of it loaded yet.
+  """A checkpoint of Hugging Face's layout, of which no tensor has been read yet.
 
   Attributes:
-    folder: where it lies.
-    model: keys of the config's `model`: encoder; and of a sentence-transformers folder pooling,
-      dense and normalize.
+    folder: the folder with the encoder's config.json.
+    model: the part of the config's `model` section that the folder determines: `encoder`; with
+      sentence-transformers also `pooling`, `dense` and `normalize`.
     max_tokens: where texts are cut.
-    tensors: of the encoder and the masked-LM head, by standard name.
-    dense, decoder: tensors of those modules; empty where there are none.
+    tensors: of the encoder and the masked-LM head, by `names.standard_name`.
+    dense: tensors of the Dense module; empty where there is none.
+    decoder: tensors of the exported RTL decoder; empty where there is none.
   """
 
   folder: epath.Path
@@ -45,18 +46,19 @@ class HfFolder(NamedTuple):
 
   @property
   def table(self) -> names.Table:
+    """The weight names of the model's type."""
     return names.TABLES[self.model["encoder"]["model_type"]]
 
 
 def read_folder(directory: epath.PathLike) -> HfFolder:
-  """Reads the JSON files and the headers of a folder.
+  """Reads the JSON files of a folder and the headers of its tensor files.
 
   Raises:
     UserError: something is missing, unknown or damaged.
   """
   folder = epath.Path(directory)
-  found = modules.read_modules(folder)
-  inner = found.transformer if found else folder
+  layout = modules.read_modules(folder)
+  inner = layout.transformer if layout else folder
   if not (inner / "config.json").exists():
     raise UserError(
       f"{inner} has no config.json: give a workdir of train, or a checkpoint's folder"
@@ -66,23 +68,23 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   table = names.TABLES[encoder["model_type"]]
   tensors = standard_tensors(inner, table, model=folder)
   model: dict[str, Any] = {"encoder": encoder}
-  if found:
+  if layout:
     model |= {
-      "pooling": found.pooling,
-      "dense": {"width": found.dense_width, "activation": found.dense_activation},
-      "normalize": found.normalize,
+      "pooling": layout.pooling,
+      "dense": {"width": layout.dense_width, "activation": layout.dense_activation},
+      "normalize": layout.normalize,
     }
-  rooms = encoder["positions"] - encoder.get("position_offset", 0)
-  said = found.max_tokens if found and found.max_tokens else tokenizer_limit(inner)
+  positions = encoder["positions"] - encoder.get("position_offset", 0)
+  limit = layout.max_tokens if layout and layout.max_tokens else tokenizer_limit(inner)
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
   checkpoint = HfFolder(
     folder=inner,
     model=model,
-    max_tokens=min(said or rooms, rooms),
+    max_tokens=min(limit or positions, positions),
     tensors=tensors,
-    dense=weights.find_tensors(found.dense, model=folder) if found and found.dense else {},
+    dense=weights.find_tensors(layout.dense, model=folder) if layout and layout.dense else {},
     decoder=weights.find_tensors(decoder, model=folder) if is_ours else {},
   )
   check_folder(checkpoint)
@@ -92,7 +94,7 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
 def standard_tensors(
   folder: epath.Path, table: names.Table, *, model: epath.Path
 ) -> dict[str, StoredTensor]:
-  """The tensors of a folder by their standard names."""
+  """The tensors of a folder by `names.standard_name`; model: the whole model's folder."""
   tensors: dict[str, StoredTensor] = {}
   for name, stored in weights.find_tensors(folder, model=model).items():
     standard = names.standard_name(name, table)
@@ -103,7 +105,7 @@ def standard_tensors(
 
 
 def check_folder(checkpoint: HfFolder) -> None:
-  """Refuses missing, unknown and misshapen tensors, all of them in one message."""
+  """Raises UserError that lists all tensors which are missing, unknown or of a wrong shape."""
   table, encoder = checkpoint.table, checkpoint.model["encoder"]
   expected = names.torch_shapes(names.encoder_entries(table, encoder["layers"]), encoder)
   head = names.torch_shapes(names.head_entries(table, tied=False), encoder)
@@ -119,19 +121,19 @@ def check_folder(checkpoint: HfFolder) -> None:
   )
   if checkpoint.dense:
     rows = checkpoint.model["dense"]["width"]
-    wanted = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
-    weights.check_tensors(checkpoint.dense, wanted, where=f"{checkpoint.folder}, its Dense")
+    expected = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
+    weights.check_tensors(checkpoint.dense, expected, where=f"{checkpoint.folder}, its Dense")
 
 
 def tokenizer_limit(folder: epath.Path) -> int | None:
-  """model_max_length of the tokenizer, where it has one."""
+  """The tokenizer's model_max_length; None where it has no limit."""
   path = folder / "tokenizer_config.json"
   limit = read_json(path).get("model_max_length") if path.exists() else None
   return int(limit) if isinstance(limit, (int, float)) and 2 <= limit < NO_LIMIT else None
 
 
 def encoder_leaves(checkpoint: HfFolder) -> dict[str, Any]:
-  """The tree of `Leaf` of `params`: encoder, and dense where there is one."""
+  """A tree of `Leaf` like `params`: `encoder`, and `dense` where there is one."""
   entries = names.encoder_entries(checkpoint.table, checkpoint.model["encoder"]["layers"])
   tree = {"encoder": weights.leaves(checkpoint.tensors, entries)}
   if checkpoint.dense:
@@ -147,18 +149,22 @@ def has_head(checkpoint: HfFolder) -> bool:
 def decoder_from_checkpoint(
   checkpoint: HfFolder, *, layers: int, english_ids: np.ndarray | None
 ) -> dict[str, Any]:
-  """An RTL decoder out of the checkpoint's own parts, as DAP starts it (section 3.2).
+  """An RTL decoder out of the encoder's parts, as DAP initialises it (section 3.2).
 
-  Its embeddings, its last `layers` layers, its masked-LM head with the rows of the English ids.
-  Without a head the projection starts from the word embeddings, and the rest is left out.
+  It consists of the embeddings, the last `layers` layers, and the masked-LM head with the rows of
+  the English ids. In a checkpoint without a head the projection starts from the word embeddings,
+  and the rest of the head is left out.
 
   Args:
     checkpoint: the checkpoint.
-    layers: K of the decoder.
-    english_ids: rows of the head; None = all, tied to the word embeddings.
+    layers: of the decoder.
+    english_ids: int [V_en], the rows of the head; None = all, tied to the word embeddings.
 
   Returns:
-    A tree of `Leaf`, below `params["decoder"]`.
+    A tree of `Leaf` like `params["decoder"]`.
+
+  Raises:
+    UserError: the checkpoint has fewer layers.
   """
   table, depth = checkpoint.table, checkpoint.model["encoder"]["layers"]
   if layers > depth:
@@ -177,9 +183,9 @@ def decoder_from_checkpoint(
 
 
 def head_from_checkpoint(checkpoint: HfFolder) -> dict[str, Any]:
-  """The checkpoint's masked-LM head, a tree of `Leaf` below `params["masked_lm"]`.
+  """The checkpoint's masked-LM head, a tree of `Leaf` like `params["masked_lm"]`.
 
-  Without its projection: ours is the encoder's word embeddings, and so is that of nearly every
+  Its projection is left out: ours is the encoder's word embeddings, and so is that of nearly every
   checkpoint.
   """
   entries = names.head_entries(checkpoint.table, tied=True)
@@ -190,9 +196,9 @@ class ExportedDecoder(NamedTuple):
   """What `export --include_decoder` wrote beside the encoder.
 
   Attributes:
-    params: trees of `Leaf`: decoder, whose head has a row for each of `english_ids`, and the
-      projection if there was one.
-    english_ids: int32 [V_en], sorted; None for a tied head over all ids.
+    params: trees of `Leaf`: `decoder`, whose head has a row for each of `english_ids`, and
+      `projection` if there was one.
+    english_ids: int32 [V_en], rising; None for a tied head over all ids.
   """
 
   params: dict[str, Any]
@@ -200,20 +206,23 @@ class ExportedDecoder(NamedTuple):
 
 
 def exported_decoder(checkpoint: HfFolder, abstract: Mapping[str, Any]) -> ExportedDecoder | None:
-  """The trained decoder of a folder; None where there is none, or one of another make.
+  """The trained decoder of a folder.
 
   Args:
     checkpoint: the checkpoint.
-    abstract: the model's parameters, with shapes; its decoder has as many layers, and a head of
-      the same kind, or else it starts anew.
+    abstract: shapes of the parameters of the model to be trained.
+
+  Returns:
+    None where the folder has no decoder, or one with another number of layers or another kind of
+    head than in `abstract`.
 
   Raises:
-    UserError: tensors are missing, unknown or misshapen; all are listed.
+    UserError: tensors are missing, unknown or of a wrong shape; all are listed.
   """
-  wanted, table, encoder = abstract["decoder"], checkpoint.table, checkpoint.model["encoder"]
+  decoder, table, encoder = abstract["decoder"], checkpoint.table, checkpoint.model["encoder"]
   tensors, depth = dict(checkpoint.decoder), encoder["layers"]
   english = tensors.pop(ENGLISH_IDS, None)
-  layers, tied = names.decoder_layers(wanted), names.is_tied(wanted)
+  layers, tied = names.decoder_layers(decoder), names.is_tied(decoder)
   if not tensors or layers > depth or tied != (english is None):
     return None
   entries = names.decoder_entries(table, depth=depth, layers=layers, tied=tied)
@@ -241,7 +250,16 @@ def exported_decoder(checkpoint: HfFolder, abstract: Mapping[str, Any]) -> Expor
 
 
 def english_rows(stored: StoredTensor, *, rows: int, where: str) -> np.ndarray:
-  """The ids that the head's rows stand for, checked."""
+  """The id of each row of the head, int [V_en].
+
+  Args:
+    stored: the tensor `ENGLISH_IDS`.
+    rows: size of the vocabulary.
+    where: the decoder's folder, for the message.
+
+  Raises:
+    UserError: these are no rising ids of the vocabulary.
+  """
   ids = (
     np.array(stored.map()) if stored.dtype.kind == "i" and np.prod(stored.shape) else np.array([])
   )

@@ -1,7 +1,7 @@
-"""What makes a folder a sentence-transformers model: modules.json and the modules it names.
+"""The sentence-transformers side of a folder: modules.json and the modules it lists.
 
-The classic layout, which old and new versions read: a Transformer, a Pooling, perhaps a Dense, and
-a Normalize. Without modules.json sentence-transformers would silently fall back to mean pooling.
+The classic layout, which all versions read: a Transformer, a Pooling, and optionally a Dense and a
+Normalize. Without modules.json sentence-transformers would silently fall back to mean pooling.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax.hub.configs import number
+from dap_jax.hub.configs import read_number
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
 
@@ -31,14 +31,16 @@ ACTIVATIONS = {
 
 
 class Modules(NamedTuple):
-  """What a folder says of the way from token states to the sentence vector.
+  """How a model gets from token states to a sentence vector.
 
   Attributes:
-    transformer: the folder of config.json and the weights.
-    pooling: a name of ours.
-    dense: the folder of a Dense module, or None; `dense_width`, `dense_activation`: ours.
-    normalize: whether vectors get unit length.
-    max_tokens: where texts are cut, if the folder says it.
+    transformer: the folder with config.json and the weights.
+    pooling: a key of `POOLING_KEYS`.
+    dense: the folder of the Dense module; None = there is none.
+    dense_width: D of its output, 0 where there is none.
+    dense_activation: a key of `ACTIVATIONS`.
+    normalize: whether sentence vectors have unit length.
+    max_tokens: where texts are cut; None where the folder does not say.
   """
 
   transformer: epath.Path
@@ -51,7 +53,7 @@ class Modules(NamedTuple):
 
 
 def inside(folder: epath.Path, path: Any) -> epath.Path:
-  """A module's folder, which must lie in the model's."""
+  """The folder of a module, which must lie in the model's."""
   parts = str(path).split("/")
   if not isinstance(path, str) or path.startswith("/") or ".." in parts:
     raise UserError(f"{folder}/modules.json names {path!r}: expected a folder of the model")
@@ -62,7 +64,7 @@ def read_modules(folder: epath.Path) -> Modules | None:
   """Reads modules.json; None where there is none, as in a plain transformers folder.
 
   Raises:
-    UserError: a module or a setting that we do not have; it is refused, not skipped.
+    UserError: a module or a setting that our models do not have; nothing is skipped silently.
   """
   if not (folder / "modules.json").exists():
     return None
@@ -79,9 +81,11 @@ def read_modules(folder: epath.Path) -> Modules | None:
   order = [kind for kind in ("Transformer", "Pooling", "Dense", "Normalize") if kind in kinds]
   if list(kinds) != order or order[:2] != ["Transformer", "Pooling"]:
     raise UserError(f"{folder}/modules.json: expected Transformer, Pooling, [Dense], [Normalize]")
-  said = folder / "config_sentence_transformers.json"
-  if said.exists() and read_json(said).get("default_prompt_name"):
-    raise UserError(f"{said}: it has a default prompt, which dap_jax would not put before texts")
+  settings = folder / "config_sentence_transformers.json"
+  if settings.exists() and read_json(settings).get("default_prompt_name"):
+    raise UserError(
+      f"{settings}: it has a default prompt, which dap_jax would not put before texts"
+    )
   width, activation = read_dense(kinds["Dense"]) if "Dense" in kinds else (0, "identity")
   return Modules(
     transformer=kinds["Transformer"],
@@ -95,12 +99,12 @@ def read_modules(folder: epath.Path) -> Modules | None:
 
 
 def read_pooling(path: epath.Path) -> str:
-  """The pooling of a Pooling module's config, in its old form (a flag each) or its new one."""
+  """The pooling in a Pooling module's config, which has a flag each (old form) or a name (new)."""
   config = read_json(path)
   chosen = config.get("pooling_mode")
   if chosen is None:
-    flags = {key: name for name, key in POOLING_KEYS.items()} | {key: key for key in OTHER_KEYS}
-    chosen = [name for key, name in flags.items() if config.get(key)]
+    names = {key: name for name, key in POOLING_KEYS.items()} | {key: key for key in OTHER_KEYS}
+    chosen = [name for key, name in names.items() if config.get(key)]
   chosen = chosen if isinstance(chosen, list) else [chosen]
   if len(chosen) != 1 or chosen[0] not in POOLING_KEYS:
     raise UserError(f"{path}: pooling {chosen}; expected one of {', '.join(POOLING_KEYS)}")
@@ -111,17 +115,17 @@ def read_dense(folder: epath.Path) -> tuple[int, str]:
   """The width and the activation of a Dense module."""
   path = folder / "config.json"
   config = read_json(path)
-  names = {theirs.rsplit(".", 1)[-1]: ours for ours, theirs in ACTIVATIONS.items()}
+  names = {torch_name.rsplit(".", 1)[-1]: name for name, torch_name in ACTIVATIONS.items()}
   activation = str(config.get("activation_function")).rsplit(".", 1)[-1]
   if activation not in names or config.get("bias") is False or config.get("use_residual"):
     raise UserError(
       f"{path}: dap_jax has a Dense with a bias, no residual, and Tanh or Identity, not {config}"
     )
-  return number(config, "out_features", None, where=str(path)), names[activation]
+  return read_number(config, "out_features", None, where=str(path)), names[activation]
 
 
 def read_limit(path: epath.Path) -> int | None:
-  """max_seq_length, where the file has it."""
+  """max_seq_length; None where there is no file, or no limit in it."""
   if not path.exists():
     return None
   config = read_json(path)
@@ -134,7 +138,7 @@ def read_limit(path: epath.Path) -> int | None:
 
 
 def module_files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
-  """The config's `model` section -> the files of the layout, name -> JSON content."""
+  """The files of the layout, name -> JSON content, for the config's `model` section."""
   pooling, width = model["pooling"], model["encoder"]["width"]
   if pooling not in POOLING_KEYS:
     raise UserError(
@@ -142,7 +146,7 @@ def module_files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]
       f" no such pooling; train with one of {', '.join(POOLING_KEYS)}, or use dap_jax.embed"
     )
   chain = ["Transformer", "Pooling"]
-  content = {
+  content: dict[str, Any] = {
     "sentence_bert_config.json": {
       "max_seq_length": max_tokens,
       "do_lower_case": False,

@@ -1,7 +1,7 @@
-"""One table a model type between our parameter paths and torch's names; it serves both directions.
+"""The weight names of each model type: our parameter paths <-> torch's names, in one table.
 
-Only names, transposes and reshapes change, so a round trip is byte-exact. A kernel [in, ...out] of
-ours is torch's weight [prod(out), in]. Nothing is imported but numpy.
+Only names, transposes and reshapes differ, so a round trip is byte-exact. Our kernel [in, ...out]
+is torch's weight [prod(out), in].
 """
 
 from __future__ import annotations
@@ -14,20 +14,28 @@ import numpy as np
 
 from dap_jax.utils.trees import flatten
 
+# Leaves of modules: our name, torch's name, whether it is a kernel.
 KERNEL = ("kernel", "weight", True)
 DENSE = (KERNEL, ("bias", "bias", False))
 SCALE = ("scale", "weight", False)
 NORM = (SCALE, ("bias", "bias", False))
-TABLE = (("embedding", "weight", False),)
+EMBEDDING = (("embedding", "weight", False),)
 
-Module = tuple[str, str, tuple]  # our path, torch's name, its leaves
+Leaves = tuple[tuple[str, str, bool], ...]  # our leaf, torch's leaf, whether it is a kernel
+Module = tuple[str, str, Leaves]  # our path, torch's name, the leaves
 
 
 class Entry(NamedTuple):
-  """ours: path below encoder, decoder, ...; theirs: torch's name; transposed: a kernel."""
+  """One tensor.
 
-  ours: str
-  theirs: str
+  Attributes:
+    path: our path below encoder, decoder, ...
+    torch_name: torch's name.
+    transposed: whether it is a kernel, which torch has transposed.
+  """
+
+  path: str
+  torch_name: str
   transposed: bool
 
 
@@ -35,13 +43,14 @@ class Table(NamedTuple):
   """The names of one model type.
 
   Attributes:
-    prefix: what torch's masked-LM class puts before the names of its encoder.
+    prefix: of the encoder's names in torch's masked-LM class.
     embeddings, final: modules outside the layers.
-    layer_name: torch's name of layer i, a format.
+    layer_name: torch's prefix of layer i, a format string.
     layer: the modules of a layer.
-    first_layer_lacks: our modules that layer 0 of an encoder has not.
-    head: modules of the masked-LM head; `head_kernel`, `head_bias`: its projection onto ids.
-    dropped: patterns of tensors that are no part of our model, on purpose.
+    first_layer_lacks: our paths of modules that layer 0 of an encoder does not have.
+    head: modules of the masked-LM head.
+    head_kernel, head_bias: torch's names of the head's projection onto ids.
+    dropped: patterns of tensors that are left out of our model on purpose.
   """
 
   prefix: str
@@ -59,9 +68,9 @@ class Table(NamedTuple):
 BERT = Table(
   prefix="bert.",
   embeddings=(
-    ("embeddings/word", "embeddings.word_embeddings", TABLE),
-    ("embeddings/position", "embeddings.position_embeddings", TABLE),
-    ("embeddings/token_type", "embeddings.token_type_embeddings", TABLE),
+    ("embeddings/word", "embeddings.word_embeddings", EMBEDDING),
+    ("embeddings/position", "embeddings.position_embeddings", EMBEDDING),
+    ("embeddings/token_type", "embeddings.token_type_embeddings", EMBEDDING),
     ("embeddings/norm", "embeddings.LayerNorm", NORM),
   ),
   final=(),
@@ -123,7 +132,7 @@ DISTILBERT = BERT._replace(
 MODERNBERT = Table(
   prefix="model.",
   embeddings=(
-    ("embeddings/word", "embeddings.tok_embeddings", TABLE),
+    ("embeddings/word", "embeddings.tok_embeddings", EMBEDDING),
     ("embeddings/norm", "embeddings.norm", (SCALE,)),
   ),
   final=(("final_norm", "final_norm", (SCALE,)),),
@@ -152,16 +161,22 @@ TABLES = {
 
 
 def expand(modules: Iterable[Module], *, path: str = "", name: str = "") -> list[Entry]:
-  """Modules -> one entry a tensor, with prefixes."""
+  """Modules -> one entry a tensor; `path` and `name` are prefixes of our path and torch's name."""
   return [
-    Entry(f"{path}{ours}/{leaf}", f"{name}{theirs}.{torch_leaf}", transposed)
-    for ours, theirs, leaves in modules
+    Entry(f"{path}{module_path}/{leaf}", f"{name}{torch_module}.{torch_leaf}", transposed)
+    for module_path, torch_module, leaves in modules
     for leaf, torch_leaf, transposed in leaves
   ]
 
 
 def encoder_entries(table: Table, layers: int, *, first: int = 0) -> list[Entry]:
-  """The entries of an encoder; ours are numbered from 0, theirs from `first`, without prefix."""
+  """The entries of an encoder, without the prefix.
+
+  Args:
+    table: of the model type.
+    layers: how many layers torch's encoder has.
+    first: the first layer to take; it is layer 0 in our paths.
+  """
   entries = expand((*table.embeddings, *table.final))
   for i in range(first, layers):
     lacks = table.first_layer_lacks if i == 0 else ()
@@ -171,7 +186,7 @@ def encoder_entries(table: Table, layers: int, *, first: int = 0) -> list[Entry]
 
 
 def head_entries(table: Table, *, tied: bool) -> list[Entry]:
-  """The entries of the masked-LM head."""
+  """The entries of the masked-LM head; tied: its kernel is the word embeddings, so it has none."""
   bias = Entry("head/vocabulary/bias", table.head_bias, False)
   kernel = Entry("head/vocabulary/kernel", table.head_kernel, True)
   return [*expand(table.head), bias, *([] if tied else [kernel])]
@@ -186,24 +201,24 @@ def decoder_entries(table: Table, *, depth: int, layers: int, tied: bool) -> lis
 
 
 DENSE_ENTRIES = expand([("", "linear", DENSE)])
-DENSE_ENTRIES = [entry._replace(ours=entry.ours.removeprefix("/")) for entry in DENSE_ENTRIES]
+DENSE_ENTRIES = [entry._replace(path=entry.path.removeprefix("/")) for entry in DENSE_ENTRIES]
 PROJECTION_ENTRIES = [
-  entry._replace(theirs=f"projection.{entry.theirs}") for entry in DENSE_ENTRIES
+  entry._replace(torch_name=f"projection.{entry.torch_name}") for entry in DENSE_ENTRIES
 ]
 
 
 def decoder_layers(decoder: Mapping[str, Any]) -> int:
-  """K of a tree `params["decoder"]`."""
+  """The number of layers in the tree `params["decoder"]`."""
   return sum(name.startswith("layers_") for name in decoder)
 
 
 def is_tied(decoder: Mapping[str, Any]) -> bool:
-  """Whether the head of such a tree is its own word embeddings, so that it has all ids."""
+  """Whether the head of such a tree is its own word embeddings, and so covers all ids."""
   return "kernel" not in decoder["head"]["vocabulary"]
 
 
 def standard_name(name: str, table: Table) -> str:
-  """A tensor's name without its class's prefix; LayerNorm's gamma and beta of old checkpoints."""
+  """A tensor's name without prefix; gamma and beta of old checkpoints become weight and bias."""
   name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix(table.prefix))
   return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
 
@@ -216,35 +231,36 @@ def is_dropped(name: str, table: Table) -> bool:
 def torch_shapes(
   entries: Iterable[Entry], encoder: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
-  """Torch's name -> torch's shape of each entry, by the sizes of the `model.encoder` section."""
+  """Torch's name -> torch's shape, of each entry; encoder: the `model.encoder` section."""
   width, mlp, ids = encoder["width"], encoder["mlp_width"], encoder["vocabulary_size"]
   rows = {"word": ids, "position": encoder["positions"], "token_type": encoder.get("token_types")}
   rows |= {"qkv": 3 * width, "mlp_in": mlp, "gated_in": 2 * mlp, "vocabulary": ids}
   expected = {}
   for entry in entries:
-    *_, module, leaf = ("", *entry.ours.split("/"))  # a dense layer's path is its leaf alone
+    *_, module, leaf = ("", *entry.path.split("/"))  # the path of a dense layer is its leaf alone
     first = rows.get(module, width)
     last = mlp if module == "mlp_out" else width
-    expected[entry.theirs] = (first, last) if leaf in ("kernel", "embedding") else (first,)
+    expected[entry.torch_name] = (first, last) if leaf in ("kernel", "embedding") else (first,)
   return expected
 
 
-def to_ours(array: np.ndarray, shape: tuple[int, ...], *, transposed: bool) -> np.ndarray:
-  """A torch tensor in our shape; a view where the shape has two axes."""
+def leaf_from_torch(array: np.ndarray, shape: tuple[int, ...], *, transposed: bool) -> np.ndarray:
+  """One of torch's tensors in our shape; a view where the shape has two axes."""
   return array.T.reshape(shape) if transposed else array
 
 
-def to_theirs(array: np.ndarray, *, transposed: bool) -> np.ndarray:
-  """One of our arrays as torch has it, contiguous."""
+def leaf_to_torch(array: np.ndarray, *, transposed: bool) -> np.ndarray:
+  """One of our arrays in torch's shape, contiguous."""
   array = np.asarray(array)
   return np.ascontiguousarray(array.reshape(len(array), -1).T if transposed else array)
 
 
 def to_torch(tree: Mapping[str, Any], entries: Iterable[Entry]) -> dict[str, np.ndarray]:
-  """Our tree -> torch tensors, by `entries`; contiguous arrays."""
+  """Our nested dict, whose leaves are `entries` -> torch's tensors, name -> contiguous array."""
   flat, entries = flatten(tree), list(entries)
-  known = {entry.ours for entry in entries}
+  known = {entry.path for entry in entries}
   assert known == set(flat), f"table and tree differ in {sorted(known ^ set(flat))}"
   return {
-    entry.theirs: to_theirs(flat[entry.ours], transposed=entry.transposed) for entry in entries
+    entry.torch_name: leaf_to_torch(flat[entry.path], transposed=entry.transposed)
+    for entry in entries
   }

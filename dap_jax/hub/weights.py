@@ -1,6 +1,6 @@
-"""Tensors of a folder of safetensors files, read where and when they are needed; writing them.
+"""Tensors in safetensors files: found, checked, mapped into memory when they are needed; written.
 
-Nothing is unpickled. A tensor is mapped from its file, not loaded: its pages go away with it.
+Nothing is unpickled. A tensor is a memory map of its file, so a checkpoint is never loaded whole.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -33,12 +33,12 @@ DTYPES = {
   "I64": np.int64,
   "I32": np.int32,
 }
-SHOWN = 40  # problems in one message
+SHOWN = 40  # names or problems in one message
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
 
 class StoredTensor(NamedTuple):
-  """Where a tensor lies: file, dtype and shape, and its first byte in the file."""
+  """A tensor in a file; offset: of its first byte."""
 
   file: Path
   dtype: np.dtype
@@ -46,12 +46,12 @@ class StoredTensor(NamedTuple):
   offset: int
 
   def map(self) -> np.ndarray:
-    """The tensor, read-only; its pages are read when they are touched."""
+    """The tensor, read-only; its pages are read when they are accessed."""
     return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
-  """The tensors of one file. Raises UserError where it is no whole safetensors file."""
+  """The tensors of one file. Raises UserError where it is no complete safetensors file."""
   try:
     with safetensors.safe_open(file, framework="numpy"):  # checks header, offsets and length
       pass
@@ -77,11 +77,12 @@ def find_tensors(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, 
   """All tensors of a folder: `model.safetensors`, or the files that its index lists.
 
   Args:
-    folder: of the tensors.
-    model: the whole model's folder, of which it is a part, or the same.
+    folder: with the tensors.
+    model: the folder of the whole model, in which `folder` lies, or the same.
 
   Raises:
-    UserError: there are none, only pickled ones, a file is damaged, or the index leaves the folder.
+    UserError: there are no tensors or only pickled ones, a file is damaged, or the index names a
+      file outside the folder.
   """
   folder = Path(folder)
   index = folder / f"{FILE}.index.json"
@@ -91,35 +92,35 @@ def find_tensors(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, 
     if any((folder / name).exists() for name in PICKLES):
       raise UserError(f"{folder} {pickled(str(model), epath.Path(model))}")
     raise UserError(f"{folder} has no {FILE}: give a folder of a model")
-  where = read_json(epath.Path(index)).get("weight_map")
-  if not isinstance(where, dict) or not where:
+  file_of = read_json(epath.Path(index)).get("weight_map")
+  if not isinstance(file_of, dict) or not file_of:
     raise UserError(f"{index} has no weight_map: fetch it again")
   tensors: dict[str, StoredTensor] = {}
-  for name in sorted({str(value) for value in where.values()}):
+  for name in sorted({str(file) for file in file_of.values()}):
     if Path(name).name != name or name in (".", ".."):
       raise UserError(f"{index} names {name!r}: expected a file of the same folder")
     part = read_header(folder / name)
     if twice := sorted(set(part) & set(tensors)):
       raise UserError(f"{index}: {listed(twice)} in more than one file")
     tensors |= part
-  absent = sorted(set(where) - set(tensors))
+  absent = sorted(set(file_of) - set(tensors))
   if absent:
     raise UserError(f"{index} lists tensors that its files lack: {listed(absent)}")
   return tensors
 
 
 def listed(names: Sequence[str]) -> str:
-  """Names or problems for a message; of very many the first."""
+  """Names or problems for a message, the first `SHOWN` of them."""
   more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
   return "; ".join(names[:SHOWN]) + more
 
 
 def pickled(name: str, folder: epath.Path) -> str:
-  """What to say of weights that are pickled only, with the command that converts them.
+  """The message for a model that has pickled weights only, with the command that converts them.
 
   Args:
     name: of the folder, or a hub id.
-    folder: where the model's JSON files are.
+    folder: with the model's JSON files.
   """
   if (folder / "modules.json").exists():
     code = "from sentence_transformers import SentenceTransformer as M"
@@ -127,7 +128,9 @@ def pickled(name: str, folder: epath.Path) -> str:
   else:
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
     has_head = str(config.get("architectures")).endswith(("ForMaskedLM']", "ForPreTraining']"))
-    kind = "AutoModelForMaskedLM" if has_head else "AutoModel"  # else it would make up a head
+    kind = (
+      "AutoModelForMaskedLM" if has_head else "AutoModel"
+    )  # AutoModelForMaskedLM would make up a head
     code = f"from transformers import {kind} as M, AutoTokenizer as T"
     code += "; [x.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2]) for x in (M, T)]"
   return (
@@ -140,9 +143,9 @@ class Leaf(NamedTuple):
   """A parameter that is still in its file.
 
   Attributes:
-    stored: the torch tensor.
+    stored: torch's tensor.
     transposed: whether it is a kernel, see `names`.
-    rows: int [V_en], the rows of the torch tensor to take; None takes all.
+    rows: int [V_en], the rows of torch's tensor to take; None = all.
   """
 
   stored: StoredTensor
@@ -150,38 +153,41 @@ class Leaf(NamedTuple):
   rows: np.ndarray | None = None
 
   def read(self, shape: tuple[int, ...]) -> np.ndarray:
-    """In our shape; a view of the file where nothing is taken or reshaped."""
+    """The parameter in our shape; a view of the file where no rows are taken."""
     array = self.stored.map()
     if self.rows is not None:
       array = array[self.rows]
-    return names.to_ours(array, shape, transposed=self.transposed)
+    return names.leaf_from_torch(array, shape, transposed=self.transposed)
 
 
 def check_tensors(
   tensors: Mapping[str, StoredTensor],
-  wanted: Mapping[str, tuple[int, ...]],
+  expected: Mapping[str, tuple[int, ...]],
   *,
   where: str,
   known: Callable[[str], bool] = lambda name: False,
 ) -> None:
-  """Refuses missing, unknown and misshapen tensors, all of them in one message.
+  """Compares the tensors of a folder with those of the model.
 
   Args:
-    tensors: what there is.
-    wanted: name -> torch shape.
+    tensors: of the folder.
+    expected: name -> torch's shape.
     where: the folder, for the message.
-    known: which other names are no mistake.
+    known: whether another name is fine.
+
+  Raises:
+    UserError: it lists all tensors that are missing, unknown, of a wrong shape or no floats.
   """
-  problems = [f"missing {name}" for name in wanted if name not in tensors]
-  problems += [f"unknown {name}" for name in tensors if name not in wanted and not known(name)]
+  problems = [f"missing {name}" for name in expected if name not in tensors]
+  problems += [f"unknown {name}" for name in tensors if name not in expected and not known(name)]
   problems += [
     f"{name} holds {tensors[name].dtype}, expected floats"
-    for name in wanted
+    for name in expected
     if name in tensors and tensors[name].dtype.kind == "i"
   ]
   problems += [
     f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
-    for name, shape in wanted.items()
+    for name, shape in expected.items()
     if name in tensors and tensors[name].shape != tuple(shape)
   ]
   if problems:
@@ -191,15 +197,15 @@ def check_tensors(
     )
 
 
-def leaves(tensors: Mapping[str, StoredTensor], entries: Iterable[names.Entry]) -> dict:
-  """The tree of `Leaf` of some entries."""
+def leaves(tensors: Mapping[str, StoredTensor], entries: Iterable[names.Entry]) -> dict[str, Any]:
+  """The tree of `Leaf` of these entries."""
   return trees.nest(
-    {entry.ours: Leaf(tensors[entry.theirs], entry.transposed) for entry in entries}
+    {entry.path: Leaf(tensors[entry.torch_name], entry.transposed) for entry in entries}
   )
 
 
 def write_tensors(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
-  """Writes one safetensors file, on a local or a remote file system."""
+  """Writes a safetensors file, on a local or a remote file system."""
   with tempfile.TemporaryDirectory() as local:
     remote = "://" in str(path)
     target = Path(local) / FILE if remote else Path(path)
