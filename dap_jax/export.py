@@ -64,7 +64,10 @@ def main() -> None:
   to_hf.write_folder(
     OUTPUT.value,
     params=params,
-    model={**loaded.model, "encoder": {**loaded.model["encoder"], "vocabulary_size": rows}},
+    model_config={
+      **loaded.model_config,
+      "encoder": {**loaded.model_config["encoder"], "vocabulary_size": rows},
+    },
     english_ids=store.english_ids(folder / "data"),
     tokenizer_directory=folder / "tokenizer",
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},

@@ -49,7 +49,7 @@ def write_teacher(folder, texts, *, width, seed=0):
   to_hf.write_folder(
     folder / "model",
     params=network_of(vocabulary, width=width, seed=seed)[1],
-    model=section,
+    model_config=section,
     english_ids=None,
     tokenizer_directory=folder / "tokenizer",
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},

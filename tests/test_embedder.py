@@ -62,7 +62,7 @@ def test_layers_of_a_text(commands):
   layers, vectors = model.layer_vectors(TEXTS), model.encode(TEXTS)
   sizes = model.network.encoder.family
   assert layers.shape == (len(TEXTS), sizes.layers + 1, sizes.width)
-  assert model.model["pooling"] == "mean"
+  assert model.model_config["pooling"] == "mean"
   last = layers[:, -1] / np.linalg.norm(layers[:, -1], axis=1)[:, None]
   np.testing.assert_allclose(last, vectors, atol=1e-6)
 

@@ -44,7 +44,7 @@ def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
   to_hf.write_folder(
     folder,
     params=params,
-    model=section,
+    model_config=section,
     english_ids=None,
     tokenizer_directory=tokenizer_folder,
     special_ids={"pad": pad, "cls": 2, "sep": 3},
@@ -56,7 +56,7 @@ def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
 def network_of(found, *, size, max_tokens=24):
   """Our network for an imported folder, and its parameters."""
   tokens = type("Tokens", (), {"size": size, "pad_id": 0, "cls_id": 2, "sep_id": 3, "mask_id": 4})
-  section = model_section(**found.model)
+  section = model_section(**found.model_config)
   network = embedder.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   return network, sharding.place(from_hf.encoder_leaves(found), abstract)
@@ -89,7 +89,7 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
   module = transformers_model(model_type, vocabulary_size=23)
   found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   _, params = network_of(found, size=23)
-  section = model_section(**found.model)
+  section = model_section(**found.model_config)
   pad = module.config.pad_token_id
   written(tmp_path / "out", params, section, tokenizer_folder, pad=pad, max_tokens=24)
   stored = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
@@ -99,7 +99,7 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
   for name, array in tensors.items():
     assert stored[name].tobytes() == array.tobytes(), name
   back = from_hf.read_folder(tmp_path / "out")
-  assert back.model["encoder"] == found.model["encoder"]
+  assert back.model_config["encoder"] == found.model_config["encoder"]
   assert back.max_tokens == 24
   ours, again = trees.flatten(params), trees.flatten(network_of(back, size=23)[1])
   assert set(ours) == set(again)
@@ -119,7 +119,7 @@ def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, m
   module = transformers_model(model_type, vocabulary_size=23)
   found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   section = model_section(
-    encoder=found.model["encoder"],
+    encoder=found.model_config["encoder"],
     pooling="cls",
     normalize=not dense,
     dense={"width": dense, "activation": "tanh"},
@@ -195,7 +195,7 @@ def test_an_export_that_fails_leaves_nothing_and_takes_nothing(tmp_path, tokeniz
   module = transformers_model("bert", vocabulary_size=23)
   found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   params = network_of(found, size=23)[1]
-  section = model_section(**found.model)
+  section = model_section(**found.model_config)
   (tmp_path / "out.tmp").mkdir()
   with pytest.raises(UserError, match="cannot be written"):
     written(tmp_path / "out", params, section, tmp_path / "none", pad=0, max_tokens=8)

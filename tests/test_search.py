@@ -22,7 +22,7 @@ def random_sides(n=301, m=170, width=24, seed=0):
 
 def full_sort(x, y, k=K):
   """Cosines and rows of the k nearest, the lower row first of equals, from all pairs."""
-  cosines = unit(x) @ unit(y).T
+  cosines = unit(x.astype(np.float64)) @ unit(y.astype(np.float64)).T
   rows = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
   return np.take_along_axis(cosines, rows, axis=1), rows
 

@@ -185,7 +185,7 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
   to_hf.write_folder(
     tmp_path / "model",
     params=jax.device_get(state.params),
-    model=model_section(encoder=source.model["encoder"]),
+    model_config=model_section(encoder=source.model["encoder"]),
     english_ids=ENGLISH,
     tokenizer_directory=tmp_path / "tokenizer",
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},

@@ -29,8 +29,8 @@ class HfFolder(NamedTuple):
 
   Attributes:
     folder: the folder with the encoder's config.json.
-    model: the part of the config's `model` section that the folder determines: `encoder`; with
-      sentence-transformers also `pooling`, `dense` and `normalize`.
+    model_config: the part of the config's `model` section that the folder determines: `encoder`,
+      and with sentence-transformers `pooling`, `dense` and `normalize`.
     max_tokens: where texts are cut.
     tensors: of the encoder and the masked-LM head, by `names.standard_name`.
     dense: tensors of the Dense module; empty where there is none.
@@ -38,7 +38,7 @@ class HfFolder(NamedTuple):
   """
 
   folder: epath.Path
-  model: dict[str, Any]
+  model_config: dict[str, Any]
   max_tokens: int
   tensors: dict[str, StoredTensor]
   dense: dict[str, StoredTensor]
@@ -47,7 +47,7 @@ class HfFolder(NamedTuple):
   @property
   def table(self) -> names.Table:
     """The weight names of the model's type."""
-    return names.TABLES[self.model["encoder"]["model_type"]]
+    return names.TABLES[self.model_config["encoder"]["model_type"]]
 
 
 def read_folder(directory: epath.PathLike) -> HfFolder:
@@ -66,10 +66,10 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   config = read_json(inner / "config.json")
   encoder = configs.encoder_section(config, where=str(inner / "config.json"))
   table = names.TABLES[encoder["model_type"]]
-  tensors = standard_tensors(inner, table, model=folder)
-  model: dict[str, Any] = {"encoder": encoder}
+  tensors = standard_tensors(inner, table, model_folder=folder)
+  model_config: dict[str, Any] = {"encoder": encoder}
   if layout:
-    model |= {
+    model_config |= {
       "pooling": layout.pooling,
       "dense": {"width": layout.dense_width, "activation": layout.dense_activation},
       "normalize": layout.normalize,
@@ -79,24 +79,25 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
+  dense = layout.dense if layout else None
   checkpoint = HfFolder(
     folder=inner,
-    model=model,
+    model_config=model_config,
     max_tokens=min(limit or positions, positions),
     tensors=tensors,
-    dense=weights.find_tensors(layout.dense, model=folder) if layout and layout.dense else {},
-    decoder=weights.find_tensors(decoder, model=folder) if is_ours else {},
+    dense=weights.find_tensors(dense, model_folder=folder) if dense else {},
+    decoder=weights.find_tensors(decoder, model_folder=folder) if is_ours else {},
   )
   check_folder(checkpoint)
   return checkpoint
 
 
 def standard_tensors(
-  folder: epath.Path, table: names.Table, *, model: epath.Path
+  folder: epath.Path, table: names.Table, *, model_folder: epath.Path
 ) -> dict[str, StoredTensor]:
-  """The tensors of a folder by `names.standard_name`; model: the whole model's folder."""
+  """The tensors of a folder by `names.standard_name`; model_folder: the whole model's folder."""
   tensors: dict[str, StoredTensor] = {}
-  for name, stored in weights.find_tensors(folder, model=model).items():
+  for name, stored in weights.find_tensors(folder, model_folder=model_folder).items():
     standard = names.standard_name(name, table)
     if standard in tensors:
       raise UserError(f"{folder}: two tensors for {standard}, one of them {name}")
@@ -106,7 +107,7 @@ def standard_tensors(
 
 def check_folder(checkpoint: HfFolder) -> None:
   """Raises UserError that lists all tensors which are missing, unknown or of a wrong shape."""
-  table, encoder = checkpoint.table, checkpoint.model["encoder"]
+  table, encoder = checkpoint.table, checkpoint.model_config["encoder"]
   expected = names.torch_shapes(names.encoder_entries(table, encoder["layers"]), encoder)
   head = names.torch_shapes(names.head_entries(table, tied=False), encoder)
   if set(head) & set(checkpoint.tensors):
@@ -120,7 +121,7 @@ def check_folder(checkpoint: HfFolder) -> None:
     known=lambda name: names.is_dropped(name, table),
   )
   if checkpoint.dense:
-    rows = checkpoint.model["dense"]["width"]
+    rows = checkpoint.model_config["dense"]["width"]
     expected = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
     weights.check_tensors(checkpoint.dense, expected, where=f"{checkpoint.folder}, its Dense")
 
@@ -134,7 +135,7 @@ def tokenizer_limit(folder: epath.Path) -> int | None:
 
 def encoder_leaves(checkpoint: HfFolder) -> dict[str, Any]:
   """A tree of `Leaf` like `params`: `encoder`, and `dense` where there is one."""
-  entries = names.encoder_entries(checkpoint.table, checkpoint.model["encoder"]["layers"])
+  entries = names.encoder_entries(checkpoint.table, checkpoint.model_config["encoder"]["layers"])
   tree = {"encoder": weights.leaves(checkpoint.tensors, entries)}
   if checkpoint.dense:
     tree["dense"] = weights.leaves(checkpoint.dense, names.DENSE_ENTRIES)
@@ -166,7 +167,7 @@ def decoder_from_checkpoint(
   Raises:
     UserError: the checkpoint has fewer layers.
   """
-  table, depth = checkpoint.table, checkpoint.model["encoder"]["layers"]
+  table, depth = checkpoint.table, checkpoint.model_config["encoder"]["layers"]
   if layers > depth:
     raise UserError(f"decoder.layers={layers}: {checkpoint.folder} has only {depth} to start from")
   entries = names.encoder_entries(table, depth, first=depth - layers)
@@ -219,7 +220,8 @@ def exported_decoder(checkpoint: HfFolder, abstract: Mapping[str, Any]) -> Expor
   Raises:
     UserError: tensors are missing, unknown or of a wrong shape; all are listed.
   """
-  decoder, table, encoder = abstract["decoder"], checkpoint.table, checkpoint.model["encoder"]
+  decoder, table = abstract["decoder"], checkpoint.table
+  encoder = checkpoint.model_config["encoder"]
   tensors, depth = dict(checkpoint.decoder), encoder["layers"]
   english = tensors.pop(ENGLISH_IDS, None)
   layers, tied = names.decoder_layers(decoder), names.is_tied(decoder)

@@ -137,9 +137,9 @@ def read_limit(path: epath.Path) -> int | None:
   return limit
 
 
-def module_files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
+def module_files(model_config: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
   """The files of the layout, name -> JSON content, for the config's `model` section."""
-  pooling, width = model["pooling"], model["encoder"]["width"]
+  pooling, width = model_config["pooling"], model_config["encoder"]["width"]
   if pooling not in POOLING_KEYS:
     raise UserError(
       f"model.pooling={pooling!r} cannot be exported: sentence-transformers' classic layout has"
@@ -162,15 +162,15 @@ def module_files(model: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]
       **dict.fromkeys(OTHER_KEYS[:2], False),
     },
   }
-  if model["dense"]["width"]:
+  if model_config["dense"]["width"]:
     chain.append("Dense")
     content[f"{DENSE}/config.json"] = {
       "in_features": width,
-      "out_features": model["dense"]["width"],
+      "out_features": model_config["dense"]["width"],
       "bias": True,
-      "activation_function": ACTIVATIONS[model["dense"]["activation"]],
+      "activation_function": ACTIVATIONS[model_config["dense"]["activation"]],
     }
-  if model["normalize"]:
+  if model_config["normalize"]:
     chain.append("Normalize")
     content[f"{len(chain) - 1}_Normalize/config.json"] = {}
   content["modules.json"] = [

@@ -1,4 +1,4 @@
-"""Our model as a Hugging Face folder that sentence-transformers, old and new, loads as it is."""
+"""Writes a Hugging Face folder, which all versions of sentence-transformers load as it is."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from dap_jax.utils.errors import UserError
 
 
 def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
-  """The tree `params["encoder"]` -> transformers' tensors, by the `model.encoder` section.
+  """transformers' tensors of the encoder.
 
-  BERT's classes have a pooler, which is no part of our model. It is written as zeros: without it
-  transformers would make up a random one and warn, and ONNX export cannot leave it out.
+  BERT's classes have a pooler, which our model does not. It is written as zeros: without it
+  transformers would add a random one and warn, and ONNX export cannot leave it out.
+
+  Args:
+    encoder: the tree `params["encoder"]`.
+    section: the config's `model.encoder` section.
   """
   table, width = names.TABLES[section["model_type"]], section["width"]
   tensors = names.to_torch(encoder, names.encoder_entries(table, section["layers"]))
@@ -34,9 +38,17 @@ def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> d
 def decoder_tensors(
   params: Mapping[str, Any], section: Mapping[str, Any], english_ids: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-  """What only training needs: the RTL decoder, its English ids, and the projection.
+  """The tensors that only training needs: RTL decoder, its English ids, projection.
 
-  Not its vectors of target languages: their numbers are those of one run's languages.
+  The decoder's vectors of target languages are left out: they belong to the languages of one run.
+
+  Args:
+    params: the parameters, `decoder` among them.
+    section: the config's `model.encoder` section.
+    english_ids: int [V_en], the rows of the decoder's head; None if it is tied.
+
+  Raises:
+    UserError: the decoder has more layers than the encoder.
   """
   table, depth = names.TABLES[section["model_type"]], section["layers"]
   decoder = {name: tree for name, tree in params["decoder"].items() if name != "language"}
@@ -54,10 +66,10 @@ def decoder_tensors(
 
 @contextlib.contextmanager
 def whole_folder(directory: epath.Path) -> Iterator[epath.Path]:
-  """A neighbour to write into, which takes the place of `directory` once all is written.
+  """Yields a new folder to write into, which is renamed to `directory` at the end.
 
   Raises:
-    UserError: `directory` is there already, or something could not be written; nothing is left.
+    UserError: `directory` exists already, or something could not be written; nothing is left then.
   """
   if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
     raise UserError(f"--output={directory} exists already: give a new folder, or remove it first")
@@ -79,7 +91,7 @@ def write_folder(
   directory: epath.PathLike,
   *,
   params: Mapping[str, Any],
-  model: Mapping[str, Any],
+  model_config: Mapping[str, Any],
   english_ids: np.ndarray | None,
   tokenizer_directory: epath.PathLike,
   special_ids: Mapping[str, int],
@@ -89,21 +101,21 @@ def write_folder(
   """Writes the folder, all of it or nothing.
 
   Args:
-    directory: where to; it must not exist, or be an empty folder.
-    params: encoder, dense if the model has one; decoder and projection if they go along.
-    model: the config's `model` section, with `encoder.vocabulary_size` resolved.
-    english_ids: the rows of the decoder's head; None if it is tied, or stays here.
-    tokenizer_directory: holds the tokenizer's files.
+    directory: the folder; it must not exist, or be empty.
+    params: encoder, and dense if the model has one; decoder and projection to export them too.
+    model_config: the config's `model` section, with `encoder.vocabulary_size` resolved.
+    english_ids: int [V_en], the rows of the decoder's head; None if it is tied or not exported.
+    tokenizer_directory: with the tokenizer's files.
     special_ids: "pad", "cls" and "sep" -> id.
-    max_tokens: at which texts are cut.
+    max_tokens: where texts are cut.
     readme: the model card.
 
   Raises:
-    UserError: the folder is there already, or the model has no equal in the layout.
+    UserError: the folder exists already, or the layout cannot represent the model.
   """
-  section = model["encoder"]
-  config = configs.hf_config(section, dropout=model["dropout"], special_ids=special_ids)
-  files = {"config.json": config, **modules.module_files(model, max_tokens=max_tokens)}
+  section = model_config["encoder"]
+  config = configs.hf_config(section, dropout=model_config["dropout"], special_ids=special_ids)
+  files = {"config.json": config, **modules.module_files(model_config, max_tokens=max_tokens)}
   tensors = {weights.FILE: encoder_tensors(params["encoder"], section)}
   if "dense" in params:
     tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
@@ -122,4 +134,4 @@ def write_folder(
       weights.write_tensors(folder / path, arrays)
     for file in epath.Path(tokenizer_directory).iterdir():
       (folder / file.name).write_bytes(file.read_bytes())
-    tokenizer_files.limit(folder / "tokenizer_config.json", max_tokens=max_tokens)
+    tokenizer_files.set_limit(folder / "tokenizer_config.json", max_tokens=max_tokens)

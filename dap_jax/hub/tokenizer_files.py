@@ -1,14 +1,15 @@
-"""The tokenizer of a checkpoint's folder as the two files that the project reads and exports.
+"""The tokenizer of a Hugging Face folder, as the files that this project reads and exports.
 
-transformers does the conversion (of vocab.txt and sentencepiece models too), so ids are equal to
-its own; the result says "take tokenizer.json as it is", so every version of transformers reads it
-alike.
+transformers converts it (vocab.txt and sentencepiece models too), so ids are equal to those of
+transformers. The result names a tokenizer class that takes tokenizer.json as it is, so that every
+version of transformers reads the same tokenizer.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from etils import epath
 
@@ -29,7 +30,7 @@ def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
     File name -> content: tokenizer.json, tokenizer_config.json, special_tokens_map.json.
 
   Raises:
-    UserError: there is no tokenizer, or it is damaged, or has no mask, padding, cls or sep token.
+    UserError: there is no tokenizer, it is damaged, or it has no mask, padding, cls or sep token.
   """
   folder = epath.Path(folder)
   path = folder / "tokenizer_config.json"
@@ -46,7 +47,7 @@ def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
   if absent:
     raise UserError(f"{folder}: its tokenizer has no {', '.join(absent)}")
   roles = {role: token for role, token in roles.items() if token}
-  said = {
+  settings = {
     "tokenizer_class": CLASS,
     "clean_up_tokenization_spaces": False,
     "model_input_names": ["input_ids", "attention_mask"],
@@ -54,17 +55,17 @@ def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
   }
   return {
     "tokenizer.json": backend,
-    "tokenizer_config.json": json.dumps(said, indent=1, ensure_ascii=False),
+    "tokenizer_config.json": json.dumps(settings, indent=1, ensure_ascii=False),
     "special_tokens_map.json": json.dumps(roles, indent=1, ensure_ascii=False),
   }
 
 
 def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]]:
-  """tokenizer.json as transformers loads the folder, and the special tokens."""
+  """The content of tokenizer.json and the special tokens, as transformers loads them."""
   if not (Path(folder) / "config.json").exists():
     raise UserError(f"{folder} has no config.json: give a folder of a model")
   if not any((Path(folder) / name).exists() for name in VOCABULARIES):
-    # transformers would make up an empty one.
+    # transformers would silently create an empty one.
     raise UserError(f"{folder} has no tokenizer: expected one of {', '.join(VOCABULARIES)}")
   from transformers import AutoTokenizer  # seconds, so only where it is needed
 
@@ -82,29 +83,29 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
 
 
 def read_text(path: epath.Path) -> str:
-  """A text file of the folder, with an error that names it."""
+  """The content of a text file. Raises UserError that names it."""
   try:
     return path.read_text()
   except (OSError, ValueError) as error:
     raise UserError(f"cannot read {path}: {error}") from error
 
 
-def content_of(token) -> str | None:
-  """A special token as text, or None; old files write an object around it."""
+def content_of(token: Any) -> str | None:
+  """A special token as text, or None; old files have an object with the text as `content`."""
   token = token.get("content") if isinstance(token, dict) else token
   return token if isinstance(token, str) else None
 
 
 def write_tokenizer(files: dict[str, str], directory: epath.PathLike) -> None:
-  """Writes what `convert_tokenizer` gave."""
+  """Writes files, name -> content, as `convert_tokenizer` returns them."""
   directory = epath.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   for name, content in files.items():
     (directory / name).write_text(content)
 
 
-def limit(path: epath.Path, *, max_tokens: int) -> None:
-  """Tells transformers' tokenizer where texts are cut."""
+def set_limit(path: epath.Path, *, max_tokens: int) -> None:
+  """Writes into tokenizer_config.json where transformers is to cut texts."""
   config = json.loads(path.read_text())
   config["model_max_length"] = max_tokens
   path.write_text(json.dumps(config, indent=1, ensure_ascii=False))

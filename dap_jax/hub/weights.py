@@ -73,12 +73,14 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
   return stored
 
 
-def find_tensors(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, StoredTensor]:
+def find_tensors(
+  folder: epath.PathLike, *, model_folder: epath.PathLike
+) -> dict[str, StoredTensor]:
   """All tensors of a folder: `model.safetensors`, or the files that its index lists.
 
   Args:
     folder: with the tensors.
-    model: the folder of the whole model, in which `folder` lies, or the same.
+    model_folder: the folder of the whole model, in which `folder` lies, or the same.
 
   Raises:
     UserError: there are no tensors or only pickled ones, a file is damaged, or the index names a
@@ -90,7 +92,7 @@ def find_tensors(folder: epath.PathLike, *, model: epath.PathLike) -> dict[str, 
     return read_header(folder / FILE)
   if not index.exists():
     if any((folder / name).exists() for name in PICKLES):
-      raise UserError(f"{folder} {pickled(str(model), epath.Path(model))}")
+      raise UserError(f"{folder} {pickled(str(model_folder), epath.Path(model_folder))}")
     raise UserError(f"{folder} has no {FILE}: give a folder of a model")
   file_of = read_json(epath.Path(index)).get("weight_map")
   if not isinstance(file_of, dict) or not file_of:
@@ -128,9 +130,8 @@ def pickled(name: str, folder: epath.Path) -> str:
   else:
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
     has_head = str(config.get("architectures")).endswith(("ForMaskedLM']", "ForPreTraining']"))
-    kind = (
-      "AutoModelForMaskedLM" if has_head else "AutoModel"
-    )  # AutoModelForMaskedLM would make up a head
+    # AutoModelForMaskedLM would add a random head to a checkpoint without one.
+    kind = "AutoModelForMaskedLM" if has_head else "AutoModel"
     code = f"from transformers import {kind} as M, AutoTokenizer as T"
     code += "; [x.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2]) for x in (M, T)]"
   return (

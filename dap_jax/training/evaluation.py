@@ -67,7 +67,7 @@ class Evaluator:
     return Embedder(
       network=self.train_program.model,
       params=state.params,
-      model=dict(self.model),
+      model_config=dict(self.model),
       tokenizer=self.data.tokenizer,
       max_tokens=self.data.corpus.info["max_tokens"],
       step=step,

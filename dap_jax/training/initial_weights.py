@@ -66,7 +66,7 @@ class CheckpointFolder:
   def __init__(self, name: str):
     self._checkpoint = from_hf.read_folder(download.local_folder(name))
     self._name = name
-    self.model = self._checkpoint.model
+    self.model = self._checkpoint.model_config
     self.tokenizer_files = hub_tokenizer.convert_tokenizer(self._checkpoint.folder)
 
   def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:

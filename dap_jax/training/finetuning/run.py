@@ -127,7 +127,7 @@ def make_train_program(
   pretrained: Embedder, *, steps: int, classes: int, seed: int, learning_rate: float, dropout: float
 ) -> build.TrainProgram:
   """The pretrained network with a head, its optimizer and its step; all devices share the batch."""
-  section = {**pretrained.model, "dropout": dropout, "projection": False}
+  section = {**pretrained.model_config, "dropout": dropout, "projection": False}
   vocabulary = vocabulary_of(
     pretrained.tokenizer, rows=section["encoder"]["vocabulary_size"], english_ids=None
   )
