@@ -1,5 +1,5 @@
-"""A trained model that encodes texts.
+"""A trained model that encodes texts, words and whole files.
 
-May import `core`, `data`, `hub`, `workdir`, and from `evals` what a model is to offer. Start with
-`embedder.py`: a workdir, a folder or a hub id -> vectors.
+May import `core`, `model`, `data`, `hub`, `distributed`, `workdir`, and `evals` for its `Model`
+protocol. Start with `embedder.py`: `load` makes an `Embedder` of a workdir, a folder or a hub id.
 """

@@ -1,4 +1,4 @@
-"""Texts in batches of a few shapes, longest first, through a network. N texts, L tokens."""
+"""Runs texts through a network in batches of few shapes, the longest first. N texts, L tokens."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from dap_jax.utils.errors import UserError
 
 Network = Callable[[np.ndarray, np.ndarray], jax.Array]  # ids, mask -> outputs [N, ...]
 
-Advance = Callable[[int], None]  # hears, after each batch, how many texts it held
+Advance = Callable[[int], None]  # called after each batch with the number of its texts
 
-IN_FLIGHT = 2  # batches the device may be behind, so that it never waits for the host
+IN_FLIGHT = 2  # batches that the device may lag behind, so that it never waits for the host
 
 
 class Batch(NamedTuple):
-  """rows: int [n], which sequences these are; ids int32 [N, L] and mask bool [N, L], N >= n."""
+  """Sequences padded to one shape, and rows of padding beyond them.
+
+  Attributes:
+    rows: int [n], which sequences these are.
+    ids: int32 [N, L], N >= n.
+    mask: bool [N, L], true at real tokens.
+  """
 
   rows: np.ndarray
   ids: np.ndarray
@@ -35,16 +41,17 @@ def batches(
   full_tokens: int,
   multiple: int,
 ) -> Iterator[Batch]:
-  """Sequences of ids, longest first, so that a batch holds little padding.
+  """Batches of sequences of similar lengths, the longest first, so that there is little padding.
 
   Args:
-    sequences: ids, of at most `max_tokens` each.
+    sequences: ids, at most `max_tokens` of each text.
     pad_id: fills the rest of a row.
-    max_tokens: a batch is padded to the next multiple of 16 of its longest, but not beyond this.
-    batch_size: N of a batch whose sequences have up to `full_tokens`; of longer ones fewer, since
-      attention takes memory as N L^2. The last batch is filled with padding rows.
-    full_tokens: see `full_tokens_of_here`.
-    multiple: N is a multiple of it, so that a mesh can share it.
+    max_tokens: L is the length of the longest sequence of the batch, rounded up to a multiple of
+      16, but at most this.
+    batch_size: N where L is at most `full_tokens`. Batches of longer sequences are smaller, since
+      the memory of attention grows as N L^2. The last batch is filled up with rows of padding.
+    full_tokens: see `full_tokens_of_backend`.
+    multiple: N is a multiple of it, so that it can be sharded.
   """
   order = np.argsort([-len(ids) for ids in sequences], kind="stable")
   start = 0
@@ -55,7 +62,7 @@ def batches(
     rows = order[start : start + size]
     ids = np.full((size, length), pad_id, np.int32)
     mask = np.zeros((size, length), bool)
-    mask[:, 0] = True  # filling rows have one token, so that their mean is defined
+    mask[:, 0] = True  # rows of padding have one token, so that their mean is defined
     for row, number in enumerate(rows):
       sequence = sequences[number]
       ids[row, : len(sequence)] = sequence
@@ -64,27 +71,31 @@ def batches(
     start += size
 
 
-def full_tokens_of_here() -> int:
-  """The length up to which batches are full: a CPU's attention must stay within its caches."""
+def full_tokens_of_backend() -> int:
+  """The length up to which batches are full; less on a CPU, whose caches must hold attention."""
   return 48 if jax.default_backend() == "cpu" else 256
 
 
 def outputs(
   sequences: Sequence[Sequence[int]], network: Network, **shapes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Runs a network over `batches(sequences, **shapes)`: gives rows and what became of them."""
-  waiting: deque = deque()
+  """Runs a network over `batches(sequences, **shapes)`.
+
+  Yields:
+    For each batch the rows of `sequences` in it, int [n], and their outputs [n, ...].
+  """
+  waiting: deque[tuple[np.ndarray, jax.Array]] = deque()
   for batch in batches(sequences, **shapes):
     waiting.append((batch.rows, network(batch.ids, batch.mask)))
     if len(waiting) > IN_FLIGHT:
-      yield fetched(*waiting.popleft())
+      yield to_host(*waiting.popleft())
   while waiting:
-    yield fetched(*waiting.popleft())
+    yield to_host(*waiting.popleft())
 
 
-def fetched(rows: np.ndarray, found: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-  """Onto the host, without the filling rows."""
-  return rows, np.asarray(found)[: len(rows)]
+def to_host(rows: np.ndarray, values: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+  """Rows [n] and outputs [N, ...] -> rows and outputs [n, ...] on the host."""
+  return rows, np.asarray(values)[: len(rows)]
 
 
 def collect(
@@ -98,17 +109,21 @@ def collect(
 
   Args:
     sequences: ids of each text.
-    network: (ids int32 [N, L], mask bool [N, L]) -> [N, ...], the same size in every batch.
+    network: ids int32 [N, L], mask bool [N, L] -> [N, ...], of the same size in every batch.
     advance: see `Advance`.
     **shapes: see `batches`.
+
+  Raises:
+    UserError: there are no sequences.
   """
   if not sequences:
     raise UserError("there are no texts to encode: the input is empty")
-  found = None
+  collected: np.ndarray | None = None
   for rows, values in outputs(sequences, network, **shapes):
-    if found is None:
-      found = np.empty((len(sequences), *values.shape[1:]), np.float32)
-    found[rows] = values
+    if collected is None:
+      collected = np.empty((len(sequences), *values.shape[1:]), np.float32)
+    collected[rows] = values
     if advance:
       advance(len(rows))
-  return found
+  assert collected is not None
+  return collected

@@ -1,4 +1,4 @@
-"""A trained model ready to encode texts, in JAX: what evaluate, embed, mine and report share."""
+"""A trained model ready to encode texts, in JAX; evaluate, embed, mine and report all use it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import numpy as np
@@ -28,9 +28,9 @@ from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout, restore
 
 BATCH_SIZE = 128  # texts
-STATES_BATCH_SIZE = 32  # texts whose states in every layer are on the device at once
-# The config's `model` section for what a checkpoint's folder does not say.
-PLAIN = {
+STATES_BATCH_SIZE = 32  # texts whose states of every layer are on the devices at a time
+# Settings of the config's `model` section that a Hugging Face folder does not determine.
+MODEL_DEFAULTS = {
   "pooling": DEFAULT_POOLING,
   "dense": {"width": 0, "activation": "identity"},
   "normalize": True,
@@ -42,21 +42,22 @@ PLAIN = {
 
 @dataclasses.dataclass(frozen=True)
 class Embedder:
-  """A model ready to encode, on all devices: each takes a share of every batch.
+  """A model ready to encode on all devices: every batch is sharded over them.
 
   Attributes:
-    network: the model; of its parts only encoder and dense layer are used.
+    network: the model; only its encoder and its dense layer are used.
     params: its parameters, on the mesh.
-    model: the config's `model` section.
-    tokenizer, max_tokens: how texts become ids.
-    step: of the checkpoint; None for an exported folder.
-    mesh: `sharding.make_mesh`; the processes it lies on encode the same texts together.
-    changed: what was asked for that is not the model's own: max_tokens, compute_dtype.
+    model_config: the config's `model` section.
+    tokenizer: turns texts into ids.
+    max_tokens: where texts are cut.
+    step: of the checkpoint; None for a Hugging Face folder.
+    mesh: see `sharding.make_mesh`; the processes of its devices encode the same texts together.
+    changed: options of `load` that differ from the model's own: max_tokens, compute_dtype.
   """
 
   network: DualAlignment
   params: dict[str, Any]
-  model: dict[str, Any]
+  model_config: dict[str, Any]
   tokenizer: Tokenizer
   max_tokens: int
   step: int | None
@@ -70,26 +71,31 @@ class Embedder:
     batch_size: int = BATCH_SIZE,
     advance: batching.Advance | None = None,
   ) -> np.ndarray:
-    """Sentence vectors, float32 [len(texts), D]; `advance` hears how many texts are done."""
+    """Sentence vectors, float32 [N, D].
+
+    Args:
+      texts: N of them.
+      batch_size: see `batching.batches`.
+      advance: see `batching.Advance`.
+    """
     return self.collect(texts, embed_step, batch_size=batch_size, advance=advance)
 
   def layer_vectors(self, texts: Sequence[str]) -> np.ndarray:
-    """The mean of the real tokens' states in each layer, float32 [len(texts), layers + 1, D]."""
+    """The mean of each text's token states in each layer, float32 [N, layers + 1, D]."""
     return self.collect(texts, layer_means_step)
 
   def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
-    """Sentences as lists of words -> the pieces of each; all of them are held at once."""
-    self._same(sentences)
-    pieces = self.tokenizer.encode_words(sentences)
-    found: list[Pieces | None] = [None] * len(sentences)
-    shapes = self._shapes(STATES_BATCH_SIZE)
-    sequences, run = [ids for ids, _ in pieces], self._network(layer_states_step)
-    for rows, states in batching.outputs(sequences, run, **shapes):
-      for row, own in zip(rows, states, strict=True):
-        words = np.asarray(pieces[row][1])
-        inside = np.flatnonzero(words >= 0)
-        found[row] = Pieces(own[:, inside], words[inside])
-    return found
+    """The pieces of each sentence, which is a list of words. All states are in memory at once."""
+    self._check_same(sentences)
+    encoded = self.tokenizer.encode_words(sentences)
+    sequences, run = [ids for ids, _ in encoded], self._network(layer_states_step)
+    pieces: dict[int, Pieces] = {}
+    for rows, states in batching.outputs(sequences, run, **self._shapes(STATES_BATCH_SIZE)):
+      for row, of_row in zip(rows.tolist(), states, strict=True):
+        words = np.asarray(encoded[row][1])
+        inside = np.flatnonzero(words >= 0)  # [CLS], [SEP] and padding belong to no word
+        pieces[row] = Pieces(of_row[:, inside], words[inside])
+    return [pieces[row] for row in range(len(sentences))]
 
   @property
   def width(self) -> int:
@@ -97,17 +103,17 @@ class Embedder:
     return self.network.dense_width or self.network.encoder.family.width
 
   def describe(self) -> dict[str, Any]:
-    """What its vectors depend on, beside its name and the texts."""
+    """Everything its vectors depend on beside its name and the texts: name -> value."""
     return {
       "step": self.step,
-      "pooling": self.model["pooling"] or DEFAULT_POOLING,
+      "pooling": self.model_config["pooling"] or DEFAULT_POOLING,
       "max_tokens": self.max_tokens,
-      "compute_dtype": self.model["compute_dtype"],
+      "compute_dtype": self.model_config["compute_dtype"],
     }
 
   def digest(self) -> str:
-    """A name for all that its vectors depend on, parameters included: 40 hexadecimal digits."""
-    settings: dict[str, Any] = {**self.describe(), "model": self.model}
+    """A digest of all that its vectors depend on, parameters included: 40 hexadecimal digits."""
+    settings: dict[str, Any] = {**self.describe(), "model": self.model_config}
     sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     sha.update(self.tokenizer.definition().encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
@@ -123,32 +129,39 @@ class Embedder:
     batch_size: int = BATCH_SIZE,
     advance: batching.Advance | None = None,
   ) -> np.ndarray:
-    """What a step of `inference_step` makes of texts, float32 [len(texts), ...], in their order."""
-    self._same(texts)
+    """The outputs of a step for each text, float32 [N, ...].
+
+    Args:
+      texts: N texts, or pairs of texts, which become one sequence.
+      step: a function of `core.inference_step`.
+      batch_size: see `batching.batches`.
+      advance: see `batching.Advance`.
+    """
+    self._check_same(texts)
     sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
     return batching.collect(sequences, run, advance=advance, **self._shapes(batch_size))
 
-  def _same(self, texts: Sequence) -> None:
-    """Raises UserError where a process has others: they would make one batch of both."""
+  def _check_same(self, texts: Sequence) -> None:
+    """Raises UserError where processes have different texts, which would end up in one batch."""
     if self.mesh.is_multi_process:
       content = json.dumps(list(texts)).encode()
       multihost.same({"text to encode": content}, cure="give all the same data")
 
   def _shapes(self, batch_size: int) -> dict[str, int]:
-    """The arguments of `text_batches.batches`."""
+    """The arguments of `batching.batches`."""
     return {
       "pad_id": self.tokenizer.pad_id,
       "max_tokens": self.max_tokens,
       "batch_size": batch_size,
-      "full_tokens": batching.full_tokens_of_here(),
+      "full_tokens": batching.full_tokens_of_backend(),
       "multiple": sharding.row_shards(self.mesh),
     }
 
   def _network(self, step: Callable) -> batching.Network:
-    """A step of `inference_step` as a function of ids and mask alone."""
-    run = program(step, self.network, self.mesh)
+    """A step of `core.inference_step` as a function of ids and mask alone."""
+    run = jitted(step, self.network, self.mesh)
 
-    def network(ids, mask):
+    def network(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
       rows = sharding.local_rows(self.mesh, len(ids))
       batch = {"ids": ids[rows], "mask": mask[rows]}
       return run(self.params, **sharding.put_batch(batch, self.mesh, batch_size=len(ids)))
@@ -157,19 +170,21 @@ class Embedder:
 
 
 @functools.cache
-def program(step: Callable, network: DualAlignment, mesh: Mesh) -> Callable:
-  """The jitted step; parameters stay an argument, so that a run's evaluations share one program."""
-  everywhere = NamedSharding(mesh, PartitionSpec())
-  return jax.jit(functools.partial(step, model=network), out_shardings=everywhere)
+def jitted(step: Callable, network: DualAlignment, mesh: Mesh) -> Callable:
+  """The jitted step. Parameters are its argument, so that all evaluations of a run share it."""
+  replicated = NamedSharding(mesh, PartitionSpec())
+  return jax.jit(functools.partial(step, model=network), out_shardings=replicated)
 
 
-def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int) -> DualAlignment:
-  """The network without what only training needs."""
-  rows = model["encoder"]["vocabulary_size"]
+def encoder_of(
+  model_config: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int
+) -> DualAlignment:
+  """The network without the parts that only training needs."""
+  rows = model_config["encoder"]["vocabulary_size"]
   vocabulary = vocabulary_of(tokenizer, rows=rows, english_ids=None)
   return bind(
     make_model,
-    {**model, "projection": False},
+    {**model_config, "projection": False},
     where="model",
     vocabulary=vocabulary,
     max_tokens=max_tokens,
@@ -178,62 +193,89 @@ def encoder_of(model: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: in
 
 
 def abstract_params(network: DualAlignment, mesh: Mesh) -> dict[str, Any]:
-  """Shapes of the parameters, each whole on every device of the mesh."""
+  """Shapes of the parameters, each replicated on every device of the mesh."""
   shapes = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
-  whole = NamedSharding(mesh, PartitionSpec())
-  return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=whole), shapes)
+  replicated = NamedSharding(mesh, PartitionSpec())
+  return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=replicated), shapes)
 
 
 def load(
-  model: str, *, step: str = "newest", max_tokens: int | None = None, compute_dtype: str = ""
+  model_path: epath.PathLike,
+  *,
+  step: str = "newest",
+  max_tokens: int | None = None,
+  compute_dtype: str = "",
 ) -> Embedder:
-  """A workdir, a checkpoint's folder or a hub id -> a model.
+  """A workdir, a Hugging Face folder or a hub id -> a model.
 
   Args:
-    model: which.
+    model_path: which.
     step: of a workdir: newest, best or a number.
-    max_tokens: where texts are cut; None = where the model says.
+    max_tokens: where texts are cut; None = the model's own limit.
     compute_dtype: float32 or bfloat16; "" = the one it was trained with.
 
   Raises:
     UserError: it is none of these, or something in it is missing or damaged.
   """
-  other = {"compute_dtype": compute_dtype} if compute_dtype else {}
-  mesh = sharding.make_mesh()
-  if layout.is_workdir(model):
-    given = {"step": step, "max_tokens": max_tokens, "other": other, "mesh": mesh}
-    return load_workdir(epath.Path(model), **given)
+  options: Options = {"max_tokens": max_tokens, "compute_dtype": compute_dtype}
+  if layout.is_workdir(model_path):
+    return load_workdir(epath.Path(model_path), step=step, **options)
   if step != "newest":
-    raise UserError(f"step={step}: {model} is no workdir, it has no checkpoints to choose from")
-  folder = download.local_folder(str(model))
-  found = from_hf.read_folder(folder)
-  limit = max_tokens or found.max_tokens
-  files = tokenizer_files.convert_tokenizer(found.folder)
-  tokens = Tokenizer.from_files(files, where=str(found.folder), max_tokens=limit)
-  section = {**PLAIN, **found.model, **other}
-  network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
-  params = sharding.place(from_hf.encoder_leaves(found), abstract_params(network, mesh))
-  changed = differing({**PLAIN, **found.model}, other, max_tokens, found.max_tokens)
-  return Embedder(network, params, section, tokens, limit, None, mesh, changed)
+    raise UserError(
+      f"step={step}: {model_path} is no workdir, it has no checkpoints to choose from"
+    )
+  return load_folder(download.local_folder(str(model_path)), **options)
 
 
-def load_workdir(
-  folder: epath.Path, *, step: str, max_tokens: int | None, other: Mapping[str, Any], mesh: Mesh
-) -> Embedder:
-  """See `load`; `other` takes the place of settings of its config's `model` section."""
-  config = layout.read_config(folder)
-  limit = max_tokens or config["max_tokens"]
-  tokens = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
-  section = {**config["model"], **other}
-  network = encoder_of(section, tokenizer=tokens, max_tokens=limit)
-  found = restore.restore(folder, abstract_params(network, mesh), step=step)
-  changed = differing(config["model"], other, max_tokens, config["max_tokens"])
-  return Embedder(network, found.state, section, tokens, limit, found.step, mesh, changed)
+class Options(TypedDict):
+  """Arguments of `load`."""
+
+  max_tokens: int | None
+  compute_dtype: str
 
 
-def differing(
-  own: Mapping[str, Any], other: Mapping[str, Any], max_tokens: int | None, own_tokens: int
-) -> dict[str, Any]:
-  """What was asked for and is not the model's own."""
-  changed = {name: value for name, value in other.items() if value != own[name]}
-  return changed | ({} if max_tokens in (None, own_tokens) else {"max_tokens": max_tokens})
+def load_folder(folder: epath.Path, **options: Unpack[Options]) -> Embedder:
+  """The model of a Hugging Face folder, see `load`."""
+  checkpoint, mesh = from_hf.read_folder(folder), sharding.make_mesh()
+  trained_config = {**MODEL_DEFAULTS, **checkpoint.model_config}
+  model_config, limit, changed = apply_options(trained_config, checkpoint.max_tokens, **options)
+  files = tokenizer_files.convert_tokenizer(checkpoint.folder)
+  tokenizer = Tokenizer.from_files(files, where=str(checkpoint.folder), max_tokens=limit)
+  network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
+  params = sharding.place(from_hf.encoder_leaves(checkpoint), abstract_params(network, mesh))
+  return Embedder(network, params, model_config, tokenizer, limit, None, mesh, changed)
+
+
+def load_workdir(folder: epath.Path, *, step: str, **options: Unpack[Options]) -> Embedder:
+  """The model of a checkpoint in a workdir, see `load`."""
+  config, mesh = layout.read_config(folder), sharding.make_mesh()
+  model_config, limit, changed = apply_options(config["model"], config["max_tokens"], **options)
+  tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
+  network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
+  checkpoint = restore.restore(folder, abstract_params(network, mesh), step=step)
+  params = checkpoint.state
+  return Embedder(network, params, model_config, tokenizer, limit, checkpoint.step, mesh, changed)
+
+
+def apply_options(
+  trained_config: Mapping[str, Any], trained_tokens: int, **options: Unpack[Options]
+) -> tuple[dict[str, Any], int, dict[str, Any]]:
+  """Puts the options of `load` in the place of the model's own settings.
+
+  Args:
+    trained_config: the `model` section that the model was trained with.
+    trained_tokens: where the model cuts texts.
+    **options: see `load`.
+
+  Returns:
+    The `model` section and the limit of tokens to use, and the options that differ from the
+    model's own, name -> value.
+  """
+  max_tokens, compute_dtype = options["max_tokens"], options["compute_dtype"]
+  changed: dict[str, Any] = {}
+  if compute_dtype not in ("", trained_config["compute_dtype"]):
+    changed["compute_dtype"] = compute_dtype
+  model_config = {**trained_config, **changed}
+  if max_tokens not in (None, trained_tokens):
+    changed["max_tokens"] = max_tokens
+  return model_config, max_tokens or trained_tokens, changed

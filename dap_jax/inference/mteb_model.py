@@ -1,11 +1,11 @@
-"""Any model of this project in MTEB, in JAX, without an export.
+"""Evaluates any model of this project with MTEB, in JAX, without exporting it.
 
     import mteb
     from dap_jax.inference import mteb_model
 
     mteb.evaluate(mteb_model.load("runs/demo"), mteb.get_tasks(tasks=["Tatoeba"]))
 
-A text is encoded as it stands: no prompt is put before it. mteb is no requirement of the project.
+Texts are encoded as they are, without a prompt. mteb is an optional dependency.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.inference import embedder
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import NotFiniteError, UserError
 
 try:
   from mteb.models.abs_encoder import AbsEncoder
@@ -25,11 +25,11 @@ except ImportError as missing:
 
 
 class MtebModel(AbsEncoder):
-  """A loaded model as mteb's encoders are; its `similarity` is the cosine.
+  """A loaded model with the interface of mteb's encoders; its `similarity` is the cosine.
 
   Args:
     loaded: the model.
-    name: ORGANISATION/NAME, under which mteb keeps results.
+    name: ORGANISATION/NAME, under which mteb stores results.
   """
 
   def __init__(self, loaded: embedder.Embedder, *, name: str):
@@ -37,7 +37,7 @@ class MtebModel(AbsEncoder):
     self.mteb_model_meta = ModelMeta.create_empty(
       {
         "name": name,
-        "revision": loaded.digest(),  # mteb gives stored results to whoever has it again
+        "revision": loaded.digest(),  # mteb reuses results stored under the same revision
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(loaded.params)),
         "max_tokens": loaded.max_tokens,
         "embed_dim": loaded.width,
@@ -52,17 +52,17 @@ class MtebModel(AbsEncoder):
   ) -> np.ndarray:
     """Sentence vectors, float32 [N, D], of the `text` of every batch of `inputs`.
 
-    The other arguments are mteb's: of them only `batch_size` is read.
+    The other arguments are part of mteb's interface; of them only `batch_size` is used.
 
     Raises:
-      UserError: a vector is not finite; mteb would count it as an answer.
+      NotFiniteError: a vector is not finite; mteb would count it as an answer.
     """
     del hf_split, hf_subset, prompt_type
     texts = [text for batch in inputs for text in batch["text"]]
     vectors = self.loaded.encode(texts, batch_size=kwargs.get("batch_size", embedder.BATCH_SIZE))
     broken = int((~np.isfinite(vectors).all(1)).sum())
     if broken:
-      raise UserError(f"{task_metadata.name}: {broken} of {len(texts)} vectors are not finite")
+      raise NotFiniteError(f"{task_metadata.name}: {broken} of {len(texts)} vectors are not finite")
     return vectors
 
 
@@ -75,7 +75,7 @@ def load(
 ) -> MtebModel:
   """A workdir, a checkpoint's folder or a hub id -> a model for `mteb.evaluate`.
 
-  The arguments and errors are those of `embedder.load`. mteb knows a folder as dap_jax/ITS_NAME.
+  Arguments and errors are those of `embedder.load`. The name of a folder in mteb is dap_jax/NAME.
   """
   loaded = embedder.load(model, step=step, max_tokens=max_tokens, compute_dtype=compute_dtype)
   folder = epath.Path(model)

@@ -1,7 +1,7 @@
-"""A text file -> a file of vectors, in pieces: it may be large, and a killed run goes on.
+"""Encodes a text file of any size into a file of vectors, block by block; a killed run continues.
 
-While it grows the file is called OUTPUT.partial, beside OUTPUT.partial.json that says of which text
-and which model it is. Whatever was written stays; the last piece, perhaps cut short, is done again.
+While it grows the file is called OUTPUT.partial, and OUTPUT.partial.json beside it identifies text
+and model. When the command runs again, it keeps all whole blocks and encodes the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from etils import epath
 from dap_jax.data.readers import text_files
 from dap_jax.distributed import multihost
 from dap_jax.inference.embedder import Embedder
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import NotFiniteError, UserError
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.progress import Progress
 
@@ -30,11 +30,11 @@ BLOCK_LINES = 16_384  # sorted by length and encoded together
 
 
 class LockedError(UserError):
-  """Another process is writing here."""
+  """Another process is writing the same file."""
 
 
 class TextFile(NamedTuple):
-  """A text file: its path, the number of its lines, and a digest of them all."""
+  """A text file: its path, the number of its lines, and the SHA-256 digest of all lines."""
 
   path: epath.Path
   lines: int
@@ -42,7 +42,7 @@ class TextFile(NamedTuple):
 
 
 def examine(path: str) -> TextFile:
-  """Reads the file once. Raises UserError: it cannot be read, is not UTF-8, or has no line."""
+  """Reads a file once. Raises UserError where it cannot be read, is not UTF-8, or is empty."""
   digest, count = hashlib.sha256(), 0
   for line in text_files.lines(epath.Path(path)):
     digest.update(line.encode() + b"\n")
@@ -53,18 +53,20 @@ def examine(path: str) -> TextFile:
 
 
 def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
-  """Writes a .npy file: row i is the sentence vector of line i; an empty line is a text too.
+  """Writes a .npy file whose row i is the sentence vector of line i; empty lines are texts too.
 
-  All processes call it, and encode; process 0 writes, and all return when the file is there.
+  All processes call it and encode together; process 0 writes, and all return once the file is
+  complete.
 
   Args:
     source: the texts.
-    output: the file, float32 [N, D]. One that is there is replaced, at the end.
-    model: which encodes.
+    output: the file, float32 [N, D]. An existing file is replaced at the end.
+    model: encodes.
 
   Raises:
-    UserError: OUTPUT.partial is of something else, the disk is full, the text changed meanwhile, or
-      a vector is not finite.
+    UserError: OUTPUT.partial belongs to another text or model, the file cannot be written, or the
+      text has changed since `examine` read it.
+    NotFiniteError: a vector is not finite.
   """
   partial = Path(f"{output}.partial")
   identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
@@ -77,14 +79,14 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
       Progress(f"encoding {source.path}", total=source.lines, done=done, unit="line") as progress,
     ):
       texts = itertools.islice(text_files.lines(source.path), done, None)
-      while piece := list(itertools.islice(texts, BLOCK_LINES)):
-        vectors = model.encode(piece, advance=progress.advance)
+      while block := list(itertools.islice(texts, BLOCK_LINES)):
+        vectors = model.encode(block, advance=progress.advance)
         check_finite(vectors, first=done)
-        if writes:
+        if file:
           file.write(vectors.tobytes())
           file.flush()
           os.fsync(file.fileno())
-        done += len(piece)
+        done += len(block)
     if done != source.lines:
       raise UserError(
         f"{source.path} had {source.lines} lines at first, now {done}: encode it anew"
@@ -99,7 +101,7 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
 
 @contextmanager
 def growing(partial: Path, header: bytes, *, size: int) -> Iterator[IO[bytes]]:
-  """The partial file, kept from others, open at the end of its first `size` bytes of vectors."""
+  """Opens the partial file, locked, with its first `size` bytes of vectors, to append more."""
   with locked(partial, partial, mode="r+b") as file:
     file.write(header)
     file.truncate(len(header) + size)
@@ -111,14 +113,14 @@ def check_output(output: str, *, source: str) -> None:
   """Raises UserError where the file could not be written, before anything is computed."""
   path = Path(output)
   if path.is_dir() or not path.parent.is_dir():
-    raise UserError(f"{output} cannot be written: name a file in a folder that is there")
+    raise UserError(f"{output} cannot be written: name a file in an existing folder")
   if path.exists() and Path(source).exists() and path.samefile(source):
     raise UserError(f"{output} is an input, {source}: name another file for the result")
 
 
 @contextmanager
 def locked(path: Path, what: Path, *, mode: str = "rb") -> Iterator[IO[bytes]]:
-  """Opens a file and keeps a second command off it. Raises LockedError, about `what`, for that."""
+  """Opens a file and locks it. Raises LockedError, about `what`, where it is locked already."""
   with path.open(mode) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +130,7 @@ def locked(path: Path, what: Path, *, mode: str = "rb") -> Iterator[IO[bytes]]:
 
 
 def npy_header(rows: int, width: int) -> bytes:
-  """What stands before the values in a .npy file of float32 [rows, width]."""
+  """The bytes before the values in a .npy file of float32 [rows, width]."""
   header = io.BytesIO()
   content = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
   np.lib.format.write_array_header_1_0(header, content)
@@ -136,15 +138,28 @@ def npy_header(rows: int, width: int) -> bytes:
 
 
 def description_of(partial: Path) -> Path:
-  """The file that says what a partial file is of."""
+  """The file that identifies the text and the model of a partial file."""
   return partial.with_name(f"{partial.name}.json")
 
 
 def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: int) -> int:
-  """Makes the partial file or finds it: how many lines are done, in whole pieces."""
-  said = description_of(partial)
-  if partial.exists() and said.exists():
-    if read_json(epath.Path(said)) != identity:
+  """Creates the partial file, or looks how far it is.
+
+  Args:
+    partial: the file.
+    identity: of text and model, JSON values.
+    header: of the .npy file.
+    row_bytes: size of a vector.
+
+  Returns:
+    How many lines are done, in whole blocks.
+
+  Raises:
+    UserError: the partial file has another identity.
+  """
+  description = description_of(partial)
+  if partial.exists() and description.exists():
+    if read_json(epath.Path(description)) != identity:
       raise UserError(
         f"{partial} was begun with another text, model or setting: remove it, or choose another"
         " output"
@@ -152,15 +167,15 @@ def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: 
     whole = (partial.stat().st_size - len(header)) // row_bytes
     return max(0, whole // BLOCK_LINES * BLOCK_LINES)
   partial.touch()
-  write_json(epath.Path(said), identity)
+  write_json(epath.Path(description), identity)
   return 0
 
 
 def check_finite(vectors: np.ndarray, *, first: int) -> None:
-  """Raises UserError for a vector that is not finite: the model is broken, not the text."""
+  """Raises NotFiniteError for vectors with NaN or infinity; `first`: the line of row 0, from 0."""
   bad = np.flatnonzero(~np.isfinite(vectors).all(1))
   if len(bad):
-    raise UserError(
+    raise NotFiniteError(
       f"the model gives no finite vector for line {first + int(bad[0]) + 1} and"
       f" {len(bad) - 1} more: its weights are damaged or its training diverged"
     )
