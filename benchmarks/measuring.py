@@ -105,12 +105,12 @@ def import_encoder(folder: str, *, max_tokens: int) -> tuple[Any, dict[str, Any]
   from dap_jax.model.vocabulary import Vocabulary
 
   checkpoint = from_hf.read_folder(folder)
-  rows = checkpoint.model["encoder"]["vocabulary_size"]
+  rows = checkpoint.model_config["encoder"]["vocabulary_size"]
   network = make_model(
     vocabulary=Vocabulary(rows, 0, 2, 3, 4, None),
     max_tokens=max_tokens,
     **ENCODER_ALONE,
-    **{**embedder.PLAIN, **checkpoint.model},
+    **{**embedder.MODEL_DEFAULTS, **checkpoint.model_config},
   )
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   return network, sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
