@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dap_jax.mining import files, pairing, pairs_file
+from dap_jax.mining import inputs, pairing, pairs_file, work_folder
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit
 from tests.commands import Commands
@@ -178,7 +178,7 @@ def test_files_that_hold_no_vectors(tmp_path, array, said):
   path = tmp_path / "v.npy"
   np.save(path, array, allow_pickle=True)
   with pytest.raises(UserError) as raised:
-    files.open_vectors(str(path), flag="source_vectors")
+    inputs.open_vectors(str(path), flag="source_vectors")
   assert said in str(raised.value) and "--source_vectors=" in str(raised.value)
 
 
@@ -187,62 +187,62 @@ def test_a_cut_short_vector_file(tmp_path):
   data = (tmp_path / "v.npy").read_bytes()
   (tmp_path / "v.npy").write_bytes(data[:-8])
   with pytest.raises(UserError, match="cannot be read"):
-    files.open_vectors(str(tmp_path / "v.npy"), flag="source_vectors")
+    inputs.open_vectors(str(tmp_path / "v.npy"), flag="source_vectors")
 
 
 def test_no_usable_vector_at_all():
   vectors, rows = np.full((3, 4), np.nan, np.float32), np.arange(3)
   with pytest.raises(UserError, match="every vector is 0 or not finite"):
-    files.usable(vectors, rows, rows, name="--source")
+    inputs.usable(vectors, rows, rows, name="--source")
 
 
 def test_texts_that_are_none(tmp_path):
   path = tmp_path / "t.txt"
   path.write_bytes(b"one\n\xff\xfe\n")
   with pytest.raises(UserError, match="t.txt:2: not UTF-8"):
-    files.scan(str(path))
+    inputs.scan(str(path))
   for empty in (b"", b"\n \n\t\n"):
     path.write_bytes(empty)
     with pytest.raises(UserError, match="holds no text"):
-      files.scan(str(path))
+      inputs.scan(str(path))
 
 
 def copy_of(scanned, path):
-  files.copy_texts(scanned, path)
-  return files.Texts(path)
+  work_folder.copy_texts(scanned, path)
+  return work_folder.Texts(path)
 
 
 def test_lines_that_take_part(tmp_path, caplog):
   """Line 2 repeats the first but for a blank; 3 is empty; only \\n ends a line."""
   caplog.set_level(logging.INFO)
   (tmp_path / "t.txt").write_bytes("\ufeffa\nb\u2028c\rd\n a \n\nää".encode())
-  scanned = files.scan(str(tmp_path / "t.txt"))
+  scanned = inputs.scan(str(tmp_path / "t.txt"))
   assert scanned.lines == 5
   assert scanned.used.tolist() == [0, 1, 4]
   assert "1 empty of 5" in caplog.text and "1 repeated of 5" in caplog.text
   texts = copy_of(scanned, tmp_path / "copy.txt")
   assert texts.read(np.array([2, 0, 1])) == ["ää", "a", "b\u2028c\rd"]
-  half = files.Half("source", None, scanned.used[1:], texts, np.array([1, 2]))
+  half = work_folder.Sentences("source", None, scanned.used[1:], texts, np.array([1, 2]))
   assert half.read(np.array([0, 1])) == ["b\u2028c d", "ää"]
 
 
 def test_a_work_folder_belongs_to_its_command(tmp_path):
   folder, output = tmp_path / "o.tsv.work", tmp_path / "o.tsv"
-  files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
-  files.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
+  work_folder.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
+  work_folder.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
   with pytest.raises(UserError, match="threshold=None that did not finish, this one has 1.0"):
-    files.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
+    work_folder.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
   (folder / "search-4.npz").write_bytes(b"")
-  files.release(folder)
+  work_folder.release(folder)
   assert folder.exists()  # what took long is kept
   with pytest.raises(UserError, match="is a folder"):
-    files.claim(tmp_path / "w", {}, output=tmp_path)
+    work_folder.claim(tmp_path / "w", {}, output=tmp_path)
   with pytest.raises(UserError, match="cannot be written"):
-    files.claim(tmp_path / "none" / "w", {}, output=output)
+    work_folder.claim(tmp_path / "none" / "w", {}, output=output)
   (tmp_path / "other").mkdir()
   (tmp_path / "other" / "mine.txt").write_text("")
   with pytest.raises(UserError, match="is no work folder"):
-    files.claim(tmp_path / "other", {}, output=output)
+    work_folder.claim(tmp_path / "other", {}, output=output)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_numbers_agree(one, other, same):
 def half_of(texts, folder):
   """One side, with its texts."""
   (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts))
-  scanned = files.scan(str(folder / "t.txt"))
+  scanned = inputs.scan(str(folder / "t.txt"))
   places = np.arange(len(texts))
-  return files.Half("target", None, places, copy_of(scanned, folder / "c"), places)
+  return work_folder.Sentences("target", None, places, copy_of(scanned, folder / "c"), places)
 
 
 def test_hubs_are_named(tmp_path, caplog):

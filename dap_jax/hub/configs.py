@@ -32,7 +32,7 @@ ARCHITECTURES = {
 }
 OFFSET_TYPES = ("roberta", "xlm-roberta")  # positions start at the padding id + 1
 # The only values that our encoders implement; other checkpoints are refused, not approximated.
-REQUIRED = {
+REQUIRED: dict[str, dict[str, Any]] = {
   "modernbert": {
     "hidden_activation": "gelu",
     "classifier_activation": "gelu",
@@ -45,7 +45,7 @@ REQUIRED = {
   },
   "distilbert": {"activation": "gelu"},
 }
-REQUIRED_OF_BERT = {
+REQUIRED_OF_BERT: dict[str, Any] = {
   "hidden_act": "gelu",
   "position_embedding_type": "absolute",
   "is_decoder": False,

@@ -235,13 +235,13 @@ def torch_shapes(
   width, mlp, ids = encoder["width"], encoder["mlp_width"], encoder["vocabulary_size"]
   rows = {"word": ids, "position": encoder["positions"], "token_type": encoder.get("token_types")}
   rows |= {"qkv": 3 * width, "mlp_in": mlp, "gated_in": 2 * mlp, "vocabulary": ids}
-  expected = {}
+  shapes: dict[str, tuple[int, ...]] = {}
   for entry in entries:
     *_, module, leaf = ("", *entry.path.split("/"))  # the path of a dense layer is its leaf alone
     first = rows.get(module, width)
     last = mlp if module == "mlp_out" else width
-    expected[entry.torch_name] = (first, last) if leaf in ("kernel", "embedding") else (first,)
-  return expected
+    shapes[entry.torch_name] = (first, last) if leaf in ("kernel", "embedding") else (first,)
+  return shapes
 
 
 def leaf_from_torch(array: np.ndarray, shape: tuple[int, ...], *, transposed: bool) -> np.ndarray:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dap_jax.mining.files import Half
 from dap_jax.mining.pairing import Mined, Proposals
+from dap_jax.mining.work_folder import Sentences
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ NUMBER = re.compile(
 )
 
 
-def warn_of_hubs(proposals: Proposals, chosen: Half) -> None:
+def warn_of_hubs(proposals: Proposals, chosen: Sentences) -> None:
   """Logs which texts many others have chosen: such pairs are rarely translations.
 
   Args:
@@ -67,7 +67,7 @@ def numbers(text: str) -> Counter[str]:
   return Counter(digits.lstrip("0") for digits in decimal)
 
 
-def write_pairs(mined: Mined, source: Half, target: Half, path: Path) -> None:
+def write_pairs(mined: Mined, source: Sentences, target: Sentences, path: Path) -> None:
   """Writes the pairs, the best first, with the columns that `dap_jax.mine` describes."""
   differing = 0
   with path.open("w", encoding="utf-8", newline="\n") as file:
