@@ -2,8 +2,9 @@
 
     python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
 
-`--include_decoder` adds what only training needs, so that `init_from` can go on from the folder.
-Several hosts: run it on each, with the flags that train takes; process 0 writes.
+`--include_decoder` adds the parts that only training needs, so that `init_from` can continue from
+the folder. On several hosts run the same command on each, with the flags that train takes; process
+0 writes.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from dap_jax.cli import command, distributed_flags, model_flags
 from dap_jax.utils.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
-OUTPUT = flags.DEFINE_string("output", None, "Where to; must not exist yet.")
+OUTPUT = flags.DEFINE_string("output", None, "The folder to write; it must not exist, or be empty.")
 STEP = model_flags.define_step()
-LICENSE = flags.DEFINE_string("license", "other", "The card's licence, a name of the hub's list.")
-DECODER = flags.DEFINE_bool("include_decoder", False, "Write RTL decoder and projection too.")
+LICENSE = flags.DEFINE_string("license", "other", "The model card's licence, as the hub names it.")
+DECODER = flags.DEFINE_bool("include_decoder", False, "Writes RTL decoder and projection too.")
 
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 

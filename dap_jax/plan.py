@@ -1,18 +1,17 @@
-r"""Will it fit, how fast will it go, what will it cost: a training step on a pod that is not there.
+r"""Predicts memory, speed and cost of training on accelerators that this machine does not have.
 
     python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=v5e:4x4 [--output=plan.json]
     python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=v5e:16x16 \
       --config.batch_size=65536
     python -m dap_jax.plan --config=configs/dap_xlmr.py --topology=gpu:h200x8
 
-For TPUs the trainer's own step is compiled by the real compiler, which needs no TPU (`pip install
-libtpu`). For GPUs it is only traced: memory, traffic and collectives are then an estimate by
-formula (`planning/formula/`), which the table and the JSON say ("method"). Times are the least
-that the chip's peaks allow, by the busiest of its cores, its memory and its links: a run takes
-longer. Where the step does not fit, settings are looked for with which it does, then larger
-topologies.
+For TPUs the actual training step is compiled by the real compiler, which needs no TPU (`pip install
+libtpu`). For GPUs the step is only traced, and memory, traffic and collectives are estimated by
+formula (`planning/formula/`); the table and the JSON name the method. Times are lower bounds from
+the peaks of the busiest of cores, memory and links: a run takes longer. Where the step does not fit
+into memory, other settings and then larger topologies are tried.
 
-No data and no weights are read: their sizes are those that the config and the flags say.
+No data and no weights are read: config and flags determine their sizes.
 """
 
 from __future__ import annotations
@@ -30,16 +29,18 @@ from dap_jax.utils.renamed_keys import with_new_names
 
 CONFIG = config_files.define_flag()
 TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")
-OUTPUT = flags.DEFINE_string("output", None, "A JSON file for all figures.")
+OUTPUT = flags.DEFINE_string("output", None, "A JSON file for the report.")
 ENGLISH_IDS = flags.DEFINE_integer(
-  "english_ids", 37_000, "Ids of the English side, of RTL's head; the DAP paper's data has so many."
+  "english_ids",
+  37_000,
+  "Ids of English texts, rows of RTL's head; as in the DAP paper.",
 )
-LANGUAGES = flags.DEFINE_integer("languages", 37, "Languages of the data, the pivot among them.")
+LANGUAGES = flags.DEFINE_integer("languages", 37, "Languages of the data, including the pivot.")
 TRIES = flags.DEFINE_integer(
-  "tries", 3, "Settings, then larger topologies, to try where the config's do not fit."
+  "tries", 3, "How many settings, then larger topologies, to try where the config does not fit."
 )
 
-# A report's `method` -> what the table says of it, of a speed and of a cost.
+# A report's `method` -> its name in the table, and how sure a speed and a cost are.
 METHODS = {
   "compiled": ("compiled for these chips", "at most", "at least"),
   "formula": ("ESTIMATED by formula, without a compiler", "(estimate)", "(estimate)"),
@@ -47,7 +48,7 @@ METHODS = {
 
 
 def table(report: Mapping[str, Any]) -> str:
-  """The report for a screen."""
+  """The report as text."""
   memory = report["memory"]
   method, at_most, at_least = METHODS[report["method"]]
   lines = [
@@ -92,12 +93,12 @@ def room(memory: Mapping[str, Any]) -> str:
 
 
 def duration(days: float) -> str:
-  """For the screen: hours of a run of less than two days."""
+  """Days, or hours below two days."""
   return f"{days:.1f} days" if days >= 2 else f"{24 * days:.1f} hours"
 
 
 def gigabytes(size: float) -> str:
-  """For the screen, decimal."""
+  """Bytes in decimal gigabytes."""
   return f"{size / 1e9:.2f} GB"
 
 
@@ -107,10 +108,10 @@ def main() -> None:
   from dap_jax.planning import chips
 
   topology = chips.parse_topology(TOPOLOGY.value)
-  os.environ["JAX_PLATFORMS"] = "cpu"  # no accelerator of this machine is touched
+  os.environ["JAX_PLATFORMS"] = "cpu"  # leaves the accelerators of this machine alone
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nobody else is kept from a TPU
-  os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what it keeps needs a TPU to be read
+  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # does not lock a TPU of this machine
+  os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # its entries could be read only with a TPU
   if not topology.is_tpu:  # devices to shard over, for this topology and larger ones
     os.environ["JAX_NUM_CPU_DEVICES"] = str(topology.chips * 2**TRIES.value)
   from dap_jax.planning import predict, step, suggestions
@@ -136,8 +137,8 @@ def main() -> None:
       larger = suggestions.larger(config, topology, times=TRIES.value)
       most = [topology.name, *(place.name for _, _, place in larger)][-1]
       print(
-        f"\nnothing that was tried fits, up to {most} with all of these settings: larger --tries"
-        " look further; or take a smaller batch"
+        f"\nnothing that was tried fits, up to {most} with all of these settings: try more with"
+        " --tries, or take a smaller batch"
       )
     else:
       flags_, better = suggestion

@@ -1,9 +1,9 @@
-"""Writes one self-contained HTML page about one or several runs; it needs no network.
+"""Writes one self-contained HTML page about one run or several; viewing it needs no network.
 
     python -m dap_jax.report --workdir=runs/demo [--workdir=runs/other ...] [--output=report.html]
 
-Retrieval per language and between all languages, similarities, token alignment, a map of sentences,
-the training curves, the configs; several runs are compared.
+The page shows retrieval per language and between all languages, similarities, token alignment, a
+map of sentences, the training curves and the configs, and compares several runs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dap_jax.cli import command, model_flags
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError
 
-WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; may be given repeatedly.")
+WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; repeat it for more.")
 OUTPUT = flags.DEFINE_string(
   "output", None, "The HTML file to write; report.html in the first workdir by default."
 )
 STEP = model_flags.define_step()
 
-KEPT = ("config.json", "versions.json", "metrics.jsonl")  # of a workdir
+WORKDIR_FILES = ("config.json", "versions.json", "metrics.jsonl")  # which no page may replace
 
 logger = logging.getLogger("dap_jax.report")  # __name__ is __main__ here
 
@@ -36,14 +36,14 @@ def main() -> None:
 
   loaded = runs.read_runs(WORKDIR.value)
   output = epath.Path(OUTPUT.value or loaded[0].folder / "report.html")
-  if output.is_dir() or not output.parent.is_dir() or output.name in KEPT:
-    raise UserError(f"--output={output} cannot be written: name an .html file in a folder there is")
+  if output.is_dir() or not output.parent.is_dir() or output.name in WORKDIR_FILES:
+    raise UserError(f"--output={output} cannot be written: name an .html file in a folder")
   measured: list[measure.Measured | UserError] = []
   for run in loaded:
     try:
       measured.append(measure.measure_run(run, step=STEP.value))
     except UserError as error:
-      if STEP.present:  # it was asked for, so a page without it is no answer
+      if STEP.present:  # the user has asked for this checkpoint
         raise
       logger.warning("%s: the page goes without its vectors: %s", run.name, error)
       measured.append(error)

@@ -1,10 +1,11 @@
-"""Two minutes on your own machines before the long run: does everything hold here that must?
+"""Checks in two minutes, before a long run, that training works on these machines.
 
     python -m dap_jax.selfcheck --config=configs/demo.py [--workdir=gs://BUCKET/check]
 
-One line a check, ok or what is wrong; status 1 where something is. It takes a few steps of the
-config's model on random tokens, in float32, and writes and removes one checkpoint in --workdir (by
-default a temporary folder). On several hosts run it on each, with the flags that train takes.
+Prints a line for each check, ok or what is wrong; the exit status is 1 if anything is wrong. It
+takes a few steps of the config's model on random tokens, in float32, and writes and removes one
+checkpoint in --workdir. On several hosts run the same command on each, with the flags that train
+takes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from dap_jax.cli import command, config_files, distributed_flags
 from dap_jax.utils.renamed_keys import with_new_names
 
 CONFIG = config_files.define_flag()
-WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints will go; may be gs://.")
+WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Where the run will save; by default a temporary folder."
+)
 
 logger = logging.getLogger("dap_jax.selfcheck")  # __name__ is __main__ here
 

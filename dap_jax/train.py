@@ -1,10 +1,11 @@
-"""Trains a sentence encoder; the same command again resumes.
+"""Trains a sentence encoder; after a kill the same command resumes.
 
     python -m dap_jax.train --config=configs/demo.py --workdir=runs/demo
         [--config.optimizer.learning_rate=1e-3 ...]
 
-A start looks for, in this order: the newest checkpoint of the workdir, `init_from` (weights only),
-random weights. Several hosts: run the same command on each; on TPU pods add --distributed.
+Training starts from the newest checkpoint of the workdir; if there is none, from the weights of the
+config's `init_from`; if that is empty, from random weights. On several hosts run the same command
+on each; on TPU pods add --distributed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from dap_jax.utils.errors import UserError
 from dap_jax.utils.renamed_keys import with_new_names
 
 CONFIG = config_files.define_flag()
-WORKDIR = flags.DEFINE_string("workdir", None, "Where the run lives; may be gs://.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
 REPLAY_STEP = flags.DEFINE_integer(
-  "replay_step", None, "Takes this one step again and tells all about it; trains nothing."
+  "replay_step", None, "Repeats this one step and prints its details; trains nothing."
 )
 HANG_SECONDS = flags.DEFINE_float(
-  "hang_seconds", 1800, "Ends after so long without a step, since a host hangs; 0 waits for ever."
+  "hang_seconds", 1800, "Ends the run after so long without a step, when a host hangs; 0 = never."
 )
 
 
