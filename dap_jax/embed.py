@@ -29,44 +29,45 @@ OUTPUT = flags.DEFINE_string("output", None, "The .npy file to write: float32 [N
 logger = logging.getLogger("dap_jax.embed")  # __name__ is __main__ here
 
 
-def embed(path: str, output: str, *, writes: bool) -> None:
+def embed(model_path: str, path: str, output: str, *, writes: bool) -> None:
   """Writes the vectors of a file's lines; `writes` is true of the one process that writes."""
   from dap_jax.inference import embedder, vector_files
 
   if writes:
     vector_files.check_output(output, source=path)
   source = vector_files.examine(path)
-  model = embedder.load(MODEL.value, **MODEL_FLAGS.load_options())
+  model = embedder.load(model_path, **MODEL_FLAGS.load_options())
   vector_files.write_vectors(source, output, model)
   logger.info("%d texts -> %s, float32 [%d, %d]", source.lines, output, source.lines, model.width)
 
 
 def main() -> None:
-  if None in (MODEL.value, INPUT.value, OUTPUT.value):
+  model_path, input_path, output = MODEL.value, INPUT.value, OUTPUT.value
+  if model_path is None or input_path is None or output is None:
     command.fail("--model, --input and --output are all needed; --help lists the flags", status=2)
   writes = distributed_flags.take_part()
-  if os.path.isfile(INPUT.value) or "://" in INPUT.value:
-    embed(INPUT.value, OUTPUT.value, writes=writes)
+  if os.path.isfile(input_path) or "://" in input_path:
+    embed(model_path, input_path, output, writes=writes)
     return
   import jax
 
   if jax.process_count() > 1:
     raise UserError(
-      f"--input={INPUT.value} is not a file: each of several processes reads the texts itself"
+      f"--input={input_path} is not a file: each of several processes reads the texts itself"
     )
   # Standard input and pipes can be read only once, and we read twice: the texts go into a file. Its
   # name appears in error messages.
   with tempfile.TemporaryDirectory() as folder:
-    spooled = os.path.join(folder, "standard_input" if INPUT.value == "-" else "pipe")
+    copied = os.path.join(folder, "standard_input" if input_path == "-" else "pipe")
     try:
       with (
-        open(spooled, "wb") as file,
-        nullcontext(sys.stdin.buffer) if INPUT.value == "-" else open(INPUT.value, "rb") as texts,
+        open(copied, "wb") as file,
+        nullcontext(sys.stdin.buffer) if input_path == "-" else open(input_path, "rb") as stream,
       ):
-        shutil.copyfileobj(texts, file)
+        shutil.copyfileobj(stream, file)
     except OSError as error:
-      raise UserError(f"cannot read --input={INPUT.value}: {error}") from error
-    embed(spooled, OUTPUT.value, writes=writes)
+      raise UserError(f"cannot read --input={input_path}: {error}") from error
+    embed(model_path, copied, output, writes=writes)
 
 
 if __name__ == "__main__":

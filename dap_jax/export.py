@@ -41,9 +41,10 @@ def main() -> None:
   folder = epath.Path(WORKDIR.value)
   config = layout.read_config(folder)
   loaded = embedder.load(folder, step=STEP.value)
-  params, step = loaded.params, str(loaded.step)
+  params, step = loaded.params, loaded.step
+  assert step is not None  # every checkpoint of a workdir has one
   if DECODER.value:
-    params |= restore.restore_others(folder, without=params, step=step)
+    params |= restore.restore_others(folder, without=params, step=str(step))
     if "decoder" not in params:
       raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   if not writes:
@@ -52,7 +53,7 @@ def main() -> None:
   readme = card.model_card(
     name=epath.Path(OUTPUT.value).name,
     languages=[config["data"]["pivot"], *info["pairs"]],
-    metrics=records.scores_at(folder, loaded.step),
+    metrics=records.scores_at(folder, step),
     pairs=info["pairs"],
     max_tokens=loaded.max_tokens,
     commit=json.loads((folder / "versions.json").read_text())["commit"],
@@ -75,7 +76,7 @@ def main() -> None:
     max_tokens=loaded.max_tokens,
     readme=readme,
   )
-  logger.info("exported step %d of %s to %s", loaded.step, folder, OUTPUT.value)
+  logger.info("exported step %d of %s to %s", step, folder, OUTPUT.value)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ def main() -> None:
   from dap_jax.mining import pairs_file, work_folder
   from dap_jax.utils.atomic import replacing
 
+  assert OUTPUT.value
   output = Path(OUTPUT.value)
   folder = output.with_name(f"{output.name}.work")
   for name in ("source", "target", "source_vectors", "target_vectors"):
@@ -167,7 +168,8 @@ def check_index(source: Input, model: Embedder | None) -> None:
   from dap_jax.mining import faiss_search
 
   if INDEX.value != "flat":
-    width = source.vectors.shape[1] if source.vectors is not None else model.width
+    assert model or source.vectors is not None  # see check_flags
+    width = model.width if model else source.vectors.shape[1]
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
 
 
@@ -193,22 +195,23 @@ def prepare(side: Input, folder: Path, *, model: Embedder | None) -> Sentences:
 
   # The other processes look for a file only after process 0 has written it: some network file
   # systems remember for a while that a file was not there.
-  texts, vectors = None, side.vectors
+  texts = None
   if side.scan:
     path = folder / f"{side.name}.txt"
     if multihost.is_first():
       work_folder.copy_texts(side.scan, path)
     multihost.wait(f"{path} is there")
     texts = work_folder.Texts(path)
-    lines = side.scan.used
+  if side.vectors is not None:
+    lines = side.scan.used if side.scan else np.arange(len(side.vectors))
+    vectors, rows = side.vectors, lines
   else:
-    lines = np.arange(len(vectors))
-  rows = lines  # of the vectors
-  if vectors is None:
+    assert side.scan and texts and model  # see check_flags
     path = folder / f"{side.name}.npy"
     if not multihost.of_first(path.exists):
       source = vector_files.examine(str(texts.path))
       vector_files.write_vectors(source, str(path), model)
+    lines = side.scan.used
     vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
   good = inputs.usable(vectors, rows, lines, name=f"--{side.name}")
   return work_folder.Sentences(

@@ -18,8 +18,10 @@ from dap_jax.utils.json_files import read_json
 
 CLASS = "PreTrainedTokenizerFast"
 AS_IT_IS = (CLASS, "TokenizersBackend")  # classes that add nothing to tokenizer.json
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
-VOCABULARIES += ("spiece.model", "tokenizer.model")
+VOCABULARIES = (
+  *("tokenizer.json", "vocab.txt", "vocab.json"),
+  *("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"),
+)
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 
