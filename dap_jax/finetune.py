@@ -39,7 +39,8 @@ SAVE_STEPS = flags.DEFINE_integer("save_steps", 500, "Steps between checkpoints.
 
 
 def main() -> None:
-  if None in (MODEL.value, DATA.value, WORKDIR.value):
+  model_path, data, workdir = MODEL.value, DATA.value, WORKDIR.value
+  if model_path is None or data is None or workdir is None:
     command.fail("--model, --data and --workdir are all needed; --help lists the flags", status=2)
   if not 0 < LEARNING_RATE.value < math.inf:
     command.fail(f"--learning_rate={LEARNING_RATE.value}: expected more than 0", status=2)
@@ -47,8 +48,8 @@ def main() -> None:
   from dap_jax.training.finetuning import run
 
   settings = run.FinetuneSettings(
-    model=MODEL.value,
-    data=DATA.value,
+    model=model_path,
+    data=data,
     train_language=TRAIN_LANGUAGE.value,
     epochs=EPOCHS.value,
     batch_size=BATCH_SIZE.value,
@@ -57,7 +58,7 @@ def main() -> None:
     seed=SEED.value,
     **MODEL_FLAGS.load_options(),
   )
-  result = run.finetune(settings, workdir=WORKDIR.value, save_steps=SAVE_STEPS.value)
+  result = run.finetune(settings, workdir=workdir, save_steps=SAVE_STEPS.value)
   if result is not None:
     print(scores.table(result.columns, result.rows))
 

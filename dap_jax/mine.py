@@ -168,8 +168,11 @@ def check_index(source: Input, model: Embedder | None) -> None:
   from dap_jax.mining import faiss_search
 
   if INDEX.value != "flat":
-    assert model or source.vectors is not None  # see check_flags
-    width = model.width if model else source.vectors.shape[1]
+    if source.vectors is not None:
+      width = source.vectors.shape[1]
+    else:
+      assert model  # see check_flags
+      width = model.width
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
 
 

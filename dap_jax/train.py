@@ -34,9 +34,10 @@ def main() -> None:
   if config is None or WORKDIR.value is None:
     command.fail("--config and --workdir are both needed; --help lists the flags", status=2)
   if not isinstance(config, ConfigDict):
+    path = flags.FLAGS["config"].config_filename  # type: ignore[attr-defined]  # of a config flag
     raise UserError(
-      f"--config={flags.FLAGS['config'].config_filename}: its get_config() must return an"
-      f" ml_collections.ConfigDict, it returned {type(config).__name__}"
+      f"--config={path}: its get_config() must return an ml_collections.ConfigDict, it returned"
+      f" {type(config).__name__}"
     )
   settings: dict[str, Any] = with_new_names(config.to_dict())
   distributed_flags.set_up_jax(preemption=True)

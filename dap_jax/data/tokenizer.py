@@ -14,6 +14,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import tokenizers
 from etils import epath
@@ -115,6 +116,16 @@ def transformers_files(model: bytes) -> dict[str, str]:
   }
 
 
+class SpecialIds(NamedTuple):
+  """Ids of the special tokens; unk: None without one."""
+
+  pad: int
+  unk: int | None
+  cls: int
+  sep: int
+  mask: int
+
+
 class Tokenizer:
   """Text -> `[CLS] tokens [SEP]`, cut to `max_tokens` ids.
 
@@ -125,9 +136,7 @@ class Tokenizer:
     pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id is None without one.
   """
 
-  def __init__(
-    self, backend: tokenizers.Tokenizer, *, special_ids: Sequence[int | None], max_tokens: int
-  ):
+  def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: SpecialIds, max_tokens: int):
     backend.enable_truncation(max_tokens)
     self._backend = backend
     self.size = 1 + max(backend.get_vocab().values())
@@ -164,8 +173,8 @@ class Tokenizer:
     except Exception as error:  # the library raises a bare Exception
       raise UserError(f"{where}: its tokenizer cannot be read: {error}") from error
     pad, unk, _, _, mask = (backend.token_to_id(config.get(role) or "") for role in ROLES)
-    absent = [role for role, i in (("pad_token", pad), ("mask_token", mask)) if i is None]
-    if absent:
+    if pad is None or mask is None:
+      absent = [role for role, i in (("pad_token", pad), ("mask_token", mask)) if i is None]
       raise UserError(f"{where}: its tokenizer has no id for {', '.join(absent)}")
     backend.no_padding()  # some checkpoints' files ask for it
     ends = backend.encode("").ids  # cls and sep, under any name
@@ -174,7 +183,8 @@ class Tokenizer:
         f"{where}: the empty text becomes {ends}, expected two ids, those of cls and sep:"
         " its tokenizer is not one of an encoder"
       )
-    return cls(backend, special_ids=(pad, unk, *ends, mask), max_tokens=max_tokens)
+    special_ids = SpecialIds(pad, unk, ends[0], ends[1], mask)
+    return cls(backend, special_ids=special_ids, max_tokens=max_tokens)
 
   def encode_ragged(self, texts: Sequence[str | tuple[str, str]]) -> list[list[int]]:
     """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
