@@ -19,32 +19,33 @@ from dap_jax.data.elements import Feature
 from dap_jax.data.readers import clean, text_files
 from dap_jax.distributed import sharding
 from dap_jax.inference.embedder import Embedder
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.atomic import replacing
+from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 
-class Source(Protocol):
-  """Vectors of texts. width: D_T."""
+class VectorSource(Protocol):
+  """Where vectors of texts come from. width: D_T."""
 
   width: int
 
   def encode(self, texts: Sequence[str]) -> np.ndarray:
-    """float32 [len(texts), D_T], zeros where it has none."""
+    """float32 [len(texts), D_T], zeros for a text that has no vector."""
     ...
 
 
-class Vectors:
-  """`teacher_vectors` float32 [B, K, D_T]; each text's is kept once, however often it occurs.
+class VectorMaker:
+  """Makes `teacher_vectors` float32 [B, K, D_T]; a text's is kept once, however often it occurs.
 
   Args:
     source: where they come from; called, more than once, when the data is prepared.
   """
 
-  def __init__(self, source: Callable[[], Source]):
+  def __init__(self, source: Callable[[], VectorSource]):
     self._source = source
-    self._rows: dict[str, int] = {}  # row 0 is that of no text
+    self._rows: dict[str, int] = {}  # text -> row of the table; row 0 is that of no text
     self._without = 0
 
   @property
@@ -52,7 +53,7 @@ class Vectors:
     width = self._source().width
     return (Feature("teacher_vectors", "view", width, columns=0, fill=0, dtype="float32"),)
 
-  def make(self, texts: Sequence[str | None]) -> dict[str, np.ndarray]:
+  def make(self, texts: Sequence[str | None]) -> dict[str, list[np.ndarray] | np.ndarray]:
     rows = [0 if text is None else self._row(text) for text in texts]
     return {"teacher_vectors": np.array(rows, np.int32)}
 
@@ -61,26 +62,29 @@ class Vectors:
 
   def tables(self) -> dict[str, np.ndarray]:
     """Raises UserError where most of the texts have no vector."""
-    found = self._source().encode(list(self._rows))
-    has = found.any(1)
-    self._without = int((~has).sum())
-    example = next((text for text, own in zip(self._rows, has, strict=True) if not own), None)
-    said = f"{self._without} of the {len(has)} texts have no teacher's vector, {example!r} say"
-    if 2 * self._without > len(has):
-      raise UserError(
-        f"{said}: name files in teacher.vectors and teacher.texts that are not there yet, and the"
-        " texts that are needed will be written"
-      )
+    texts = list(self._rows)
+    vectors = self._source().encode(texts)
+    without = np.flatnonzero((vectors == 0).all(axis=1))
+    self._without = len(without)
     if self._without:
-      logger.warning("%s: objectives that need it pass over their pairs", said)
-    return {"teacher_vectors": np.concatenate([np.zeros_like(found[:1]), found])}
+      message = (
+        f"{self._without} of the {len(texts)} texts have no teacher's vector,"
+        f" {texts[without[0]]!r} say"
+      )
+      if 2 * self._without > len(texts):
+        raise UserError(
+          f"{message}: name files in teacher.vectors and teacher.texts that are not there yet, and"
+          " the texts that are needed will be written"
+        )
+      logger.warning("%s: objectives that need it pass over their pairs", message)
+    return {"teacher_vectors": np.concatenate([np.zeros_like(vectors[:1]), vectors])}
 
   def report(self) -> dict[str, Any]:
     return {"texts": len(self._rows), "texts_without_vector": self._without}
 
 
-class Computed:
-  """A `Source`: the vectors that a model computes, on this process's devices."""
+class ModelVectors:
+  """A `VectorSource`: a model computes them, on this process's devices."""
 
   def __init__(self, model: Embedder):
     if jax.process_count() > 1:  # the others do not prepare data: they would not take part
@@ -95,8 +99,8 @@ class Computed:
       return self._model.encode(texts, advance=progress.advance)
 
 
-class Given:
-  """A `Source`: the vectors of a file, found by their texts.
+class FileVectors:
+  """A `VectorSource`: the rows of a file, looked up by their texts.
 
   Args:
     vectors: float [N, D_T].
@@ -111,13 +115,13 @@ class Given:
 
   def encode(self, texts: Sequence[str]) -> np.ndarray:
     rows = np.array([self._rows.get(text, -1) for text in texts])  # -1: it has none
-    found = self._vectors[rows].astype(np.float32)
-    found[rows < 0] = 0
-    return found
+    vectors = self._vectors[rows].astype(np.float32)
+    vectors[rows < 0] = 0
+    return vectors
 
 
-class Wanted:
-  """A `Source` that has no vectors yet: it writes the texts that need some, and stops."""
+class MissingVectors:
+  """A `VectorSource` that has no vectors yet: it writes the texts that need some, and stops."""
 
   width = 1
 
@@ -125,12 +129,8 @@ class Wanted:
     self._vectors, self._texts = vectors, texts
 
   def encode(self, texts: Sequence[str]) -> np.ndarray:
-    partial = self._texts.with_name(f"{self._texts.name}.partial")
-    try:
-      partial.write_text("".join(f"{text}\n" for text in texts))
-      partial.replace(self._texts)
-    except OSError as error:
-      raise UserError(f"teacher.texts={self._texts} cannot be written: {error}") from error
+    with writing(f"teacher.texts={self._texts}"), replacing(self._texts) as temporary:
+      temporary.write_text("".join(f"{text}\n" for text in texts))
     raise UserError(
       f"teacher.texts={self._texts} was not there: it is written now, {len(texts)} texts. Make"
       f" teacher.vectors={self._vectors} of them, float32 [{len(texts)}, width], e.g. with"
@@ -139,41 +139,44 @@ class Wanted:
     )
 
 
-def open_files(vectors: str, texts: str) -> Source:
+def open_files(vectors: str, texts: str) -> VectorSource:
   """The files of vectors and texts.
 
   Raises:
     UserError: one of them is missing or damaged, or they do not fit together.
   """
-  found = [epath.Path(name).exists() for name in (vectors, texts)]
-  if not any(found):
-    return Wanted(vectors, epath.Path(texts))
-  if not all(found):
-    key, name = ("teacher.texts", texts) if found[0] else ("teacher.vectors", vectors)
+  exist = [epath.Path(name).exists() for name in (vectors, texts)]
+  if not any(exist):
+    return MissingVectors(vectors, epath.Path(texts))
+  if not all(exist):
+    key, name = ("teacher.texts", texts) if exist[0] else ("teacher.vectors", vectors)
     raise UserError(f"{key}={name} is not there, though the file that goes with it is")
-  try:
-    with epath.Path(vectors).open("rb") as file:
-      array = np.load(file, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
-    raise UserError(
-      f"teacher.vectors={vectors} is no .npy file that can be read: {error}"
-    ) from error
-  if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-    shape = getattr(array, "shape", type(array).__name__)
-    raise UserError(
-      f"teacher.vectors={vectors} holds {shape} of {getattr(array, 'dtype', 'other')}: expected an"
-      " array of floats [texts, width]"
-    )
-  lines = list(text_files.lines(epath.Path(texts)))
+  array, lines = load_vectors(vectors), list(text_files.lines(epath.Path(texts)))
   if len(lines) != len(array):
     raise UserError(
       f"teacher.vectors={vectors} has {len(array)} rows, teacher.texts={texts} has {len(lines)}"
       " lines: expected as many"
     )
+  return FileVectors(array, lines)
+
+
+def load_vectors(path: str) -> np.ndarray:
+  """Reads a .npy file, float [N, D_T]. Raises UserError where it is none, or not finite."""
+  try:
+    with epath.Path(path).open("rb") as file:
+      array = np.load(file, allow_pickle=False)
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(f"teacher.vectors={path} is no .npy file that can be read: {error}") from error
+  if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+    shape = getattr(array, "shape", type(array).__name__)
+    raise UserError(
+      f"teacher.vectors={path} holds {shape} of {getattr(array, 'dtype', 'other')}: expected an"
+      " array of floats [texts, width]"
+    )
   bad = np.flatnonzero(~np.isfinite(array).all(1))
   if len(bad):
     raise UserError(
-      f"teacher.vectors={vectors}: row {bad[0]} and {len(bad) - 1} more hold numbers that are not"
+      f"teacher.vectors={path}: row {bad[0]} and {len(bad) - 1} more hold numbers that are not"
       " finite"
     )
-  return Given(array, lines)
+  return array
