@@ -30,7 +30,7 @@ from dap_jax.data.readers import clean
 from dap_jax.inference import embedder
 from dap_jax.inference.embedder import Embedder
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.training.teacher.teacher_vectors import Computed, Vectors, open_files
+from dap_jax.training.teacher.teacher_vectors import ModelVectors, VectorMaker, open_files
 from dap_jax.utils.errors import UserError
 
 SIDES = ("pivot", "translation")
@@ -80,6 +80,29 @@ def load(
   Raises:
     UserError: the settings contradict each other, or the model cannot be read.
   """
+  check_settings(model=model, when=when, vectors=vectors, texts=texts)
+  if languages and pivot not in languages:
+    raise UserError(f"teacher.languages={tuple(languages)}: the pivot, {pivot!r}, must be in it")
+  extra_of = functools.partial(TeacherExtra, pivot=pivot, languages=tuple(languages))
+  if vectors:
+    from_files = functools.cache(lambda: open_files(vectors, texts))
+    return Teacher(None, extra_of(VectorMaker(from_files)), "")
+  open_it = functools.partial(
+    open_model, model=model, max_tokens=max_tokens, compute_dtype=compute_dtype
+  )
+  if when == "step":
+    loaded = open_it()
+    digest = loaded.digest()
+    maker = IdMaker(loaded, digest=digest)
+    return Teacher((loaded.network, loaded.params), extra_of(maker), digest)
+  from_model = functools.cache(lambda: ModelVectors(open_it()))
+  if jax.process_count() > 1:
+    from_model()  # by all processes together, as Orbax reads; but only one of them prepares data
+  return Teacher(None, extra_of(VectorMaker(from_model)), "")
+
+
+def check_settings(*, model: str, when: str, vectors: str, texts: str) -> None:
+  """Raises UserError where the settings contradict each other; see `load`."""
   if bool(model) == bool(vectors):
     raise UserError(
       f"teacher.model={model!r} and teacher.vectors={vectors!r}: an objective that is on needs a"
@@ -92,20 +115,6 @@ def load(
     )
   if when not in WHEN:
     raise UserError(f"teacher.when={when!r} is none of {', '.join(WHEN)}")
-  if languages and pivot not in languages:
-    raise UserError(f"teacher.languages={tuple(languages)}: the pivot, {pivot!r}, must be in it")
-  asked = functools.partial(Asked, pivot=pivot, languages=tuple(languages))
-  if vectors:
-    return Teacher(None, asked(Vectors(functools.cache(lambda: open_files(vectors, texts)))), "")
-  given = {"model": model, "max_tokens": max_tokens, "compute_dtype": compute_dtype}
-  if when == "step":
-    opened = open_model(**given)
-    digest = opened.digest()
-    return Teacher((opened.network, opened.params), asked(Ids(opened, digest=digest)), digest)
-  source = functools.cache(lambda: Computed(open_model(**given)))
-  if jax.process_count() > 1:
-    source()  # by all processes together, as Orbax reads; but only one of them prepares data
-  return Teacher(None, asked(Vectors(source)), "")
 
 
 def refuse_other(teacher: Teacher, info: Mapping[str, Any]) -> None:
@@ -133,13 +142,16 @@ def open_model(*, model: str, max_tokens: int, compute_dtype: str) -> Embedder:
     raise UserError(f"teacher.model={model}, max_tokens={max_tokens}: {error}") from error
 
 
-class Maker(Protocol):
+class FeatureMaker(Protocol):
   """Makes features of texts, one view at a time."""
 
-  features: tuple[Feature, ...]
+  @property
+  def features(self) -> tuple[Feature, ...]:
+    """What it makes."""
+    ...
 
   def make(self, texts: Sequence[str | None]) -> dict[str, list[np.ndarray] | np.ndarray]:
-    """Name of a feature -> what `extras.Extra.compute` gives; None is a text that is not read."""
+    """Name of a feature -> its values, as in `FeatureValues`; None is a text that is not read."""
     ...
 
   def tables(self) -> dict[str, np.ndarray]:
@@ -151,7 +163,7 @@ class Maker(Protocol):
     ...
 
 
-class Asked:
+class TeacherExtra:
   """The `extras.Extra` of a teacher: what `maker` makes of the texts in the languages it reads.
 
   With several languages, `teacher_side` int32 [B, K - 1, 1] says whose language it trusts more:
@@ -163,7 +175,7 @@ class Asked:
     *("core", "distributed", "hub", "inference", "model", "training/teacher", "workdir"),
   )
 
-  def __init__(self, maker: Maker, *, pivot: str, languages: tuple[str, ...]):
+  def __init__(self, maker: FeatureMaker, *, pivot: str, languages: tuple[str, ...]):
     self._maker, self._pivot, self._languages = maker, pivot, languages
 
   @property
@@ -178,16 +190,18 @@ class Asked:
     self, language: str, texts: Sequence[tuple[str, str]], tokens: tokenizer.Tokenizer
   ) -> FeatureValues:
     del tokens  # the teacher has its own
-    order = self._languages or (self._pivot,)
-    found = {}
+    trusted_first = self._languages or (self._pivot,)
+    values: FeatureValues = {}
     for number, (side, code) in enumerate(zip(SIDES, (self._pivot, language), strict=True)):
-      read = code in order
-      own = [clean.normalise(pair[number]) if read else None for pair in texts]
-      found |= {(side, name): values for name, values in self._maker.make(own).items()}
+      is_read = code in trusted_first
+      of_side = [clean.normalise(pair[number]) if is_read else None for pair in texts]
+      values |= {(side, name): made for name, made in self._maker.make(of_side).items()}
     if self._languages:
-      trusted = language in order and order.index(language) < order.index(self._pivot)
-      found["pair", "teacher_side"] = [np.array([trusted], np.int32)] * len(texts)
-    return found
+      trusts_translation = language in trusted_first and (
+        trusted_first.index(language) < trusted_first.index(self._pivot)
+      )
+      values["pair", "teacher_side"] = [np.array([trusts_translation], np.int32)] * len(texts)
+    return values
 
   def tables(self) -> dict[str, np.ndarray]:
     return self._maker.tables()
@@ -196,24 +210,27 @@ class Asked:
     return {"teacher": self._maker.report()}
 
 
-class Ids:
+class IdMaker:
   """`teacher_ids` int32 and `teacher_mask` bool [B, K, L_T], for a network in the step."""
 
   def __init__(self, model: Embedder, *, digest: str):
-    self._model, self._digest = model, digest
-    given = {"of": "view", "length": model.max_tokens, "columns": 0}
-    self.features = (
-      Feature("teacher_ids", **given, fill=model.tokenizer.pad_id, dtype="int32"),
-      Feature("teacher_mask", **given, fill=0, dtype="bool"),
+    self._tokenizer, self._length, self._digest = model.tokenizer, model.max_tokens, digest
+
+  @property
+  def features(self) -> tuple[Feature, ...]:
+    make = functools.partial(Feature, of="view", length=self._length, columns=0)
+    return (
+      make("teacher_ids", fill=self._tokenizer.pad_id, dtype="int32"),
+      make("teacher_mask", fill=0, dtype="bool"),
     )
 
-  def make(self, texts: Sequence[str | None]) -> dict[str, list[np.ndarray]]:
-    encoded = self._model.tokenizer.encode_ragged([text or "" for text in texts])
+  def make(self, texts: Sequence[str | None]) -> dict[str, list[np.ndarray] | np.ndarray]:
+    encoded = self._tokenizer.encode_ragged([text or "" for text in texts])
     ids = [
-      np.array([] if text is None else own, np.int32)
-      for text, own in zip(texts, encoded, strict=True)
+      np.array([] if text is None else sequence, np.int32)
+      for text, sequence in zip(texts, encoded, strict=True)
     ]
-    return {"teacher_ids": ids, "teacher_mask": [np.ones(len(own), bool) for own in ids]}
+    return {"teacher_ids": ids, "teacher_mask": [np.ones(len(each), bool) for each in ids]}
 
   def tables(self) -> dict[str, np.ndarray]:
     return {}
