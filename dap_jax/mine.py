@@ -115,7 +115,7 @@ def main() -> None:
   check_index(sides[0], model)
   settings = describe(sides, model)
   contents = {key: json.dumps(value).encode() for key, value in settings.items()}
-  multihost.same(contents, cure="give all the same files")
+  multihost.check_same(contents, cure="give all the same files")
   if writes:
     work_folder.claim(folder, settings, output=output)
   try:
@@ -211,7 +211,7 @@ def prepare(side: Input, folder: Path, *, model: Embedder | None) -> Sentences:
   else:
     assert side.scan and texts and model  # see check_flags
     path = folder / f"{side.name}.npy"
-    if not multihost.of_first(path.exists):
+    if not multihost.from_first(path.exists):
       source = vector_files.examine(str(texts.path))
       vector_files.write_vectors(source, str(path), model)
     lines = side.scan.used

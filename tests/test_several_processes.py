@@ -210,14 +210,14 @@ def test_shares_are_all_rows_once(monkeypatch, count, processes):
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.float64, np.int64])
 def test_gathering_in_pieces_changes_no_bit(monkeypatch, dtype):
   """Seven rows, three a piece; any bits, NaN among them, come back."""
-  monkeypatch.setattr(row_shares, "PIECE_BYTES", 3 * 5 * np.dtype(dtype).itemsize)
+  monkeypatch.setattr(row_shares, "BLOCK_BYTES", 3 * 5 * np.dtype(dtype).itemsize)
   rows = np.random.default_rng(0).bytes(7 * 5 * np.dtype(dtype).itemsize)
   rows = np.frombuffer(rows, dtype).reshape(7, 5).copy()
   rows[2] = np.array(np.nan).astype(dtype) if dtype in (np.float32, np.float64) else -1
-  pieces = list(row_shares.gathered(rows))
+  pieces = list(row_shares.gather_blocks(rows))
   assert [piece.shape for piece in pieces] == [(1, 3, 5), (1, 3, 5), (1, 1, 5)]
   assert np.concatenate(pieces, axis=1).tobytes() == rows.tobytes()
-  assert row_shares.whole(rows, 7).tobytes() == rows.tobytes()
+  assert row_shares.gather(rows, 7).tobytes() == rows.tobytes()
 
 
 def test_lists_of_processes_become_one():

@@ -83,5 +83,5 @@ def take_part() -> bool:
 
   given = flags.FLAGS.flag_values_dict()
   del given["process_id"]
-  multihost.same_start({"command": json.dumps(given, default=str).encode()})
+  multihost.check_same_start({"command": json.dumps(given, default=str).encode()})
   return multihost.is_first()

@@ -1,4 +1,4 @@
-"""Several processes of one run: that they agree at the start, and that none waits for ever."""
+"""Several processes of one run: they agree at the start, wait for each other, share results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jax.experimental import multihost_utils
 from dap_jax.utils.errors import UserError
 
 
-def agree(config: Mapping[str, Any], *, workdir: str) -> None:
+def check_same_run(config: Mapping[str, Any], *, workdir: str) -> None:
   """Raises UserError, on all processes, where one has another config, workdir or code.
 
   They would otherwise wait for each other in collectives that do not fit, or train on nonsense.
   """
-  same_start(
+  check_same_start(
     {
       "config": json.dumps(config, sort_keys=True, default=list).encode(),
       "--workdir": str(workdir).encode(),
@@ -29,13 +29,13 @@ def agree(config: Mapping[str, Any], *, workdir: str) -> None:
   )
 
 
-def same_start(contents: Mapping[str, bytes]) -> None:
-  """`same` of what a process starts with, and of its code."""
+def check_same_start(contents: Mapping[str, bytes]) -> None:
+  """`check_same` of what a process starts with, and of the package's code."""
   cure = "start all with the same command, from the same tree"
-  same({**contents, "code": code()}, cure=cure)
+  check_same({**contents, "code": package_sources()}, cure=cure)
 
 
-def same(contents: Mapping[str, bytes], *, cure: str) -> None:
+def check_same(contents: Mapping[str, bytes], *, cure: str) -> None:
   """Raises UserError, on all processes, where one has another content than process 0.
 
   Args:
@@ -62,36 +62,39 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def wait(what: str) -> None:
-  """Until all processes are here; `what` happened, in words."""
+def wait(event: str) -> None:
+  """Waits until all processes are here; `event` names the place, the same on all of them."""
   if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(what)
+    multihost_utils.sync_global_devices(event)
 
 
-def of_first(compute: Callable[[], int]) -> int:
-  """What process 0 computes, less than 2^31, on all of them."""
+def from_first(compute: Callable[[], int]) -> int:
+  """The integer that process 0 computes, less than 2^31, on all processes; the others wait."""
   value = compute() if is_first() else 0
   return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
-def code() -> bytes:
-  """The package's sources, one after the other."""
+def package_sources() -> bytes:
+  """All Python files of the package with their names, one after the other."""
   root = Path(__file__).parents[1]
   files = sorted(root.rglob("*.py"))
   return b"".join(str(file.relative_to(root)).encode() + file.read_bytes() for file in files)
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def reporting_dead_peers() -> Iterator[None]:
   """Around what all processes do together; also a decorator.
 
+  Gloo, which does the collectives on CPUs, is the first to notice that a process has died, and
+  raises an error of its own.
+
   Raises:
-    UserError: another process died meanwhile. Gloo, the collectives of CPUs, notices it first.
+    UserError: another process died meanwhile.
   """
   try:
     yield
   except (ValueError, jax.errors.JaxRuntimeError) as error:
     if "Gloo" not in str(error):
       raise
-    why = str(error).splitlines()[0]
-    raise UserError(f"another process died: {why}; the same command resumes") from error
+    reason = str(error).splitlines()[0]
+    raise UserError(f"another process died: {reason}; the same command resumes") from error

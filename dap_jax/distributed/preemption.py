@@ -9,10 +9,10 @@ from jax.experimental import multihost_utils
 
 
 class Preemption:
-  """Notices that this job is to be stopped; a context manager around the training loop.
+  """Notices that the job is to be stopped; a context manager around the training loop.
 
-  One process listens to SIGTERM itself. With several, JAX's preemption service agrees on a step
-  that all of them can still reach, and each is told at that step.
+  A single process listens to SIGTERM itself. With several, JAX's preemption service agrees on a
+  step that all of them can still reach, and `requested` is true at that step on each.
   """
 
   def __init__(self):

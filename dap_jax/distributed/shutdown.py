@@ -1,6 +1,6 @@
-"""How a process ends with an error: one line, and with it the other processes of its command.
+"""How a command ends with an error: one line, and the same exit status on all its processes.
 
-It stays free of JAX, so that a command's --help and its first mistakes cost no time.
+This module stays free of JAX, so that --help and a mistake in the flags take no time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ends a process that would wait for others for ever."""
+"""Ends a process that would otherwise wait for the others for ever."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dap_jax.utils.errors import UserError
 
 
 class Watchdog:
-  """Ends this process when nothing happens for too long, a context manager.
+  """Ends this process when nothing happens for too long; a context manager.
 
-  A process that died or hangs leaves the others waiting in a collective, silently and for ever.
+  When a process dies or hangs, the others wait in a collective, silently and for ever.
 
   Args:
     limit_s: seconds; 0 waits for ever.
@@ -29,12 +29,12 @@ class Watchdog:
     self.alive()
 
   def alive(self) -> None:
-    """Something happened."""
+    """Reports that something happened: the time begins anew."""
     self._last = time.monotonic()
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
-    """For what may take as long as it takes: to compile, to evaluate."""
+    """Around what may take any time, such as compiling or an evaluation."""
     self._paused += 1
     try:
       yield

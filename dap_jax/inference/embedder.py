@@ -145,7 +145,7 @@ class Embedder:
     """Raises UserError where processes have different texts, which would end up in one batch."""
     if self.mesh.is_multi_process:
       content = json.dumps(list(texts)).encode()
-      multihost.same({"text to encode": content}, cure="give all the same data")
+      multihost.check_same({"text to encode": content}, cure="give all the same data")
 
   def _shapes(self, batch_size: int) -> dict[str, int]:
     """The arguments of `batching.batches`."""

@@ -72,7 +72,9 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
   identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
   header, row_bytes = npy_header(source.lines, model.width), 4 * model.width
   try:
-    done = multihost.of_first(lambda: begin(partial, identity, header=header, row_bytes=row_bytes))
+    done = multihost.from_first(
+      lambda: begin(partial, identity, header=header, row_bytes=row_bytes)
+    )
     writes = multihost.is_first()
     with (
       growing(partial, header, size=done * row_bytes) if writes else nullcontext() as file,

@@ -76,7 +76,7 @@ class Neighbours(NamedTuple):
 
   def whole(self, count: int) -> Neighbours:
     """The neighbours of this process's queries -> those of all `count` queries."""
-    return Neighbours(*(row_shares.whole(part, count) for part in self))
+    return Neighbours(*(row_shares.gather(part, count) for part in self))
 
 
 def nearest(
@@ -104,12 +104,12 @@ def nearest(
   """
   n, m = len(x.rows), len(y.rows)
   x_share, y_share = (
-    side._replace(rows=side.rows[row_shares.own(len(side.rows))]) for side in (x, y)
+    side._replace(rows=side.rows[row_shares.of_this_process(len(side.rows))]) for side in (x, y)
   )
   lists_x, lists_y = compare_all(
     x_share,
     y,
-    first=row_shares.own(n).start,
+    first=row_shares.of_this_process(n).start,
     # One k for both directions makes one program; a side with fewer vectors has -inf at the end.
     k=min(neighbours + SPARE, max(n, m)),
     checkpoint=checkpoint,
@@ -129,7 +129,7 @@ def exchange(lists: Lists[np.ndarray]) -> Lists[np.ndarray]:
   merged = [Lists(np.empty((0, k), np.float32), np.empty((0, k), np.int32))]
   for process in range(jax.process_count()):
     part = (array[row_shares.of_process(count, process)] for array in lists)
-    for values, rows in zip(*map(row_shares.gathered, part), strict=True):
+    for values, rows in zip(*map(row_shares.gather_blocks, part), strict=True):
       if process == jax.process_index():
         merged.append(best_of_processes(values, rows))
   return Lists(*(np.concatenate(arrays) for arrays in zip(*merged, strict=True)))

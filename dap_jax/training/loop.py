@@ -81,7 +81,7 @@ class Session:
   started: float
 
 
-@multihost.together()
+@multihost.reporting_dead_peers()
 def train_loop(
   state: TrainState,
   *,

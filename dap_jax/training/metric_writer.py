@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
   """Whether metrics.jsonl has the scores of a step; process 0 looks, all get its answer."""
-  return bool(multihost.of_first(lambda: bool(records.scores_at(workdir, step))))
+  return bool(multihost.from_first(lambda: bool(records.scores_at(workdir, step))))
 
 
 class MetricWriter:

@@ -59,7 +59,7 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
     UserError: a mistake in the config, the data or the workdir; the training diverged.
   """
   started = time.monotonic()
-  multihost.agree(config.to_dict(), workdir=workdir)
+  multihost.check_same_run(config.to_dict(), workdir=workdir)
   config.check()
   open_checkpoints = bind(checkpoints_of, config.retention, where="checkpoint", workdir=workdir)
 

@@ -166,7 +166,7 @@ class Checkpoints:
     try:
       yield
     except (OSError, ValueError) as error:
-      if "Gloo" in str(error):  # another process died: `multihost.together` tells it
+      if "Gloo" in str(error):  # another process died: `multihost.reporting_dead_peers` tells it
         raise
       raise UserError(not_written(error, self._workdir / FOLDER)) from error
 
