@@ -76,19 +76,24 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
   """
   workdir = epath.Path(workdir)
 
-  def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    refuse_difference(
-      flatten(recorded, separator="."),
-      flatten(current, separator="."),
-      holds=f"--workdir={workdir} holds a run",
-      this="this config",
-      cure="use another --workdir, or the same value to resume",
-      binds=binding_keys(workdir),
-    )
+  def check(_: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    refuse_other(workdir, config)
 
   with writing(f"--workdir={workdir}"):
     claim_folder(workdir, config, file="config.json", check=check, read=read_config_file)
     write_json(workdir / "versions.json", versions())
+
+
+def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
+  """Raises UserError where the workdir holds a run of another config; `config` as JSON has it."""
+  refuse_difference(
+    flatten(read_config(workdir), separator="."),
+    flatten(config, separator="."),
+    holds=f"--workdir={workdir} holds a run",
+    this="this config",
+    cure="use another --workdir, or the same value to resume",
+    binds=binding_keys(workdir),
+  )
 
 
 def binding_keys(workdir: epath.Path) -> Callable[[str], bool]:
