@@ -76,7 +76,7 @@ def test_killed_in_the_search_it_gives_the_same_file(bare, tmp_path):
   swap = {"--source_vectors": "--target_vectors", "--target_vectors": "--source_vectors"}
   halves = (flag.partition("=") for flag in vector_flags(tmp_path, killed))
   said = bare.fail(*(swap.get(name, name) + equals + value for name, equals, value in halves))
-  assert "source_vectors='" in said and "that did not finish" in said and state.exists()
+  assert "source_vectors='" in said and "an unfinished command with" in said and state.exists()
   said = bare.run(*vector_flags(tmp_path, killed))
   done, count = said.split("the search goes on: ")[1].split(" rows")[0].split(" of ")
   assert 0 < int(done) < int(count) == 25_000
@@ -230,7 +230,9 @@ def test_a_work_folder_belongs_to_its_command(tmp_path):
   folder, output = tmp_path / "o.tsv.work", tmp_path / "o.tsv"
   work_folder.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
   work_folder.claim(folder, {"margin": "ratio", "threshold": None}, output=output)
-  with pytest.raises(UserError, match="threshold=None that did not finish, this one has 1.0"):
+  with pytest.raises(
+    UserError, match="an unfinished command with threshold=None, this one has 1.0"
+  ):
     work_folder.claim(folder, {"margin": "ratio", "threshold": 1.0}, output=output)
   (folder / "search-4.npz").write_bytes(b"")
   work_folder.release(folder)

@@ -6,7 +6,6 @@ can be read again, vectors, and the state of the search.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +19,8 @@ from dap_jax.data.readers import text_files
 from dap_jax.mining import exact_search
 from dap_jax.mining.inputs import Scan
 from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError
-from dap_jax.utils.json_files import read_json, write_json
+from dap_jax.utils.claim import claim_folder, refuse_difference
+from dap_jax.utils.errors import UserError, writing
 
 logger = logging.getLogger(__name__)
 
@@ -101,32 +100,31 @@ class Sentences(NamedTuple):
 
 
 def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
-  """Makes the work folder these settings', or finds that it is.
+  """Makes the work folder that of these settings, or checks that it is.
 
   Raises:
-    UserError: it cannot be written, or is another command's.
+    UserError: the folder cannot be written, or belongs to another command.
   """
   if output.is_dir():
     raise UserError(f"--output={output} is a folder: name the .tsv file to write")
-  settings = json.loads(json.dumps(settings))  # as in the file
-  path = epath.Path(folder) / SETTINGS
-  try:
-    folder.mkdir(exist_ok=True)
-    if path.exists():
-      theirs = read_json(path)
-      for key in sorted({*theirs, *settings}):
-        if theirs.get(key) != settings.get(key):
-          raise UserError(
-            f"{folder} is of a command with {key}={theirs.get(key)!r} that did not finish, this one"
-            f" has {settings.get(key)!r}: use the same to go on, another --output, or remove it"
-          )
-      logger.info("%s is there: what was done goes on", folder)
-    elif any(not file.name.startswith(".") for file in folder.iterdir()):
-      raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
-    else:
-      write_json(path, settings)
-  except OSError as error:
-    raise UserError(f"--output={output} cannot be written: {error}") from error
+  if not folder.parent.is_dir():
+    raise UserError(f"--output={output} cannot be written: there is no folder {folder.parent}")
+  if (folder / SETTINGS).exists():
+    logger.info("%s is there: its work continues", folder)
+  elif folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
+    raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
+
+  def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    refuse_difference(
+      recorded,
+      current,
+      holds=f"{folder} is of an unfinished command",
+      this="this one",
+      cure="use the same to continue, another --output, or remove the folder",
+    )
+
+  with writing(f"--output={output}"):
+    claim_folder(epath.Path(folder), settings, file=SETTINGS, check=check)
 
 
 def remove(folder: Path) -> None:

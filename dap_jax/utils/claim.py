@@ -29,7 +29,7 @@ def claim_folder(
     settings: what JSON can hold; tuples become lists.
     file: the name of the file that keeps them.
     check: (settings in the file, these) -> raises UserError where the folder must not be used with
-      these; called where there is a file, which is then replaced.
+      these; called where there is a file, which is then replaced if they differ.
     read: path -> the settings in the file.
 
   Raises:
@@ -40,6 +40,8 @@ def claim_folder(
   folder.mkdir(parents=True, exist_ok=True)
   if path.exists():
     check(read(path), settings)
+    if read_json(path) == settings:  # not replaced: a process may hold a lock on it
+      return
   write_json(path, settings)
 
 
