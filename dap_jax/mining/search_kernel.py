@@ -1,8 +1,8 @@
-"""The program under `search`: a block of x against a block of y, the best of each row and column.
+"""The jitted step of the exact search: a block of x against a block of y, the best of both.
 
-R rows of x shared by the devices, r on each, C rows of y, width D, the k best. A search for the
-largest entries of a row reads the cosines once, for the maximum of each group of neighbouring ones;
-only the most promising groups are looked at entry by entry.
+R rows of x sharded over the devices, r on each; C rows of y; width D; the k best of each row and of
+each column of their cosines. To find them the cosines are read once, for the maximum of each group
+of neighbouring entries; only the most promising groups are searched entry by entry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-GROUP = 16  # entries
+GROUP = 16  # neighbouring entries of a row or column
 
 ArrayT = TypeVar("ArrayT", np.ndarray, jax.Array)  # on the host, or on the devices
 
@@ -38,18 +38,20 @@ def empty_lists(count: int, k: int) -> Lists[np.ndarray]:
 
 
 def rows_mesh() -> Mesh:
-  """All local devices in one axis."""
+  """All local devices along one axis."""
   devices = jax.local_devices()
   return jax.make_mesh((len(devices),), ("rows",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 @functools.cache
 def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[DeviceLists, DeviceLists]]:
-  """Compares a block of x with one of y.
+  """The step that compares a block of x with a block of y.
 
   Returns:
-    (x [R, D], y [C, D], lists of x's rows, lists of y's rows, ends int32 [2, 2]: of x and of y the
-    block's first row and the number of all) -> both lists, with the block's best merged in.
+    A function (x, y, rows, columns, ends) -> (rows, columns), where x [R, D] and y [C, D] are the
+    blocks; rows and columns are the lists of the rows of x and of the rows of y, into which the
+    best of this block are merged; and ends is int32 [2, 2], for x and for y the number of the
+    block's first row and the number of all rows.
   """
 
   def compare(x, y, ends):
@@ -81,7 +83,7 @@ def unit(vectors: jax.Array) -> jax.Array:
 
 
 def best_of_rows(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> DeviceLists:
-  """The k best of each row of [r, C], whose columns are the rows `first`... of `count`."""
+  """The k best of each row of [r, C]; column c is row `first` + c of y, which has `count` rows."""
   r, width = cosines.shape
   groups = cosines.reshape(r, width // GROUP, GROUP)
   chosen, places = promising(groups.max(2), k, count - first)
@@ -90,7 +92,7 @@ def best_of_rows(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array)
 
 
 def best_of_columns(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> DeviceLists:
-  """The k best of each column of [R, c], whose rows are the rows `first`... of `count`."""
+  """The k best of each column of [R, c]; row i is row `first` + i of x, which has `count` rows."""
   height, c = cosines.shape
   peaks = cosines.reshape(height // GROUP, GROUP, c).max(1).T
   _, places = promising(peaks, k, count - first)
@@ -99,19 +101,20 @@ def best_of_columns(cosines: jax.Array, k: int, first: jax.Array, count: jax.Arr
 
 
 def promising(peaks: jax.Array, k: int, count: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Which groups can hold one of the k best.
+  """The groups that can hold one of the k best entries.
 
-  By maximum, equal ones the lowest first, the k best of all lie in the k best groups: a group below
-  them has k groups above it, each with an entry that goes before any of its own. One more, since
-  the group in which the padding begins may stand too high by its padding's cosine of 0.
+  The k best entries lie in the k groups with the largest maxima (of equal ones the lowest): for
+  every other group there are k groups with an entry that comes before all of its entries. One group
+  more is needed, because the group where the padding begins may rank too high, by the padding's
+  cosine of 0.
 
   Args:
-    peaks: [r, groups], the maximum of each group of neighbouring entries.
-    k: how many entries are wanted.
-    count: how many of the entries are no padding.
+    peaks: [r, groups], the maximum of each group.
+    k: number of entries to find.
+    count: number of entries that are no padding.
 
   Returns:
-    Groups, rising, [r, g], and the places of their entries [r, g * GROUP].
+    The groups, rising, [r, g], and the places of their entries, [r, g * GROUP].
   """
   r, groups = peaks.shape
   starts = jnp.arange(groups, dtype=jnp.int32) * GROUP
@@ -124,14 +127,14 @@ def promising(peaks: jax.Array, k: int, count: jax.Array) -> tuple[jax.Array, ja
 def select(
   candidates: jax.Array, places: jax.Array, k: int, first: jax.Array, count: jax.Array
 ) -> DeviceLists:
-  """The k best candidates of each row; padding never."""
+  """The k best candidates of each row; padding is never among them."""
   rows = first + places
   values, order = jax.lax.top_k(jnp.where(rows < count, candidates, -jnp.inf), k)
   return Lists(values, jnp.take_along_axis(rows, order, axis=1))
 
 
 def merge(lists: list[DeviceLists]) -> DeviceLists:
-  """The k best of several lists of rising rows; of equal values the earlier list goes first."""
+  """The k best of several lists; of equal values that of the earlier list, whose rows are lower."""
   k = lists[0].values.shape[1]
   values = jnp.concatenate([part.values for part in lists], axis=1)
   rows = jnp.concatenate([part.rows for part in lists], axis=1)
