@@ -1,4 +1,4 @@
-"""What a run writes while it goes: metrics.jsonl, TensorBoard, a progress bar or plain lines."""
+"""What a run writes as it trains: metrics.jsonl, TensorBoard, a progress bar or plain lines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
-  """Whether metrics.jsonl has the scores of a step; process 0 looks, all get its answer."""
+  """Whether metrics.jsonl has the scores of a step; process 0 reads it, for all of them."""
   return bool(multihost.from_first(lambda: bool(records.scores_at(workdir, step))))
 
 
 class MetricWriter:
-  """The records of one run; process 0 writes, the others keep silent. A context manager.
+  """Writes the metrics of a run; only process 0 does, calls on the others do nothing.
+
+  A context manager.
 
   Args:
     workdir: where metrics.jsonl and the TensorBoard events go.
@@ -68,7 +70,7 @@ class MetricWriter:
       self._events.flush()
 
   def keep_protocol(self, suite: str, protocol: Mapping[str, Any]) -> None:
-    """What the scores eval/SUITE/... of this run mean, in WORKDIR/protocols/SUITE.json."""
+    """Writes WORKDIR/protocols/SUITE.json, once: what the scores eval/SUITE/... mean."""
     path = self._folder / "protocols" / f"{suite}.json"
     if self._writes and not path.exists():
       with writing(path):
@@ -78,14 +80,14 @@ class MetricWriter:
   def keep_batch(
     self, number: int, batch_at: Callable[[int], Mapping[str, np.ndarray]]
   ) -> epath.Path:
-    """Writes a batch that did harm to WORKDIR/not_finite/NUMBER.npz, for a look at it."""
+    """Writes the batch of a step to WORKDIR/not_finite/NUMBER.npz, to look into it later."""
     path = self._folder / "not_finite" / f"{number}.npz"
     if self._writes:
-      batch = batch_at(number)
+      arrays: dict[str, Any] = dict(batch_at(number))
       with writing(path):
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:
-          np.savez(file, **batch)
+          np.savez(file, **arrays)
     return path
 
   def advance(self) -> None:
@@ -94,7 +96,7 @@ class MetricWriter:
       self._bar.update()
 
   def say(self, step: int, text: str, *, seconds_left: float) -> None:
-    """The state of the run: beside the bar on a terminal, a line elsewhere."""
+    """Shows how far the run is: beside the bar on a terminal, as a line elsewhere."""
     if not self._writes:
       return
     self._bar.set_postfix_str(text)
@@ -104,7 +106,7 @@ class MetricWriter:
       )
 
   def announce(self, text: str) -> None:
-    """A line that stays on the screen."""
+    """Logs a line, which stays on the screen."""
     if self._writes:
       with tqdm.external_write_mode(file=sys.stderr):
         logger.info(text)
@@ -115,6 +117,6 @@ class MetricWriter:
   def __exit__(self, *_) -> None:
     if self._writes:
       self._bar.close()
-      # Each line was flushed. Where that failed, this fails too, and the first error is told.
+      # Each line was flushed; where that failed, this fails too, and the first error is reported.
       with contextlib.suppress(OSError):
         self._events.close()

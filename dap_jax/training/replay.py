@@ -1,4 +1,4 @@
-"""One step of a run again, alone, to see what went wrong in it."""
+"""Takes one step of a run again, to see what went wrong in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def replay(
   batch_at: Callable[[int], dict[str, np.ndarray]],
   frozen: Frozen,
 ) -> None:
-  """Takes the steps from a checkpoint to `step` and tells of that one; writes nothing.
+  """Takes the steps from a checkpoint to `step` and logs the details of that one; writes nothing.
 
   Args:
     train_program: of the run.
@@ -63,13 +63,13 @@ def replay(
 
 
 def describe(params: Any, grads: Any) -> dict[str, str]:
-  """Path of each parameter -> the length of its gradient; how much of either is not finite."""
-  found = {}
+  """Path of each parameter -> the norm of its gradient, and how much of either is not finite."""
+  texts = {}
   pairs = zip(jax.tree.leaves_with_path(params), jax.tree.leaves(grads), strict=True)
   for (path, value), grad in pairs:
-    broken = [int((~jnp.isfinite(own)).sum()) for own in (value, grad)]
+    not_finite = [int((~jnp.isfinite(array)).sum()) for array in (value, grad)]
     text = f"gradient {float(jnp.linalg.norm(grad)):.3g}"
-    if any(broken):
-      text += f"  NOT FINITE: {broken[0]} of the values, {broken[1]} of the gradient"
-    found[sharding.path_name(path)] = text
-  return found
+    if any(not_finite):
+      text += f"  NOT FINITE: {not_finite[0]} of the values, {not_finite[1]} of the gradient"
+    texts[sharding.path_name(path)] = text
+  return texts

@@ -100,9 +100,11 @@ def with_english_head(
 
   The params are as they were where no head is stored, or its ids are the same.
   """
-  if "decoder" not in params or stored_ids is None or np.array_equal(stored_ids, english_ids):
+  if "decoder" not in params or stored_ids is None:
     return params
-  assert english_ids is not None
+  assert english_ids is not None, "a decoder is trained on English ids"
+  if np.array_equal(stored_ids, english_ids):
+    return params
   decoder = params["decoder"]
   head, words = decoder["head"]["vocabulary"], decoder["embeddings"]["word"]["embedding"]
   choose = functools.partial(head_rows, stored_ids=stored_ids, english_ids=english_ids)

@@ -1,5 +1,5 @@
 """A run's folder: its layout, its checkpoints (the only place that imports Orbax), its records.
 
 May import `distributed` and `utils`. Start with `layout.py`: what lies in a workdir, and which
-config may resume it.
+config may resume it. `records.py` alone parses metrics.jsonl.
 """

@@ -1,10 +1,10 @@
-"""Checkpoints of a run as it trains: `step, params, opt_state` and nothing else, by Orbax (v1).
+"""Checkpoints of a run as it trains: `step, params, opt_state` and nothing else; by Orbax (v1).
 
     WORKDIR/checkpoints/STEP/      the newest `keep_last`, and the best by a metric
     WORKDIR/corrupt/STEP/          newest ones that could not be read, moved aside
 
 A state is restored with the shardings of the CURRENT mesh, never those it was written with.
-What reads them after training is in restore.py; nothing else imports Orbax.
+After training, restore.py reads the parameters alone; nothing else imports Orbax.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from orbax.checkpoint import v1 as ocp
 
 from dap_jax.distributed import multihost, shutdown
 from dap_jax.distributed.sharding import path_name
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, writing
 
 logger = logging.getLogger(__name__)
 ITEM = "state"
 FOLDER = "checkpoints"
-# Orbax times a save by the wall clock, and gives up after 20 minutes: a clock that is set forward
-# would end the run. A save that hangs is the watchdog's.
+# Orbax times a save by the wall clock and gives up after 20 minutes, so a clock that is set forward
+# would end the run. A save that hangs is noticed by the watchdog.
 SAVE_LIMIT_S = 10 * 24 * 3600
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
 
 
 class OrbaxLog(logging.Filter):
-  """Drops what Orbax logs: what fails is raised; each of its threads logs a page of it before.
+  """Drops the log records of Orbax: it raises its errors, and each thread logs a page before that.
 
-  Of several processes the one whose write fails raises nothing before the others are at a barrier,
-  where they wait for its write: for ever. That it logs is the only sign, so all end then.
+  With several processes, one whose write fails raises nothing until the others are at a barrier,
+  where they wait for its write for ever. Its log record is the only sign, so it ends all of them.
   """
 
   def filter(self, record: logging.LogRecord) -> bool:
-    """Whether the record is not of Orbax."""
-    if record.pathname.endswith("/async_checkpointer.py") and record.exc_info and shutdown.group:
-      error = deepest(record.exc_info[1])
-      if isinstance(error, OSError | ValueError):  # else another process is to blame, and tells it
-        shutdown.fail(not_written(error, "the workdir"), status=1)
+    """Whether the record is not from Orbax."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error and shutdown.group and record.pathname.endswith("/async_checkpointer.py"):
+      cause = deepest(error)
+      if isinstance(cause, OSError | ValueError):  # else another process failed, and reports it
+        shutdown.fail(not_written(cause, "the workdir"), status=1)
     return "/orbax/" not in record.pathname
 
 
@@ -53,9 +54,9 @@ print_unraisable = sys.unraisablehook
 
 
 def pass_over_closed_loop(unraisable: sys.UnraisableHookArgs) -> None:
-  """As `sys.unraisablehook`: TensorStore's threads call it once for each file of a failed save.
+  """A `sys.unraisablehook` without what TensorStore's threads print for each file of a failed save.
 
-  They report to an event loop that Orbax has closed by then, having raised the failure.
+  They report to an event loop that Orbax has closed by then, after it raised the error.
   """
   if str(unraisable.exc_value) != "Event loop is closed":
     print_unraisable(unraisable)
@@ -65,7 +66,7 @@ sys.unraisablehook = pass_over_closed_loop
 
 
 class Restored(NamedTuple):
-  """state: as the abstract state asked; step: of the checkpoint it came from."""
+  """state: arrays with the shapes and shardings asked for; step: of their checkpoint."""
 
   state: Any
   step: int
@@ -113,16 +114,14 @@ class Checkpoints:
 
   def _open(self, policy) -> None:
     self._policy = policy
-    try:
+    options = ocp.options.AsyncOptions(timeout_secs=SAVE_LIMIT_S)
+    with writing(f"workdir {self._workdir}"), ocp.Context(async_options=options):
       remove_unfinished(self._workdir / FOLDER)
-      with ocp.Context(async_options=ocp.options.AsyncOptions(timeout_secs=SAVE_LIMIT_S)):
-        self._orbax = ocp.training.Checkpointer(
-          self._workdir / FOLDER,
-          preservation_policy=policy,
-          save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-        )
-    except OSError as error:
-      raise UserError(f"workdir {self._workdir} cannot be written: {error}") from error
+      self._orbax = ocp.training.Checkpointer(
+        self._workdir / FOLDER,
+        preservation_policy=policy,
+        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+      )
 
   def steps(self) -> list[int]:
     """Steps of the complete checkpoints, rising."""
@@ -144,29 +143,29 @@ class Checkpoints:
       metrics: of this step; only the best metric is stored.
 
     Raises:
-      UserError: this save or the one before it failed: the disk is full, say.
+      UserError: this save or the one before it failed, for instance on a full disk.
     """
     value = metrics.get(self.best_metric)
     if value is not None and self._best != self.best_metric:
       value = -value  # Orbax keeps the largest
-    kept = None if value is None else {self._best: value}
+    stored = None if value is None else {self._best: value}
     with self._writing():  # it waits for the save before it, and has that one's errors
       self._orbax.save_async(
-        step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=kept
+        step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=stored
       )
 
   def wait(self) -> None:
-    """Until the save under way is complete. Raises UserError where it failed, as `save` does."""
+    """Waits until the save under way is complete. Raises UserError where it failed, as `save`."""
     with self._writing():
       self._orbax.wait()
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
-    """Around what writes: OSError is Python's and Orbax's error, ValueError is TensorStore's."""
+    """Around a save: OSError is Python's and Orbax's error, ValueError is TensorStore's."""
     try:
       yield
     except (OSError, ValueError) as error:
-      if "Gloo" in str(error):  # another process died: `multihost.reporting_dead_peers` tells it
+      if "Gloo" in str(error):  # another process died, which `multihost` reports
         raise
       raise UserError(not_written(error, self._workdir / FOLDER)) from error
 
@@ -189,7 +188,7 @@ class Checkpoints:
       try:
         state = self._orbax.load(step, abstract_state, checkpointable_name=ITEM)
         return Restored(state, step)
-      except Exception as error:  # Orbax raises many types for damaged files
+      except Exception as error:  # Orbax raises many types of errors for damaged files
         self._refuse_other_model(step, abstract_state)
         logger.warning(
           "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
@@ -205,19 +204,19 @@ class Checkpoints:
     return None
 
   def _refuse_other_model(self, step: int, abstract_state: Any) -> None:
-    """Tells a checkpoint of other shapes from a damaged one."""
+    """Raises UserError where the checkpoint has other shapes, so that it is not just damaged."""
     try:
       stored = leaf_shapes(self._orbax.metadata(step).metadata)
     except Exception:
       stored = {}
     if not stored:  # no readable metadata: damaged
       return
-    wanted = leaf_shapes(abstract_state)
-    for path in sorted(set(stored) | set(wanted)):
-      if stored.get(path) != wanted.get(path):
+    expected = leaf_shapes(abstract_state)
+    for path in sorted(set(stored) | set(expected)):
+      if stored.get(path) != expected.get(path):
         raise UserError(
           f"checkpoint {step} in {self._workdir} is of another model: {path} is"
-          f" {stored.get(path, 'absent')} there and {wanted.get(path, 'absent')} in this config;"
+          f" {stored.get(path, 'absent')} there and {expected.get(path, 'absent')} in this config;"
           " use its config or another --workdir"
         )
 
@@ -248,14 +247,14 @@ class Checkpoints:
     try:
       self.close()
     except UserError:
-      if kind is None:  # else the first error is the one to be told
+      if kind is None:  # else the first error is the one to report
         raise
 
 
 def remove_unfinished(folder: epath.Path) -> None:
-  """Removes what a save left that was killed.
+  """Removes the files of a save that was killed.
 
-  Orbax can, but on a thread of its own, which fails noisily where the run ends soon with an error.
+  Orbax can do so too, but on a thread, which fails noisily where the run soon ends with an error.
   """
   if multihost.is_first() and folder.exists():
     for path in folder.iterdir():
@@ -264,7 +263,7 @@ def remove_unfinished(folder: epath.Path) -> None:
 
 
 def not_written(error: BaseException, folder: epath.Path | str) -> str:
-  """What a user is told of a save that fails."""
+  """The message of a save that fails."""
   return (
     f"no checkpoint can be written to {folder}: {root_cause(error)};"
     " the same command resumes from the newest one, once it can be"
@@ -272,7 +271,7 @@ def not_written(error: BaseException, folder: epath.Path | str) -> str:
 
 
 def root_cause(error: BaseException) -> str:
-  """The first line of the exception that started it all; of a long line the end, the cause."""
+  """The first line of the innermost cause; of a long line its end, where the cause stands."""
   error = deepest(error)
   line = (str(error).strip().splitlines() or [type(error).__name__])[0]
   line = line.partition(" [os_error_code=")[0]  # TensorStore's; the words for it stand before
@@ -280,7 +279,7 @@ def root_cause(error: BaseException) -> str:
 
 
 def deepest(error: BaseException) -> BaseException:
-  """The exception that started it all."""
+  """The innermost cause of an exception, or the exception itself."""
   while error.__cause__ is not None:
     error = error.__cause__
   return error

@@ -1,9 +1,9 @@
-"""What lies in a workdir, and whose it is.
+"""What lies in a workdir, and which config may resume it.
 
 config.json     the whole resolved config          metrics.jsonl   one JSON object a line
 versions.json   of the packages that started it    checkpoints/    see `checkpointing`
 tokenizer/      the vocabulary                     data/           see `data.store`
-events.out.*    TensorBoard                        protocols/      what scores of suites mean
+events.out.*    TensorBoard                        protocols/      what the scores of suites mean
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.renamed_keys import with_new_names
 from dap_jax.utils.trees import flatten
 
-# Sections and keys that change where or how often, never what is computed: free on resuming.
+# Sections and keys that may change when a run resumes: they never change what is computed.
 FREE = (
   "skip_not_finite",
   "log_steps",
@@ -35,9 +35,9 @@ FREE = (
   "checkpoint",
   "data.cache",
 )
-# Keys that shaped what lies in data/ and tokenizer/.
+# Sections and keys that the files in data/ and tokenizer/ depend on.
 PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
-# Of these, what shapes batches only.
+# Of these, the keys that only the batches depend on.
 UNPREPARED = ("data.views", "data.hard_negatives", "data.bucket_tokens")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -81,7 +81,7 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
 
   with writing(f"--workdir={workdir}"):
     claim_folder(workdir, config, file="config.json", check=check, read=read_config_file)
-    write_json(workdir / "versions.json", versions())
+    write_json(workdir / "versions.json", installed_versions())
 
 
 def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
@@ -113,19 +113,19 @@ def binding_keys(workdir: epath.Path) -> Callable[[str], bool]:
   return binds
 
 
-def versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
   """Python, packages, and the commit of this source tree with a mark if it was changed."""
-  found = {"python": platform.python_version()}
+  versions = {"python": platform.python_version()}
   for package in PACKAGES:
     try:
-      found[package] = importlib.metadata.version(package)
+      versions[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-      found[package] = "not installed"
+      versions[package] = "not installed"
   try:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     tree = Path(__file__).parents[2]
-    ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True, timeout=10)
-    found["commit"] = ran.stdout.strip()
+    git = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True, timeout=10)
+    versions["commit"] = git.stdout.strip()
   except (OSError, subprocess.SubprocessError):
-    found["commit"] = "unknown"
-  return found
+    versions["commit"] = "unknown"
+  return versions

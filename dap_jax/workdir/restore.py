@@ -1,4 +1,4 @@
-"""Parameters in the checkpoints of a run, for what comes after training. Nothing is written."""
+"""Reads the parameters in the checkpoints of a run, after training. Nothing is written."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def restore(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Rest
     UserError: there is no such checkpoint, or it is of another model.
   """
   with open_existing(workdir) as orbax:
-    found = scores_of(orbax)
-    number = choose(found, step, workdir=workdir)
+    scores = scores_by_step(orbax)
+    number = choose_step(scores, step, workdir=workdir)
     try:
       metadata = orbax.metadata(number).metadata
-      absent = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
-      wanted = overlay(absent["params"], abstract_params)
-      state = orbax.load(number, {**absent, "params": wanted}, checkpointable_name=ITEM)
+      skipped = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+      params = overlay(skipped["params"], abstract_params)
+      state = orbax.load(number, {**skipped, "params": params}, checkpointable_name=ITEM)
     except Exception as error:
       raise UserError(
         f"checkpoint {number} of {workdir} cannot be read ({root_cause(error)});"
-        f" there are also {sorted(set(found) - {number})}"
+        f" there are also {sorted(set(scores) - {number})}"
       ) from error
   return Restored(select(state["params"], abstract_params), number)
 
@@ -61,20 +61,29 @@ def restore_others(
 def shapes(workdir: epath.PathLike, *, step: str = "newest") -> dict[str, Any]:
   """The parameters of a checkpoint as shapes, nothing loaded; errors as of `restore`."""
   with open_existing(workdir) as orbax:
-    number = choose(scores_of(orbax), step, workdir=workdir)
+    number = choose_step(scores_by_step(orbax), step, workdir=workdir)
     return orbax.metadata(number).metadata["params"]
 
 
-def choose(found: Mapping[int, Mapping[str, float]], step: str, *, workdir: epath.PathLike) -> int:
-  """ "newest", "best" or a number -> the step of a checkpoint; `found`: step -> its metrics."""
-  scored = {number: next(iter(metrics.values())) for number, metrics in found.items() if metrics}
-  if step == "newest" and found:
-    return max(found)
+def choose_step(scores: Mapping[int, float | None], step: str, *, workdir: epath.PathLike) -> int:
+  """ "newest", "best" or a number -> the step of a checkpoint.
+
+  Args:
+    scores: step of each checkpoint -> its best metric, or None where it has none.
+    step: which one.
+    workdir: for the message.
+
+  Raises:
+    UserError: there is no such checkpoint.
+  """
+  scored = {number: score for number, score in scores.items() if score is not None}
+  if step == "newest" and scores:
+    return max(scores)
   if step == "best" and scored:
-    return max(scored, key=scored.get)
-  if step.isdigit() and int(step) in found:
+    return max(scored, key=lambda number: scored[number])
+  if step.isdigit() and int(step) in scores:
     return int(step)
-  raise UserError(f"{workdir} has no checkpoint {step!r}: there are {sorted(found) or 'none'}")
+  raise UserError(f"{workdir} has no checkpoint {step!r}: there are {sorted(scores) or 'none'}")
 
 
 def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:
@@ -85,6 +94,9 @@ def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:
   return ocp.training.Checkpointer(folder)
 
 
-def scores_of(orbax: ocp.training.Checkpointer) -> dict[int, Mapping[str, float]]:
-  """step -> the metrics of each checkpoint."""
-  return {checkpoint.step: checkpoint.metrics or {} for checkpoint in orbax.checkpoints}
+def scores_by_step(orbax: ocp.training.Checkpointer) -> dict[int, float | None]:
+  """Step of each checkpoint -> its best metric, the only one that is stored; None without it."""
+  return {
+    checkpoint.step: next(iter((checkpoint.metrics or {}).values()), None)
+    for checkpoint in orbax.checkpoints
+  }
