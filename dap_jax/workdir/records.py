@@ -90,6 +90,6 @@ def drop_records_after(workdir: epath.PathLike, step: int) -> None:
     OSError: the file cannot be written.
     UserError: see `read_records`.
   """
-  kept = [line for line, record in stream_lines(workdir) if record["step"] <= step]
+  lines = [line for line, record in stream_lines(workdir) if record["step"] <= step]
   with replacing(epath.Path(workdir) / FILE) as temporary:
-    temporary.write_text("".join(kept))
+    temporary.write_text("".join(lines))
