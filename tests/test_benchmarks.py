@@ -28,7 +28,7 @@ SCRIPTS = {
   "pods/processes.py": "--processes=1 --meshes=2x2x2",
   "pods/start_up.py": f"{TINY} --layers=scan",
   "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
-  " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=200 --config.steps=2"
+  " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=90 --config.steps=2"
   " --config.eval_steps=2 --config.data.heldout.sentences=20 --config.eval_suites="
   " --config.batch_size=8",
   "systems/corpus.py": "--data={texts} --output={new}",
@@ -71,15 +71,20 @@ def write_texts(folder):
   if folder.exists():
     return folder
   write_corpus(folder)
-  english = (folder / "en.tsv").read_text().splitlines()[:60]
-  bible = dict.fromkeys(("en", "de", "fr", "ro"), english)
-  everyday = {f"eng-{code}": [f"{line}\tx" for line in english] for code in ("deu", "fra")}
-  health = dict.fromkeys(corpus.HEALTH, english)
-  for name, files in {"bible": bible, "tatoeba_challenge": everyday, "tico19": health}.items():
-    (folder / name).mkdir()
-    for code, lines in files.items():
-      with gzip.open(folder / name / f"{code}.tsv.gz", "wt", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+  keyed = {path.stem: path.read_text().splitlines()[:200] for path in folder.glob("*.tsv")}
+  texts = {code: [line.split("\t")[1] for line in lines] for code, lines in keyed.items()}
+  files = {
+    f"bible/{language}": keyed[code]
+    for language, code in {"en": "en", "de": "aa", "fr": "bb", "ro": "cc"}.items()
+  }
+  pairs = zip(texts["en"], texts["aa"], strict=True)
+  files["tatoeba_challenge/eng-deu"] = ["\t".join((*pair, "flag")) for pair in pairs]
+  files |= {f"tico19/{language}": keyed["en"] for language in corpus.HEALTH}
+  for name, lines in files.items():
+    path = folder / f"{name}.tsv.gz"
+    path.parent.mkdir(exist_ok=True)
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+      file.write("".join(f"{line}\n" for line in lines))
   return folder
 
 
