@@ -9,13 +9,16 @@ the folder. On several hosts run the same command on each, with the flags that t
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
+from etils import epath
 
 from dap_jax.cli import command, distributed_flags, model_flags
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.json_files import read_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write; it must not exist, or be empty.")
@@ -26,17 +29,34 @@ DECODER = flags.DEFINE_bool("include_decoder", False, "Writes RTL decoder and pr
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 
 
+def readme_of(folder: epath.Path, step: int, *, config: Mapping[str, Any], max_tokens: int) -> str:
+  """The model card of a workdir's checkpoint."""
+  from dap_jax.hub import card
+  from dap_jax.workdir import records
+
+  pairs = read_json(folder / "data" / "info.json")["pairs"]
+  return card.model_card(
+    name=epath.Path(OUTPUT.value).name,
+    languages=[config["data"]["pivot"], *pairs],
+    metrics=records.scores_at(folder, step),
+    pairs=pairs,
+    max_tokens=max_tokens,
+    commit=read_json(folder / "versions.json")["commit"],
+    config=config,
+    license=LICENSE.value,
+  )
+
+
 def main() -> None:
   if WORKDIR.value is None or OUTPUT.value is None:
     command.fail("--workdir and --output are both needed; --help lists the flags", status=2)
   writes = distributed_flags.take_part()
   import jax
-  from etils import epath
 
   from dap_jax.data import store
-  from dap_jax.hub import card, to_hf
+  from dap_jax.hub import to_hf
   from dap_jax.inference import embedder
-  from dap_jax.workdir import layout, records, restore
+  from dap_jax.workdir import layout, restore
 
   folder = epath.Path(WORKDIR.value)
   config = layout.read_config(folder)
@@ -49,17 +69,6 @@ def main() -> None:
       raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   if not writes:
     return
-  info = json.loads((folder / "data" / "info.json").read_text())
-  readme = card.model_card(
-    name=epath.Path(OUTPUT.value).name,
-    languages=[config["data"]["pivot"], *info["pairs"]],
-    metrics=records.scores_at(folder, step),
-    pairs=info["pairs"],
-    max_tokens=loaded.max_tokens,
-    commit=json.loads((folder / "versions.json").read_text())["commit"],
-    config=config,
-    license=LICENSE.value,
-  )
   params = jax.device_get(params)
   rows = len(params["encoder"]["embeddings"]["word"]["embedding"])
   tokens = loaded.tokenizer
@@ -74,7 +83,7 @@ def main() -> None:
     tokenizer_directory=folder / "tokenizer",
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=loaded.max_tokens,
-    readme=readme,
+    readme=readme_of(folder, step, config=config, max_tokens=loaded.max_tokens),
   )
   logger.info("exported step %d of %s to %s", step, folder, OUTPUT.value)
 
