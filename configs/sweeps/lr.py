@@ -1,6 +1,6 @@
 """Learning rates of the demo, three seeds each: nine runs of about eight minutes on two CPU cores.
 
-    python launch/sweep.py --sweep=configs/sweeps/lr.py --output=runs/lr
+    python -m dap_jax.sweep --sweep=configs/sweeps/lr.py --output=runs/lr
 
 An example of a sweep file; dap_jax/sweeps/hyper.py explains them.
 """

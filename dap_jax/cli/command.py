@@ -10,6 +10,7 @@ import glob
 import importlib.util
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.renamed_keys import flag_with_new_name
+
+HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort"}
+HELP_OF_ALL = {"-helpfull", "--helpfull"}
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -49,12 +53,11 @@ def parse(argv: list[str]) -> list[str]:
 def show_help(arguments: list[str]) -> None:
   """Prints the help and ends with status 0, if a flag asks for it; absl would end with 1."""
   words = arguments[: arguments.index("--")] if "--" in arguments else arguments
-  if not {"--helpfull", "-helpfull"}.isdisjoint(words):
-    print(flags.FLAGS.main_module_help(), flags.FLAGS.get_help(), sep="\n")
-    sys.exit(0)
-  if not {"-h", "--help", "-help", "--helpshort", "-helpshort"}.isdisjoint(words):
-    print(usage.text())
-    sys.exit(0)
+  for names, text in ((HELP, usage.text), (HELP_OF_ALL, flags.FLAGS.get_help)):
+    if not names.isdisjoint(words):
+      signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it in silence
+      print(text())
+      sys.exit(0)
 
 
 def log_to_stderr() -> None:

@@ -9,6 +9,7 @@ import ast
 import difflib
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def main() -> None:
   if name in HELP and arguments and not arguments[0].startswith("-"):  # dap-jax help train
     name, arguments = arguments[0], ["--help"]
   if name in HELP:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it in silence
     print(overview())
     return
   if name in ("-version", "--version"):
