@@ -91,13 +91,13 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
         done += len(block)
     if done != source.lines:
       raise UserError(
-        f"{source.path} had {source.lines} lines at first, now {done}: encode it anew"
+        f"{source.path} had {source.lines} lines at first, now {done}: encode it again"
       )
     if writes:
       partial.replace(output)
       description_of(partial).unlink()
   except OSError as error:
-    raise UserError(f"{output} cannot be written: {error}; what is done is kept") from error
+    raise UserError(f"{output} cannot be written: {error}; the same command continues") from error
   multihost.wait(f"{output} is written")
 
 

@@ -32,7 +32,7 @@ from dap_jax.utils.unit_vectors import unit
 
 SPARE = 2  # float32's rounding may rank a true neighbour this much too low
 # Rows of x and of y compared at a time. On a CPU 16 MB of cosines: of blocks twice as large the
-# memory would be allocated anew every time. Elsewhere rows of x on each device.
+# memory would be allocated again every time. Elsewhere rows of x on each device.
 BLOCK_ROWS_ON_CPU = (1024, 4096)
 BLOCK_ROWS = (8192, 8192)
 IN_FLIGHT = 2  # blocks that the devices may lag behind; more would pile up in memory

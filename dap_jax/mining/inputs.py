@@ -146,7 +146,7 @@ def usable(vectors: np.ndarray, rows: np.ndarray, lines: np.ndarray, *, name: st
     )
   bad = np.flatnonzero(~good)
   if len(bad) == len(rows):
-    raise UserError(f"{name}: every vector is 0 or not finite; make the vectors anew")
+    raise UserError(f"{name}: every vector is 0 or not finite; encode the texts again")
   if len(bad):
     logger.warning(
       "%s: %d of %d vectors are 0 or not finite and left out, the first that of line %d",

@@ -1,4 +1,4 @@
-"""The state of an exact search in a file, so that the search goes on after it was killed."""
+"""The state of an exact search in a file, so that a killed search can continue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SearchCheckpoint:
   Args:
     path: an .npz file. The caller answers for its belonging to the same two sides and the same k.
       Each of several processes has a file of its own beside it; a search on another number of
-      processes begins anew.
+      processes starts again.
     seconds: between two saves; more where saving takes longer than `SAVE_SHARE` of the time.
   """
 
@@ -64,7 +64,7 @@ class SearchCheckpoint:
         of_x = Lists(file["x_values"], file["x_rows"])
         of_y = Lists(file["y_values"], file["y_rows"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-      logger.warning("%s cannot be read (%s): the search begins anew", self._path, error)
+      logger.warning("%s cannot be read (%s): the search starts again", self._path, error)
       return None
     logger.info("the search goes on: %d of %d rows were done", done, len(of_x.rows))
     return done, of_x, of_y
