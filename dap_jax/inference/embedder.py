@@ -118,7 +118,7 @@ class Embedder:
     sha.update(self.tokenizer.definition().encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
       sha.update(sharding.path_name(path).encode())
-      sha.update(np.ascontiguousarray(leaf).data)
+      sha.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()[:40]
 
   def collect(
