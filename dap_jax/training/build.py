@@ -38,7 +38,7 @@ Batch = Mapping[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Program:
+class ProgramOptions:
   """How the step is computed, for memory and time to compile; the config's `program` section.
 
   Attributes:
@@ -112,7 +112,7 @@ class TrainProgram:
     return jax.device_put(np.asarray(self.seed).astype(np.uint32), whole_on(self.mesh))
 
 
-ONE_PASS = MappingProxyType(dataclasses.asdict(Program()))
+ONE_PASS = MappingProxyType(dataclasses.asdict(ProgramOptions()))
 # Keys of a config that are arguments of `build`.
 KEYS = (
   "seed",
@@ -160,7 +160,7 @@ def build(
     classes: of the classification head that fine-tuning needs; 0 = no head.
     devices: of the mesh; None = all there are.
   """
-  how = bind(Program, program, where="program")()
+  how = bind(ProgramOptions, program, where="program")()
   needed = needs(objectives)
   functions = make_objectives(objectives, matryoshka_dimensions=matryoshka_dimensions)
   if "decoder" not in needed or not decoder.get("english_head"):
@@ -296,5 +296,5 @@ def whole_on(mesh: Mesh) -> NamedSharding:
 def check_rows(mesh: Mesh, program: Mapping[str, Any], *, batch_size: int) -> None:
   """Raises UserError where devices cannot share a batch, or cut their shares into microbatches."""
   sharding.check_batch(mesh, batch_size)
-  chunks = bind(Program, program, where="program")().microbatches
+  chunks = bind(ProgramOptions, program, where="program")().microbatches
   microbatches.check(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))

@@ -33,7 +33,7 @@ from dap_jax.workdir.checkpointing import leaf_shapes
 DECIDED = ("encoder", "dense", "normalize", "pooling")  # keys of the config's `model` section
 
 
-class Source(Protocol):
+class WeightSource(Protocol):
   """Where first weights come from.
 
   Attributes:
@@ -61,7 +61,7 @@ class Source(Protocol):
 
 
 class CheckpointFolder:
-  """A `Source`: a folder that transformers, sentence-transformers or our `export` wrote."""
+  """A `WeightSource`: a folder that transformers, sentence-transformers or our `export` wrote."""
 
   def __init__(self, name: str):
     self._checkpoint = from_hf.read_folder(download.local_folder(name))
@@ -114,7 +114,7 @@ class CheckpointFolder:
 
 
 class OtherWorkdir:
-  """A `Source`: another run, its newest checkpoint's parameters without the optimizer state."""
+  """A `WeightSource`: the parameters in another run's newest checkpoint."""
 
   def __init__(self, name: str):
     self._folder = epath.Path(name)
@@ -163,7 +163,7 @@ def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:
   return {**params, "decoder": decoder}
 
 
-def open_source(name: str) -> Source:
+def open_source(name: str) -> WeightSource:
   """A hub id, a folder or a workdir -> a source, all of it checked that can be without loading it.
 
   Raises:
@@ -199,7 +199,7 @@ def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, An
 
 
 def first_params(
-  source: Source, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
+  source: WeightSource, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
 ) -> tuple[dict[str, Any], str]:
   """A source's parameters as a run takes them, and a sentence for the log.
 

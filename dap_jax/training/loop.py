@@ -95,7 +95,7 @@ def train_loop(
   evaluate: Callable[[TrainState, int], dict[str, float]] | None,
   on_not_finite: Callable[[NotFinite], None],
 ) -> tuple[TrainState, int]:
-  """Steps until the last one, or until the job is to be stopped.
+  """Steps until the last one, or until the job is to be stopped -> the newest state and its step.
 
   Args:
     state: at `schedule.first_step`; donated.
@@ -107,8 +107,6 @@ def train_loop(
     evaluate: (state, step) -> scores, `eval/SUITE/METRIC`; None evaluates nothing.
     on_not_finite: called for each step that was not finite before the state is evaluated, saved or
       logged; raises where the run must not go on.
-
-  Returns: the newest state, and its step.
   """
   step, checkpoints, writer = schedule.first_step, session.checkpoints, session.writer
   while True:

@@ -64,7 +64,7 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
   open_checkpoints = bind(checkpoints_of, config.retention, where="checkpoint", workdir=workdir)
 
   @functools.cache  # opened once, and not at all by a run that resumes
-  def source() -> initial_weights.Source | None:
+  def source() -> initial_weights.WeightSource | None:
     return initial_weights.open_source(config.init_from) if config.init_from else None
 
   parts = assemble(config, workdir=workdir, source=source)

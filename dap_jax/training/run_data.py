@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # What a step's batch is made of the data for; the other keys of the section shape the files.
 OF_BATCHES = ("views", "hard_negatives")
-OpenSource = Callable[[], initial_weights.Source | None]
+OpenSource = Callable[[], initial_weights.WeightSource | None]
 
 
 class RunData(NamedTuple):
@@ -92,7 +92,7 @@ def load_or_prepare(
   if multihost.is_first():
     claim(folder, config.to_dict())
     if not store.complete(folder / "data"):
-      prepare(folder, config=config, source=source, data=section, extras=extras)
+      fill_workdir(folder, config=config, source=source, data=section, extras=extras)
   multihost.wait("the data is prepared")
   tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config.max_tokens)
   corpus = bind(store.load, of_batches, where="data", pad_id=tokenizer.pad_id)(folder / "data")
@@ -106,7 +106,7 @@ def load_or_prepare(
   return RunData(corpus, tokenizer, config.bucket_tokens, config.seed, config.batch_size)
 
 
-def prepare(
+def fill_workdir(
   folder: epath.Path,
   *,
   config: RunConfig,

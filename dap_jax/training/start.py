@@ -39,7 +39,7 @@ def resume_or_begin(
   train_program: TrainProgram,
   checkpoints: Checkpoints,
   *,
-  source: Callable[[], initial_weights.Source | None],
+  source: Callable[[], initial_weights.WeightSource | None],
   english_ids: np.ndarray,
   at_most: int | None,
 ) -> Start:
