@@ -1,7 +1,7 @@
-"""Every key, its unit and its reason. The other configs start from this one and change a few.
+"""Every config key with its unit and its reason. The other configs change a few of these.
 
-Batches, learning rates and lengths here are neutral defaults for a base-size encoder from scratch.
-`train` refuses a key that nothing reads, so this file is also the list of what can be set.
+Batches, learning rates and lengths are neutral defaults for a base-size encoder from scratch.
+`train` refuses a key that nothing reads, so this file lists everything that can be set.
 """
 
 from ml_collections import ConfigDict
@@ -10,70 +10,69 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
   config = ConfigDict()
 
-  config.seed = 0  # of parameters, data order and dropout: the run is a function of it
-  config.steps = 100_000  # updates; also where the schedule ends
+  config.seed = 0  # of parameters, data order and dropout: it decides all that is random
+  config.steps = 100_000  # updates; the schedule ends there too
   config.batch_size = 1024  # pairs of the GLOBAL batch: each anchor has batch_size - 1 negatives
   config.max_tokens = 32  # ids of a sentence, [CLS] and [SEP] included; longer ones are cut
-  config.gradient_accumulation_steps = 1  # only 1: more would be another loss, train says why
-  # Steps whose loss or gradient is not finite that a start may pass over; one more and it ends.
+  config.gradient_accumulation_steps = 1  # only 1: more is another loss, as `train` explains
+  # How many steps with a loss or gradient that is not finite a start may skip before it ends.
   config.skip_not_finite = 0
-  config.log_steps = 100  # a line of metrics.jsonl every so many steps
-  config.eval_steps = 5_000  # held-out retrieval every so many steps (and at the end)
-  # Benchmarks to run with it, "tatoeba=FOLDER,sts=FOLDER", suites of dap_jax/evals with their
-  # default settings; a score's name, as in metrics.jsonl, may be checkpoint.best_metric.
+  config.log_steps = 100  # steps between two lines of metrics.jsonl
+  config.eval_steps = 5_000  # steps between two held-out retrievals (and one at the end)
+  # Benchmarks to run with each, "tatoeba=FOLDER,sts=FOLDER": suites of dap_jax/evals with their
+  # default settings. A score's name, as in metrics.jsonl, may be checkpoint.best_metric.
   config.eval_suites = ""
   # Weights, sizes and vocabulary to start from: a hub id, a folder of a checkpoint, or a workdir;
-  # "" = random weights, and a vocabulary of the data.
+  # "" = random weights, and a vocabulary trained on the data.
   config.init_from = ""
 
   config.data = ConfigDict()
   config.data.format = "gettext"  # a reader of dap_jax/data/readers/formats.py
-  # The reader's own arguments; which ones depends on the format.
+  # The arguments of that reader; which ones there are depends on the format.
   config.data.arguments = ConfigDict({"packages": ("django", "wagtail", "sphinx")})
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
-  config.data.languages = ()  # codes to keep; empty keeps all
+  config.data.languages = ()  # codes of the languages to keep; empty keeps all
   config.data.rules = ()  # filters of dap_jax/data/readers/clean.py, by name
   config.data.markup = False  # strip tags and placeholders: for interface strings
-  config.data.drop_characters = ""  # taken out of every text
+  config.data.drop_characters = ""  # characters that are removed from every text
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
   config.data.min_pairs = 1  # languages with fewer training pairs are left out
-  # Padded lengths of batches, rising to max_tokens; each pair (or row) goes to the shortest that
-  # holds all its texts, and the step is compiled once for each. () is one length, max_tokens.
+  # Padded lengths of batches, rising to max_tokens: each pair (or row) goes to the shortest length
+  # that holds all its texts. The step is compiled once for each. () is one length, max_tokens.
   config.data.bucket_tokens = ()
   # K, the views of an example in a batch: 2 = a pivot and a translation; more = a pivot and K - 1
-  # of its translations, each time others, wherever pairs have equal pivots.
+  # of its translations, drawn anew each time, from all pairs with that pivot.
   config.data.views = 2
-  # Texts in the pivot's language that are no translation, beside every pair; data.arguments says
-  # where a format finds them. translation_ranking takes them all as further candidates.
+  # Hard negatives beside every pair: texts in the pivot's language that are no translation. In
+  # data.arguments a format is told where they are; translation_ranking adds all to its candidates.
   config.data.hard_negatives = 0
-  # A folder in which runs share prepared data, see dap_jax/data/cache.py; "" = none.
+  # A folder in which runs share prepared data (dap_jax/data/cache.py); "" = none.
   config.data.cache = ""
-  config.data.dictionaries = ConfigDict()  # which words mean the same: of token_alignment
-  # Files and folders in the formats of dap_jax/data/readers/dictionaries.py: MUSE's, lists with
-  # keys.
+  config.data.dictionaries = ConfigDict()  # which words are synonyms, for token_alignment
+  # Files and folders in the formats of dap_jax/data/readers/dictionaries.py: MUSE's, keyed lists.
   config.data.dictionaries.paths = ()
-  config.data.dictionaries.cldr_names = True  # languages, countries, months, ... from Babel
-  config.data.dictionaries.max_synonyms = 16  # pairs of words of a sentence pair; more are cut
-  # Letters that an unknown word must share with the beginning of a known one to stand for it, and
-  # how many may follow in either; 0 = only equal words match.
+  config.data.dictionaries.cldr_names = True  # names of languages, countries, ... from Babel
+  config.data.dictionaries.max_synonyms = 16  # pairs of words in a sentence pair; more are cut
+  # An unknown word may stand for a known one that begins with the same letters: how many letters at
+  # least (0 = only equal words match), and how many at most may follow in either.
   config.data.dictionaries.prefix_letters = 0
   config.data.dictionaries.ending_letters = 3
   config.data.heldout = ConfigDict()
   config.data.heldout.sentences = 300  # English sentences held out, in every language at once
-  config.data.heldout.min_words = 3  # words such a sentence has at least
-  config.data.heldout.min_languages = 1  # languages it is translated into at least
+  config.data.heldout.min_words = 3  # the fewest words of such a sentence
+  config.data.heldout.min_languages = 1  # the fewest languages that it is translated into
 
   config.tokenizer = ConfigDict()
-  # Ids of the unigram model trained on the training split; not read with init_from.
+  # Ids of the unigram model that is trained on the training split; not used with init_from.
   config.tokenizer.vocabulary_size = 32_000
 
   config.model = ConfigDict()
-  # What a checkpoint decides; `init_from` replaces this section by the checkpoint's own.
+  # What a checkpoint decides: `init_from` replaces this section by that of the checkpoint.
   config.model.encoder = ConfigDict()
-  # bert, roberta, xlm-roberta, distilbert, or modernbert, which has other keys beside the sizes:
+  # bert, roberta, xlm-roberta, distilbert, or modernbert, whose other keys beside the sizes are
   # norm_eps, global_every, window, global_theta, local_theta (dap_jax/model/modernbert.py).
   config.model.encoder.model_type = "bert"
-  # Rows of the word embedding; 0 = as many as ids. More make it divide by mesh.model.
+  # Rows of the word embedding; 0 = as many as ids. More let it be divided by mesh.model.
   config.model.encoder.vocabulary_size = 0
   config.model.encoder.layers = 12
   config.model.encoder.width = 768
@@ -83,7 +82,7 @@ def get_config() -> ConfigDict:
   config.model.encoder.token_types = 2
   config.model.encoder.position_offset = 0  # 0 for BERT, padding id + 1 for XLM-R
   config.model.encoder.norm_eps = 1e-12
-  # A dense layer after the pooling, as LaBSE has it; width 0 = none. `init_from` replaces it.
+  # A dense layer after the pooling, as in LaBSE; width 0 = none. `init_from` replaces it.
   config.model.dense = ConfigDict({"width": 0, "activation": "identity"})  # identity, tanh
   config.model.normalize = True  # sentence vectors have unit length; `init_from` replaces it
   config.model.dropout = 0.1  # of embeddings, attention weights and both residual branches
@@ -95,36 +94,36 @@ def get_config() -> ConfigDict:
   config.decoder.layers = 2  # K of the paper
   config.decoder.english_head = True  # predict only ids of the English side; False: all, tied
 
-  # A frozen sentence encoder, for soft_alignment and distillation: just one of model and vectors.
+  # A frozen sentence encoder, for soft_alignment and distillation: either a model or its vectors.
   config.teacher = ConfigDict()
   config.teacher.model = ""  # a hub id, a folder of a checkpoint, or a workdir
-  # prepare: its vectors of all texts are made once, before training, and kept with the data.
-  # step: it runs in every step; for a corpus too large for that.
+  # prepare: its vectors of all texts are computed once, before training, and stored with the data.
+  # step: it runs in every step, for a corpus that is too large for that.
   config.teacher.when = "prepare"
-  config.teacher.max_tokens = 64  # ids of a text in its own vocabulary; longer ones are cut
-  config.teacher.compute_dtype = ""  # float32 or bfloat16; "" = its own
-  # Vectors that something else made: a .npy file, float [N, width], and the text file of N lines
-  # that goes with it. While neither is there, train writes the texts that it needs, and stops.
+  config.teacher.max_tokens = 64  # ids of a text in the teacher's vocabulary; longer ones are cut
+  config.teacher.compute_dtype = ""  # float32 or bfloat16; "" = the teacher's own
+  # Vectors from elsewhere: a .npy file, float [N, width], and the text file with their N lines. If
+  # neither file exists, train writes the texts whose vectors it needs, and stops.
   config.teacher.vectors = ""
   config.teacher.texts = ""
-  # Codes of the languages that it reads, the most trusted first, the pivot among them; () = the
-  # pivot alone.
+  # Codes of the languages that the teacher reads, the most trusted first, the pivot among them; ()
+  # = the pivot alone.
   config.teacher.languages = ()
 
   config.unmasking = ConfigDict()  # the head of `mexma`; left out when that is off
   config.unmasking.layers = 2  # transformer layers before its masked-LM head
 
-  # Also train the first so many dimensions of the sentence vector, e.g. (64, 128): an objective
-  # that reads sentence vectors alone is added up over these and the whole (arXiv 2205.13147).
+  # Also train prefixes of the sentence vector, e.g. its first (64, 128) dimensions: an objective of
+  # sentence vectors alone is summed over these and the whole vector (arXiv 2205.13147).
   config.matryoshka_dimensions = ()
 
   # name -> weight and settings; weight 0 turns one off. A weight may also be pairs (step, value),
-  # linear between them: `with config.ignore_type(): own.weight = ((0, 0.0), (500, 1.0))`.
+  # linear between them: `with config.ignore_type(): section.weight = ((0, 0.0), (500, 1.0))`.
   config.objectives = ConfigDict()
   config.objectives.translation_ranking = ConfigDict()
   config.objectives.translation_ranking.weight = 1.0
   config.objectives.translation_ranking.temperature = 0.05  # divisor of cosines: scale 20
-  config.objectives.translation_ranking.margin = 0.0  # off the diagonal logit, after the division
+  config.objectives.translation_ranking.margin = 0.0  # off the positive's logit, after the division
   config.objectives.translation_ranking.direction = "to_pivot"  # to_pivot, from_pivot, both
   # 1 = the true gradient. N = the released program's on N workers, where TR's is 1/N of it.
   config.objectives.translation_ranking.legacy_world_size = 1
@@ -139,19 +138,19 @@ def get_config() -> ConfigDict:
   config.objectives.mexma = ConfigDict()
   config.objectives.mexma.weight = 0.0  # the paper trains this alone, without translation_ranking
   config.objectives.mexma.mask_ratio = 0.4  # of ordinary tokens, on both sides
-  # Of the hidden ones: [MASK]. The others, half and half, a random id or themselves.
+  # The share of hidden tokens that become [MASK]; half of the others a random id, half stay.
   config.objectives.mexma.mask_share = 0.8
   config.objectives.mexma.mse_weight = 1.0  # of the squared difference of translations' vectors
   config.objectives.mexma.koleo_weight = 0.01  # of KoLeo, which spreads the vectors
   config.objectives.soft_alignment = ConfigDict()
   config.objectives.soft_alignment.weight = 0.0  # the paper trains this alone
-  # Whose similarities: priority (the side whose language is first in teacher.languages, else the
-  # pivot), average (of both sides), identity (hard labels, no teacher).
+  # Whose similarities are the targets: priority (of the side whose language is first in
+  # teacher.languages, else the pivot's), average (of both), identity (hard labels, no teacher).
   config.objectives.soft_alignment.strategy = "priority"
   config.objectives.soft_alignment.temperature = 0.1  # divisor of student's and teacher's cosines
-  config.objectives.soft_alignment.margin = 0.0  # off the cosine of what the teacher calls the same
-  config.objectives.soft_alignment.monolingual_weight = 0.0  # of translations, of pivots; 1 = paper
-  config.objectives.soft_alignment.matrix_mse = False  # squared differences, no cross-entropy
+  config.objectives.soft_alignment.margin = 0.0  # off the cosine where the teacher's is over 0.95
+  config.objectives.soft_alignment.monolingual_weight = 0.0  # within each side; 1 in the paper
+  config.objectives.soft_alignment.matrix_mse = False  # squared differences, not cross-entropy
   config.objectives.distillation = ConfigDict()  # needs model.dense.width = the teacher's width
   config.objectives.distillation.weight = 0.0
   config.objectives.token_alignment = ConfigDict()  # VECO 2.0; its numbers are not public
@@ -162,10 +161,10 @@ def get_config() -> ConfigDict:
   config.objectives.multiway = ConfigDict()
   config.objectives.multiway.weight = 0.0
   config.objectives.multiway.temperature = 0.05
-  # Weights of positives ~ exp(-hardness * cosine): 0 = all alike; ours, the paper's are not public.
+  # Weights of positives ~ exp(-hardness * cosine): 0 = all equal; ours, the paper's is not public.
   config.objectives.multiway.hardness = 2.0
-  # mu of the squared distance from the vectors under the parameters that the run began with: for
-  # runs with init_from; it encodes every batch a second time.
+  # mu: the weight of the squared distance from the vectors of the initial parameters, for runs with
+  # init_from. Every batch is encoded a second time.
   config.objectives.multiway.anchor = 0.0
 
   config.optimizer = ConfigDict()
@@ -178,29 +177,28 @@ def get_config() -> ConfigDict:
   config.optimizer.weight_decay = 0.0  # not on biases and LayerNorms
   config.optimizer.clip_norm = 1.0  # global norm; 0 = no clipping
 
-  config.program = ConfigDict()  # how a step is computed: for memory and time to compile
-  # Chunks of the batch that are encoded one after the other. All are negatives of each other, and
-  # the gradient is the whole batch's; each is computed twice.
+  config.program = ConfigDict()  # how a step is computed: its memory and its time to compile
+  # Chunks of the batch that are encoded one after the other. All pairs are negatives of each other,
+  # and the gradient is that of the whole batch; each chunk is computed twice.
   config.program.microbatches = 1
-  # What a layer keeps for its backward pass: none = no recomputing; layers = only its input;
-  # matmuls = what its matrices give.
+  # What a layer saves for its backward pass: none = everything, no recomputing; layers = only its
+  # input; matmuls = the results of its matrix products.
   config.program.remat = "none"
-  config.program.scan_layers = False  # layers in a loop: compile faster, need more memory; BERT
-  config.program.chunk_tokens = 256  # of a device whose logits over the vocabulary are held at once
+  config.program.scan_layers = False  # layers in a loop: compiles faster, needs more memory; BERT
+  config.program.chunk_tokens = 256  # tokens of a device whose logits are in memory at a time
 
   config.mesh = ConfigDict()
-  config.mesh.data = -1  # devices along the batch; -1 = all that the others leave
-  # Devices that share the batch, and the parameters and optimizer too: memory for traffic.
+  config.mesh.data = -1  # devices along the batch; -1 = all that the other axes leave
+  # Devices that share the batch, the parameters and the optimizer state: less memory, more traffic.
   config.mesh.fsdp = 1
   config.mesh.model = 1  # devices along wide matrices and the embedding
-  # Where parameters lie, before the rules of dap_jax/distributed/sharding.py:
-  # (pattern of paths, (axis or None
-  # for each dimension)), e.g. ("word/embedding$", ("model", None)).
+  # How parameters are sharded, before the rules of dap_jax/distributed/sharding.py: (pattern of
+  # paths, (axis or None for each dimension)), e.g. ("word/embedding$", ("model", None)).
   config.sharding_rules = ()
 
   config.checkpoint = ConfigDict()
-  config.checkpoint.save_steps = 1_000
-  config.checkpoint.keep_last = 2  # newest checkpoints kept
-  # The checkpoint of its largest value is kept beside them; "-eval/..." for the smallest.
+  config.checkpoint.save_steps = 1_000  # steps between two checkpoints
+  config.checkpoint.keep_last = 2  # how many of the newest checkpoints are kept
+  # The checkpoint with this metric's largest value is kept too; "-eval/..." for the smallest.
   config.checkpoint.best_metric = "eval/retrieval/to_pivot_accuracy"
   return config

@@ -1,17 +1,17 @@
-"""DAP as the paper trained it from mBERT (arXiv 2305.09148): 8 V100 took a day.
+"""DAP as the paper trained it from mBERT (arXiv 2305.09148), which took a day on 8 V100.
 
     python -m dap_jax.train --config=configs/dap_mbert.py:DATA --workdir=...
 
 DATA: a glob of `xx-en.tsv` files, the 36 languages of the paper with at most 1M pairs each.
 Expected: Tatoeba-36 90.9 / 91.2, BUCC test F1 86.6 (the paper's table).
-Where the hub is out of reach, --config.init_from=FOLDER takes a copy of the checkpoint.
+Without access to the hub, use a copy of the checkpoint: --config.init_from=FOLDER.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
-LANGUAGES = (  # noqa: SIM905 - a list in this form reads as the paper prints it
+LANGUAGES = (  # noqa: SIM905 - written as the paper prints it
   "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl"
   " tr ur vi zh"
 ).split()
@@ -29,7 +29,7 @@ def get_config(data: str = "data/*-en.tsv.gz") -> ConfigDict:
   config.data.languages = tuple(LANGUAGES)
   config.data.rules = ("empty", "equal", "dap_symbols", "dap_short", "dap_length", "dap_overlap")
   config.data.drop_characters = '"'
-  config.data.temperature = 1.0  # released runs mix pairs as they are
+  config.data.temperature = 1.0  # the released program mixes pairs as they are
   config.tokenizer.vocabulary_size = 119_547  # of mBERT-cased, for a run without init_from
   config.model.pooling = "cls"
 

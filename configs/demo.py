@@ -1,8 +1,8 @@
-"""A small DAP model on the translations that ship inside pip packages: minutes on two CPU cores.
+"""A small DAP model, trained on the translations inside pip packages in minutes on two CPU cores.
 
     python -m dap_jax.train --config=configs/demo.py --workdir=runs/demo
 
-`bash launch/local.sh` runs just this, then evaluates and exports. README.md shows what it gives.
+`bash launch/local.sh` runs this, then evaluates and exports. README.md shows its results.
 """
 
 from ml_collections import ConfigDict
@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
   config.model.encoder.heads = 4
   config.model.encoder.mlp_width = 512
   config.model.encoder.positions = 64
-  config.model.dropout = 0.0  # on a CPU, drawing it would take a quarter of the time
+  config.model.dropout = 0.0  # on a CPU its random numbers would take a quarter of the time
   config.model.pooling = "mean"
   config.model.projection = False
   config.model.compute_dtype = "float32"

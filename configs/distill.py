@@ -2,8 +2,8 @@
 
     python -m dap_jax.train --config=configs/distill.py:TEACHER --workdir=runs/distill
 
-TEACHER: a hub id, a folder of a checkpoint, or a workdir. Of a width other than 384? Then add
---config.model.dense.width=WIDTH: the student's vectors must be as wide.
+TEACHER: a hub id, a folder of a checkpoint, or a workdir. The student's vectors must have the
+teacher's width: if it is not 384, add --config.model.dense.width=WIDTH.
 """
 
 from ml_collections import ConfigDict

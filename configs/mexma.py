@@ -2,9 +2,9 @@
 
     python -m dap_jax.train --config=configs/mexma.py --workdir=runs/mexma
 
-The sentence vector is the mean of the token states, as in the demo, where the paper starts from a
-pretrained XLM-R and takes [CLS]: from random weights [CLS] has learnt nothing yet. After 200 steps
-held-out retrieval to English is 0.09 with the mean and 0.04 with [CLS] (random: 0.003); both are
+The sentence vector is the mean of the token states, as in the demo. The paper takes [CLS], but it
+starts from a pretrained XLM-R: with random weights [CLS] has learnt nothing yet. After 200 steps
+held-out retrieval to English is 0.09 with the mean and 0.04 with [CLS] (random: 0.003). Both are
 far below the demo's, since without contrast only KoLeo keeps the vectors apart.
 """
 

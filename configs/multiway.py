@@ -2,10 +2,10 @@
 
     python -m dap_jax.train --config=configs/multiway.py --workdir=runs/multiway
 
-A row is an English sentence with three of its translations, others each time; every view is
-an anchor and meets all the others (arXiv 2602.21543; dap_jax/objectives/multiway.py). From a
-checkpoint, --config.init_from=... --config.objectives.multiway.anchor=0.1 keeps vectors near its
-own.
+A row is an English sentence with three of its translations, drawn anew each time. Every view is an
+anchor and is compared with all others (arXiv 2602.21543; dap_jax/objectives/multiway.py). For a run
+from a checkpoint, --config.init_from=... --config.objectives.multiway.anchor=0.1 keeps vectors near
+those of the checkpoint.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,8 @@
-"""Translation ranking alone, the baseline of every other system here.
+"""Translation ranking alone, the baseline of all other systems here.
 
     python -m dap_jax.train --config=configs/tr.py --workdir=runs/tr
 
-The embedded default at demo size; what differs from DAP is one weight.
+The demo without RTL: one weight differs.
 """
 
 from ml_collections import ConfigDict

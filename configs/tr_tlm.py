@@ -3,7 +3,7 @@
     python -m dap_jax.train --config=configs/tr_tlm.py --workdir=runs/tr_tlm
 
 The settings of TLM are the released program's (arXiv 2305.09148): weight 0.1, a fifth of the tokens
-hidden. `report --workdir=runs/demo --workdir=runs/tr_tlm` sets it beside DAP.
+hidden. `report --workdir=runs/demo --workdir=runs/tr_tlm` compares it with DAP.
 """
 
 from ml_collections import ConfigDict

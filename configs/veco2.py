@@ -1,11 +1,11 @@
-"""VECO 2.0 (arXiv 2304.08205) at the demo's size: MLM, TLM, and the contrast of both levels.
+"""VECO 2.0 (arXiv 2304.08205) at the demo's size: MLM, TLM, contrast of sentences and of tokens.
 
     python -m dap_jax.train --config=configs/veco2.py --workdir=runs/veco2
     python -m dap_jax.train --config=configs/veco2.py --workdir=runs/veco2_muse \\
       --config.data.dictionaries.paths="('dictionaries/muse',)"
 
 Synonyms are CLDR's names, from Babel; the second run adds dictionaries in MUSE's format.
-The paper's temperatures and weights are not public: those of TR are the demo's, the others OURS.
+The paper's temperatures and weights are not public: those of TR are the demo's, the others ours.
 """
 
 from ml_collections import ConfigDict

@@ -52,7 +52,7 @@ def source_of(pairs=PAIRS, *, views=3, rates=None):
 def test_pairs_of_one_pivot_are_a_row():
   found = rows.group(list(PAIRS.values()))
   members = [
-    {(of, index) for of, index in zip(found.of[a:b], found.index[a:b], strict=True)}
+    set(zip(found.language[a:b], found.pair[a:b], strict=True))
     for a, b in itertools.pairwise(found.offsets)
   ]
   assert members == [{(0, 0), (0, 2), (1, 1), (2, 0)}, {(0, 1)}, {(1, 0), (2, 1)}]

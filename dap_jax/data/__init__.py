@@ -1,5 +1,5 @@
-"""Training data: prepared once by SeqIO, then read as a function of the step number.
+"""Training data: a corpus is prepared once, with SeqIO; then Grain reads batches by step number.
 
-May import `data.readers` and `utils`. Start with `store.py` (what is prepared and kept) and
-`loader.py` (which batch belongs to which step); what users hold is read in `readers/`.
+May import `data.readers` and `utils`. Start with `store.py` (corpus -> files -> arrays) and
+`loader.py` (step -> batch); corpora in users' formats are read in `readers/`.
 """

@@ -1,4 +1,4 @@
-"""One element of a batch: an example as padded arrays, and the stored pairs it is made of.
+"""One element of a batch: an example as padded arrays, and the stored pairs that it is made of.
 
 B examples, K views (0 the pivot), n hard negatives, L tokens.
 """
@@ -6,20 +6,21 @@ B examples, K views (0 the pivot), n hard negatives, L tokens.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Ragged:
-  """Many int32 sequences in two flat arrays: `tokens` and the `offsets` [n + 1] into them."""
+  """n sequences in two flat arrays: their `tokens`, and the `offsets` int [n + 1] into these."""
 
   def __init__(self, tokens: np.ndarray, offsets: np.ndarray):
     self.tokens, self.offsets = tokens, offsets
 
   @classmethod
-  def of(cls, sequences: list[np.ndarray]) -> Ragged:
+  def of(cls, sequences: Sequence[np.ndarray]) -> Ragged:
+    """Joins sequences; the dtype is theirs."""
     offsets = np.cumsum([0, *map(len, sequences)])
     values = np.concatenate(sequences) if sequences else np.zeros(0, np.int32)
     return cls(values, offsets)
@@ -27,12 +28,15 @@ class Ragged:
   def __len__(self) -> int:
     return len(self.offsets) - 1
 
+  def __iter__(self) -> Iterator[np.ndarray]:
+    return (self[index] for index in range(len(self)))
+
   def __getitem__(self, index: int) -> np.ndarray:
     return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
 
 class Table:
-  """Values that occur again and again, each kept once: `values` [N, n], `rows` int32, of them."""
+  """Values that recur, each stored once: `values` [N, n], and `rows` int32, which of them."""
 
   def __init__(self, values: np.ndarray, rows: np.ndarray):
     self.values, self.rows = values, rows
@@ -42,14 +46,14 @@ class Table:
 
 
 class Feature(NamedTuple):
-  """One more array of a batch, beside ids: of each view, or of each pair (pivot, translation).
+  """A further array of a batch beside ids: of each view, or of each pair (pivot, translation).
 
   Attributes:
     name: its key in the batch.
     of: "view" or "pair".
-    length: of the padded array; None = L, as long as the ids are.
-    columns: what an entry holds: 0 for a number, n for n numbers.
-    fill: what fills up an array.
+    length: of the padded array; None means L, the length of the ids.
+    columns: 0 if an entry is a number, n if it is a vector of n numbers.
+    fill: the value of padding.
     dtype: int32, float32 or bool.
   """
 
@@ -61,7 +65,7 @@ class Feature(NamedTuple):
   dtype: str
 
   def pad(self, values: np.ndarray, *, max_tokens: int) -> np.ndarray:
-    """The stored values, flat -> [length] or [length, columns]; what is too long is cut."""
+    """Stored values, flat -> an array [length] or [length, columns]: padded or cut."""
     length = max_tokens if self.length is None else self.length
     shape = (length, self.columns) if self.columns else (length,)
     padded = np.full(shape, self.fill, self.dtype)
@@ -74,10 +78,10 @@ class Layout(NamedTuple):
   """How elements look.
 
   Attributes:
-    max_tokens: L.
-    pad_id: fills up ids.
-    features: what else they hold.
-    negatives: n.
+    max_tokens: L, the padded length of ids.
+    pad_id: the id of padding.
+    features: the arrays beside ids.
+    negatives: n, how many hard negatives an element holds.
   """
 
   max_tokens: int
@@ -92,10 +96,10 @@ class Pairs(NamedTuple):
   Attributes:
     language: its number; the pivot's is 0.
     pivot, translation: ids of the two sides.
-    extras: (side, name of a `Feature`) -> its values; the side is "pivot" or "translation" for one
-      of views, "pair" for one of pairs.
+    extras: (side, name of a `Feature`) -> its values; the side is "pivot" or "translation" for a
+      feature of views, "pair" for one of pairs.
     negatives: ids of the hard negatives of all pairs, texts in the pivot's language.
-    negative_offsets: int [pairs + 1]; those of pair i stand from i's to the next one.
+    negative_offsets: int [pairs + 1] into `negatives`: pair i has those from offset i to i + 1.
   """
 
   language: int
@@ -111,10 +115,16 @@ class Pairs(NamedTuple):
       return []
     return [self.negatives[i] for i in range(*self.negative_offsets[index : index + 2])]
 
-  def lengths(self, negatives: int = 0) -> np.ndarray:
-    """int [pairs, 2 + negatives], ids of a pair's pivot, translation and first hard negatives.
+  def negative_counts(self) -> np.ndarray:
+    """int [pairs], how many hard negatives each pair has."""
+    if self.negative_offsets is None:
+      return np.zeros(len(self.pivot), int)
+    return np.diff(self.negative_offsets)
 
-    A missing negative counts 2: see `element`.
+  def lengths(self, negatives: int = 0) -> np.ndarray:
+    """int [pairs, 2 + negatives], the numbers of ids of pivot, translation, first hard negatives.
+
+    A missing negative has 2: see `element`.
     """
     lengths = np.full((len(self.pivot), 2 + negatives), 2)
     lengths[:, 0], lengths[:, 1] = np.diff(self.pivot.offsets), np.diff(self.translation.offsets)
@@ -132,26 +142,28 @@ def element(example: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, n
 
   Args:
     example: (pairs of a language, index); all with the same pivot text, which the first gives.
-    layout: see `Layout`.
+    layout: how it looks.
 
   Returns:
     `ids` int32 [K, L], `mask` bool [K, L], `text_hash` int32 [K], `language` int32 [K] and the
     features, [K, ...] of views and [K - 1, ...] of pairs. The hash is of the ids: equal texts
     have equal ids, and texts that are cut to equal ids are one text for the model too.
-    With hard negatives: the first n of each pair, then the first n different ones of all, are n
-    further rows of ids, mask and text_hash, and `has_negative` bool [n] says which of them there
-    are. A missing one is [CLS] [SEP], since a sequence without a token has no mean.
+    With hard negatives, ids, mask and text_hash have n more rows: the first n different ones among
+    the first n of each pair; `has_negative` bool [n] says which rows hold one. A missing one is
+    [CLS] [SEP], since a sequence without a token has no mean.
   """
   first, index = example[0]
   views = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in example]
   sequences = [getattr(pairs, side)[i] for pairs, side, i in views]
-  made = {"language": np.array([0] + [pairs.language for pairs, _ in example], np.int32)}
+  languages = [0, *(pairs.language for pairs, _ in example)]
+  made: dict[str, np.ndarray] = {"language": np.array(languages, np.int32)}
   if layout.negatives:
     n = layout.negatives
-    listed = [tokens for pairs, i in example for tokens in pairs.negatives_of(i)[:n]]
-    found = list({tokens.tobytes(): tokens for tokens in listed}.values())[:n]
-    sequences += found + [sequences[0][[0, -1]]] * (n - len(found))
-    made["has_negative"] = np.arange(n) < len(found)
+    candidates = [ids for pairs, i in example for ids in pairs.negatives_of(i)[:n]]
+    negatives = list({ids.tobytes(): ids for ids in candidates}.values())[:n]
+    missing = sequences[0][[0, -1]]  # [CLS] and [SEP], which every sequence begins and ends with
+    sequences += negatives + [missing] * (n - len(negatives))
+    made["has_negative"] = np.arange(n) < len(negatives)
   made |= padded(sequences, layout)
   for feature in layout.features:
     places = views
@@ -164,8 +176,8 @@ def element(example: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, n
 
 
 def blank(layout: Layout, *, views: int) -> dict[str, np.ndarray]:
-  """An element of [CLS] [SEP] alone, for its shapes."""
-  nothing = Ragged.of([np.zeros(0)])
+  """An element of texts of two tokens, for its shapes and dtypes."""
+  nothing = Ragged.of([np.zeros(0)])  # one entry without values
   extras = {
     (side, feature.name): nothing
     for feature in layout.features

@@ -1,14 +1,13 @@
 """Rows of more than two views: the pairs of all languages that share a pivot text.
 
-A row is one example: a pivot and its translations, of some languages several. An element is the
-pivot with K - 1 of the row's languages, drawn anew each time the row comes. Whatever is drawn must
-fit, so a row goes to the bucket of its longest text; on the embedded default at K = 4 that leaves
-46% padding, where single pairs have 39%.
+A row is one example: a pivot and its translations, several of them in some languages. An element
+is the pivot with translations into K - 1 of the row's languages, drawn anew each time the row
+comes. Whatever is drawn must fit, so a row goes to the bucket of its longest text: on the demo's
+data at K = 4 that leaves 46% padding, where single pairs have 39%.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -23,31 +22,31 @@ logger = logging.getLogger(__name__)
 
 
 class Rows(NamedTuple):
-  """R rows over N pairs; those of row r stand at `offsets[r]` to `offsets[r + 1]`.
+  """R rows over N pairs; those of row r are at `offsets[r]` to `offsets[r + 1]`.
 
   Attributes:
     offsets: int [R + 1].
-    of: int [N], which language's pairs, rising within a row.
-    index: int [N], which of its pairs.
+    language: int [N], the number of each pair's language, rising within a row.
+    pair: int [N], the number of the pair among those of its language.
   """
 
   offsets: np.ndarray
-  of: np.ndarray
-  index: np.ndarray
+  language: np.ndarray
+  pair: np.ndarray
 
   def numbers(self) -> np.ndarray:
     """int [N], the row of every pair."""
     return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
   def first_of_language(self) -> np.ndarray:
-    """bool [N], whether a pair is its row's first one in its language."""
-    first = np.ones(len(self.of), bool)
-    first[1:] = np.diff(self.of) != 0
+    """bool [N], whether a pair is the first of its language in its row."""
+    first = np.ones(len(self.language), bool)
+    first[1:] = np.diff(self.language) != 0
     first[self.offsets[:-1]] = True
     return first
 
   def languages(self) -> np.ndarray:
-    """int [R], how many languages a row has beside the pivot's."""
+    """int [R], how many languages each row has beside the pivot's."""
     return np.bincount(self.numbers()[self.first_of_language()], minlength=len(self.offsets) - 1)
 
 
@@ -56,17 +55,21 @@ def group(pairs: Sequence[Pairs]) -> Rows:
 
   Pivots that were cut to equal ids are one text for the model, so they are one row.
   """
-  known: dict[bytes, int] = {}
-  numbers = [
-    [known.setdefault(own.pivot[i].tobytes(), len(known)) for i in range(len(own.pivot))]
-    for own in pairs
-  ]
-  of = np.repeat(np.arange(len(pairs)), [len(own) for own in numbers])
-  index = np.concatenate([np.arange(len(own)) for own in numbers])
-  row = np.array(list(itertools.chain.from_iterable(numbers)), int)
+  number_of_pivot: dict[bytes, int] = {}
+  row = np.array(
+    [
+      number_of_pivot.setdefault(ids.tobytes(), len(number_of_pivot))
+      for pairs_of_language in pairs
+      for ids in pairs_of_language.pivot
+    ],
+    int,
+  )
+  counts = [len(pairs_of_language.pivot) for pairs_of_language in pairs]
+  language = np.repeat(np.arange(len(pairs)), counts)
+  pair = np.concatenate([np.arange(count) for count in counts])
   order = np.argsort(row, kind="stable")
-  offsets = np.searchsorted(row[order], np.arange(len(known) + 1))
-  return Rows(offsets, of[order], index[order])
+  offsets = np.searchsorted(row[order], np.arange(len(number_of_pivot) + 1))
+  return Rows(offsets, language[order], pair[order])
 
 
 class RowSource:
@@ -74,10 +77,10 @@ class RowSource:
 
   Args:
     pairs: of every language.
-    rows: see `Rows`.
-    layout: see there.
+    rows: which of them share a pivot.
+    layout: how elements look.
     views: K of the elements.
-    weights: float [len(pairs)], of every language in the draw.
+    weights: float [len(pairs)], the weight of every language in the draw.
     chosen: which rows; None means all that have enough languages.
   """
 
@@ -102,34 +105,34 @@ class RowSource:
 
   @property
   def sequences(self) -> int:
-    """Sequences of an element, K + n."""
+    """How many sequences an element has, K + n."""
     return self._views + self._layout.negatives
 
   def draw(self, row: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """A row's pivot with K - 1 languages: without replacement, by weight; then a pair of each."""
+    """A row's pivot with K - 1 languages, drawn by weight without replacement; of each one pair."""
     start, stop = self._rows.offsets[row : row + 2]
     languages, first, counts = np.unique(
-      self._rows.of[start:stop], return_index=True, return_counts=True
+      self._rows.language[start:stop], return_index=True, return_counts=True
     )
     weights = self._weights[languages]
     drawn = generator.choice(
       len(languages), self._views - 1, replace=False, p=weights / weights.sum()
     )
     places = [start + first[i] + generator.integers(counts[i]) for i in drawn]
-    example = [(self._pairs[self._rows.of[i]], self._rows.index[i]) for i in places]
+    example = [(self._pairs[self._rows.language[i]], self._rows.pair[i]) for i in places]
     return element(example, self._layout)
 
   def dataset(self, seed: int) -> grain.MapDataset:
-    """Endless epochs, each in its own order; the draw is keyed by the seed and the index."""
+    """Endless epochs, each in an order of its own; the draw depends on the seed and the index."""
     rows = grain.MapDataset.source(self._chosen).seed(seed).shuffle().repeat()
     return rows.random_map(self.draw)
 
   def longest(self) -> np.ndarray:
-    """int [n], ids of the longest sequence of any draw from every row."""
+    """int [len(self)], the number of ids of the longest sequence that a row's draw may hold."""
     return np.maximum.reduceat(self._lengths().max(1), self._rows.offsets[:-1])[self._chosen]
 
   def real_tokens(self) -> np.ndarray:
-    """float [n], ids of all sequences of an element, about: the mean by the draw's weights."""
+    """float [len(self)], the number of ids of an element, about: the mean by the draw's weights."""
     lengths = self._lengths()
     lengths[:, 1] *= self._views - 1
     return np.bincount(self._rows.numbers(), self._shares() * lengths.sum(1))[self._chosen]
@@ -147,24 +150,26 @@ class RowSource:
     )
 
   def language_shares(self) -> np.ndarray:
-    """float [len(pairs)], each language's share of the drawn translations, about; sum 1."""
+    """float [len(pairs)], about each language's share of the drawn translations; their sum is 1."""
     inside = np.isin(self._rows.numbers(), self._chosen)
-    shares = np.bincount(self._rows.of[inside], self._shares()[inside], minlength=len(self._pairs))
+    shares = np.bincount(
+      self._rows.language[inside], self._shares()[inside], minlength=len(self._pairs)
+    )
     return shares / shares.sum()
 
   def _lengths(self) -> np.ndarray:
     """int [N, 2 + n], `Pairs.lengths` of every pair in the order of the rows."""
-    lengths = [own.lengths(self._layout.negatives) for own in self._pairs]
+    lengths = [pairs.lengths(self._layout.negatives) for pairs in self._pairs]
     starts = np.cumsum([0, *map(len, lengths)])[:-1]
-    return np.concatenate(lengths)[starts[self._rows.of] + self._rows.index]
+    return np.concatenate(lengths)[starts[self._rows.language] + self._rows.pair]
 
   def _shares(self) -> np.ndarray:
-    """float [N], each pair's share of its row's first draw: its language's weight, divided.
+    """float [N], the probability that a row's first draw is this pair.
 
-    For the draws after the first it is exact where the weights are equal.
+    The later draws have the same one where the weights are equal, about the same otherwise.
     """
     rows, first = self._rows.numbers(), self._rows.first_of_language()
-    weights = self._weights[self._rows.of]
+    weights = self._weights[self._rows.language]
     total = np.bincount(rows[first], weights[first])
     repeats = np.bincount(np.cumsum(first) - 1)  # pairs of each row in each of its languages
     return weights / total[rows] / repeats[np.cumsum(first) - 1]
@@ -173,21 +178,25 @@ class RowSource:
 def source_of(
   pairs: Mapping[str, Pairs], layout: Layout, *, rates: Mapping[str, float], views: int
 ) -> RowSource:
-  """The pairs of all languages as rows of `views`; says how many rows have too few."""
+  """The pairs of all languages as rows of `views`; logs how many rows have too few.
+
+  Raises:
+    UserError: `views` is below 2, or no row has translations into `views - 1` languages.
+  """
   if views < 2:
     raise UserError(f"data.views={views}: expected 2 (pairs) or more")
   rows = group(list(pairs.values()))
-  # At temperature 1 these are equal; above it, a row's rarer languages are drawn more often.
-  weights = np.array([rates[language] / len(own.pivot) for language, own in pairs.items()])
+  # Equal at temperature 1; above it, a row's rarer languages are drawn more often.
+  weights = np.array([rates[language] / len(some.pivot) for language, some in pairs.items()])
   source = RowSource(list(pairs.values()), rows, layout, views=views, weights=weights)
-  found, most = len(rows.offsets) - 1, rows.languages().max()
+  total, most = len(rows.offsets) - 1, rows.languages().max()
   if not len(source):
     raise UserError(
-      f"data.views={views}: none of {found} pivot texts has translations into"
+      f"data.views={views}: none of {total} pivot texts has translations into"
       f" {views - 1} languages, the most is {most}: set {most + 1} or less"
     )
   logger.info(
     "%d of %d rows have %d languages or more; the others are left out",
-    *(len(source), found, views),
+    *(len(source), total, views),
   )
   return source

@@ -174,7 +174,7 @@ def write(
 ) -> None:
   """Writes the files; info.json last and atomically, so that its presence means completeness."""
   buffer = io.BytesIO()
-  np.savez(buffer, **arrays)
+  np.savez(buffer, **arrays)  # type: ignore[arg-type]  # no array has the name of an option
   lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
   with writing(directory):
     directory.mkdir(parents=True, exist_ok=True)
@@ -226,6 +226,7 @@ def load(
   train_file.check_negatives(pairs, hard_negatives)
   layout = Layout(info["max_tokens"], pad_id, features, hard_negatives)
   rates = languages = info["rates"]
+  sources: dict[str, ExampleSource]
   if views == 2:
     sources = {language: PairSource(some, layout) for language, some in pairs.items()}
   else:

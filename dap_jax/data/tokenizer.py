@@ -117,7 +117,7 @@ def transformers_files(model: bytes) -> dict[str, str]:
 
 
 class SpecialIds(NamedTuple):
-  """Ids of the special tokens; unk: None without one."""
+  """The ids of the special tokens; a checkpoint's tokenizer may have none for unknown text."""
 
   pad: int
   unk: int | None

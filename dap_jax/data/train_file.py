@@ -114,7 +114,7 @@ def check_negatives(pairs: Mapping[str, Pairs], hard_negatives: int) -> None:
   """Logs how many pairs have so many hard negatives. Raises UserError if none has."""
   if not hard_negatives:
     return
-  counts = np.concatenate([np.diff(some.negative_offsets) for some in pairs.values()])
+  counts = np.concatenate([of_language.negative_counts() for of_language in pairs.values()])
   if not 0 < hard_negatives <= counts.max():
     raise UserError(
       f"data.hard_negatives={hard_negatives}: expected 0 to {counts.max()}, the most that a pair of"

@@ -1,4 +1,4 @@
-"""What everything may use: errors, settings, JSON files, progress, nested dicts.
+"""What all packages may use: errors, config sections, files, progress, nested dicts.
 
-Imports nothing of ours. Start with `errors.py`: `UserError` is every mistake a user can cure.
+Imports none of them. Start with `errors.py`: `UserError` is for mistakes that a user can correct.
 """

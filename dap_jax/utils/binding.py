@@ -60,6 +60,7 @@ def keys_of(function: Callable[..., Any]) -> set[str]:
   """The keyword-only parameters of a function, without those that a partial has filled."""
   filled: set[str] = set()
   if isinstance(function, functools.partial):
-    function, filled = function.func, set(function.keywords)
+    filled = set(function.keywords)
+    function = function.func
   parameters = inspect.signature(function).parameters.values()
   return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - filled

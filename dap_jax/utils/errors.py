@@ -1,4 +1,4 @@
-"""The one exception for mistakes a user can cure; the commands print it as a single line."""
+"""The exception for mistakes that a user can correct; the commands print it as a single line."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-  """A mistake in what the user gave: its message names the value, what was expected, the cure.
+  """A mistake of the user: its message names the value, what was expected, and how to correct it.
 
   Commands catch it, print `error: MESSAGE` and exit with status 1, without a traceback. Any other
-  exception is a bug of ours and keeps its traceback.
+  exception is a bug and keeps its traceback.
   """
 
 
 class NotFiniteError(UserError):
-  """A model gives vectors with NaN or infinity in them, of which any score would be a wrong one."""
+  """A model gives vectors with NaN or infinity, for which every score would be meaningless."""
 
 
 @contextlib.contextmanager
 def writing(path: epath.PathLike) -> Iterator[None]:
-  """Around what writes to a file or folder: a full disk, say, becomes one clear line.
+  """A context in which a failure to write, such as a full disk, becomes a `UserError`.
+
+  Args:
+    path: the file or folder that is written, for the message.
 
   Raises:
     UserError: it cannot be written.

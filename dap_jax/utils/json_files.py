@@ -1,4 +1,4 @@
-"""JSON files: read with an error that names the file, written whole or not at all."""
+"""JSON files: read with errors that name the file, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from dap_jax.utils.errors import UserError
 
 
 def read_json(path: epath.Path, kind: type = dict) -> Any:
-  """A JSON object (`kind` dict) or list. Raises UserError where the file holds none."""
+  """The JSON object (`kind=dict`) or list of a file.
+
+  Raises:
+    UserError: the file cannot be read, or holds something else.
+  """
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError, RecursionError) as error:
@@ -23,7 +27,7 @@ def read_json(path: epath.Path, kind: type = dict) -> Any:
 
 
 def write_json(path: epath.Path, content: Any) -> None:
-  """Writes the file whole or not at all; NaN is a ValueError."""
+  """Writes a file whole or not at all. Raises ValueError for NaN and infinity."""
   text = json.dumps(content, indent=2, allow_nan=False) + "\n"
   with replacing(path) as temporary:
     temporary.write_text(text)

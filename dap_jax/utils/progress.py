@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, elsewhere a line every few seconds."""
+"""Progress of long work: a bar on a terminal, elsewhere a line of the log every few seconds."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
-LINE_SECONDS = 10.0
+LINE_SECONDS = 10.0  # between two lines of the log
 
 
 class Progress:
-  """A context manager; `advance(n)` counts.
+  """A context manager that shows progress; `advance(n)` counts.
 
   Args:
-    what: stands before the figures.
-    total: how much there is to do.
-    done: how much of it was done before this start.
-    unit: its name, in the singular.
+    what: the name of the work, before the figures.
+    total: how many units there are to do.
+    done: how many of them an earlier start has done.
+    unit: the unit's name, in the singular.
   """
 
   def __init__(self, what: str, *, total: int, done: int = 0, unit: str):
     self._what, self._unit, self._total = what, unit, total
     self._first, self._done = done, done
-    self._started = self._said = time.monotonic()
+    self._started = self._last_line = time.monotonic()
     self._bar = tqdm(
       desc=what,
       total=total,
       initial=done,
       unit=unit,
       unit_scale=True,
-      # Only on a terminal, and of several processes only the one that logs.
+      # None: only on a terminal. Of several processes, only the one that logs shows a bar.
       disable=None if logger.isEnabledFor(logging.WARNING) else True,
       file=sys.stderr,
       dynamic_ncols=True,
     )
 
   def advance(self, number: int) -> None:
-    """So many more are done."""
+    """Counts `number` more units as done."""
     self._done += number
     self._bar.update(number)
     now = time.monotonic()
-    if not self._bar.disable or now - self._said < LINE_SECONDS:
+    if not self._bar.disable or now - self._last_line < LINE_SECONDS:
       return
-    self._said = now
+    self._last_line = now
     speed = (self._done - self._first) / (now - self._started)
     left = tqdm.format_interval((self._total - self._done) / speed) if speed else "?"
     logger.info(

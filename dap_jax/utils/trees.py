@@ -1,4 +1,4 @@
-"""Nested dicts: of parameters, and of settings."""
+"""Nested dicts, of parameters or of settings."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 
 def overlay(base: Any, top: Any) -> Any:
-  """`base` with the leaves of the nested dict `top` in their places."""
+  """`base` with those of its leaves replaced that the nested dict `top` has too."""
   if not isinstance(top, Mapping):
     return top
   return {key: overlay(base[key], top[key]) if key in top else base[key] for key in base}
 
 
 def select(tree: Any, like: Any) -> Any:
-  """The part of a nested dict that `like` has."""
+  """The part of a nested dict that has the keys of `like`."""
   if not isinstance(like, Mapping):
     return tree
   return {key: select(tree[key], like[key]) for key in like}
 
 
 def flatten(tree: Mapping[str, Any], *, separator: str = "/", prefix: str = "") -> dict[str, Any]:
-  """{"a": {"b": x}} -> {"a/b": x}; an empty dict is a leaf."""
-  flat = {}
+  """{"a": {"b": x}} -> {"a/b": x}; an empty dict counts as a leaf."""
+  flat: dict[str, Any] = {}
   for key, value in tree.items():
     path = f"{prefix}{key}"
     if isinstance(value, Mapping) and value:
@@ -33,7 +33,7 @@ def flatten(tree: Mapping[str, Any], *, separator: str = "/", prefix: str = "") 
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """{"a/b": x} -> {"a": {"b": x}}."""
+  """{"a/b": x} -> {"a": {"b": x}}: the inverse of `flatten`."""
   tree: dict[str, Any] = {}
   for path, leaf in flat.items():
     *parents, last = path.split("/")

@@ -1,4 +1,5 @@
-"""What users hold -> rows of texts: formats, cleaning, the held-out split, dictionaries.
+"""Texts in users' formats -> clean rows and pairs: formats, filters, held-out split, dictionaries.
 
-May import `utils` only. Start with `formats.py`: one function a format, one row a sentence.
+May import `utils` only. Start with `corpus.py`, which reads a whole corpus, and `formats.py`: one
+function for each format, one row for each sentence.
 """

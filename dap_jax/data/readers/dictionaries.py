@@ -1,15 +1,15 @@
-"""Dictionaries of many languages, joined on what words mean: form -> concepts.
+"""Dictionaries of many languages, joined by meaning: form -> concepts.
 
-Two words of two languages are synonyms where they have a concept in common. What is read, plain or
-`.gz`; a file's name says what it is, and columns beyond those named here are ignored:
+Two words of two languages are synonyms if they have a concept in common. The formats, plain or
+`.gz`, which the file's name tells apart; columns beyond those named here are ignored:
 
 - pairs (MUSE's format): `en-de.txt`, `de-en.0-5000.txt`, `en-pt-BR.tsv`; a line is
-  `source<TAB>target`, or `source target` where neither has a space. A source is a concept. Only
-  pairs with the pivot's language are of use.
+  `source<TAB>target`, or `source target` where neither has a space. Every source is a concept. Only
+  pairs with the pivot's language are used.
 - lists: `deu.tsv`, `zh-Hant.tsv`; a line is `key<TAB>word`. The lists of one folder share their
-  keys, and a key that the pivot's list has is a concept: synsets, codes of countries, emoji.
-- tables: another `.tsv`, if its first line is `language<TAB>key<TAB>word|word`, as all are then;
-  its keys are its own.
+  keys, and every key of the pivot's list is a concept: synsets, codes of countries, emoji.
+- tables: any other `.tsv` whose first line is `language<TAB>key<TAB>word|word`; all of its lines
+  are. A table shares its keys with no other file.
 
 Beside files there are CLDR's names of languages, countries, months and the like, from Babel.
 """
@@ -20,7 +20,8 @@ import itertools
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import babel
 from babel import localedata
@@ -35,17 +36,18 @@ from dap_jax.utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 MOST_WORDS = 3  # of a form; longer ones are left out
-SHOWN = 5  # so many of the lines that do not parse stand in the log
-FILE = re.compile(r"([^.]+)(\.[^.]+)*\.(tsv|txt)(\.gz)?")  # its first part names languages
+MOST_WARNINGS = 5  # lines that do not parse of which the log warns
+FILE = re.compile(r"([^.]+)(\.[^.]+)*\.(tsv|txt)(\.gz)?")  # the first part names languages
 
 List = Iterable[tuple[str, str]]  # (key, form) of one language
+RowT = TypeVar("RowT", bound=tuple[str, ...])  # the columns of a line
 
 
 def base_language(code: str) -> str:
-  """The language of a code, whatever its norm: de for deu, de_DE and deu-000; zh for cmn, zh_Hant.
+  """The language of a code in any standard: de for deu, de_DE, deu-000; zh for cmn, zh_Hant.
 
-  Script, region and variant are dropped: a word of another script does not match by itself. What
-  is left goes through CLDR's table of aliases (ISO 639-3 and macrolanguages), which Babel carries.
+  Script, region and variant are dropped: words of another script do not match anyway. The rest goes
+  through CLDR's table of aliases (ISO 639-3 and macrolanguages), which Babel contains.
   """
   language = re.split(r"[-_@.]", code)[0].lower()
   language = get_global("language_aliases").get(language, language).split("_")[0]
@@ -53,7 +55,7 @@ def base_language(code: str) -> str:
 
 
 def named_pair(name: str) -> tuple[str, str] | None:
-  """`en-de` -> ("en", "de"), `en-pt-BR` -> ("en", "pt-BR"); None for `pt-BR`, one language."""
+  """`en-de` -> ("en", "de"), `en-pt-BR` -> ("en", "pt-BR"); None for one language, `pt-BR`."""
   for dash in re.finditer("-", name):
     pair = name[: dash.start()], name[dash.end() :]
     if all(map(LANGUAGE.fullmatch, pair)):
@@ -67,8 +69,8 @@ class Lexicon:
   Attributes:
     pivot: the pivot's base language.
     concepts: base language -> key of a form (`words.phrase_key`) -> numbers of its concepts.
-    unparsed: lines that did not parse.
-    unused: names of the files that do not reach the pivot.
+    unparsed: how many lines did not parse.
+    unused: names of the files that share no concept with the pivot's language.
   """
 
   def __init__(self, *, pivot: str):
@@ -77,25 +79,27 @@ class Lexicon:
     self.unparsed = 0
     self.unused: list[str] = []
     self._numbers = itertools.count()
-    self._entered = 0  # forms of other languages
-    self._of_pairs: dict[str, int] = {}  # sources, shared by all files of pairs
-    self._of_cldr: dict[str, int] = {}
+    self._entered = 0  # forms of languages other than the pivot's
+    self._pair_concepts: dict[str, int] = {}  # source -> concept, shared by all files of pairs
+    self._cldr_concepts: dict[str, int] = {}
     self._cldr_languages: set[str] = set()
 
   def add_path(self, path: str) -> None:
-    """Adds a file, or all of a folder and its subfolders.
+    """Adds a file, or all files of a folder and its subfolders.
 
     Raises:
-      UserError: there is no such path, or nothing in it reaches the pivot.
+      UserError: there is no such path, or nothing in it has the pivot's language.
     """
     where = f"data.dictionaries.paths: {path}"
     if not epath.Path(path).exists():
       raise UserError(f"{where} does not exist")
-    matches = [(file, FILE.fullmatch(file.name)) for file in walk(epath.Path(path))]
-    found = [(file, match.groups()) for file, match in matches if match]
     before = self._entered
     folders: dict[epath.Path, dict[str, list[epath.Path]]] = {}
-    for file, (name, _, extension, _) in found:
+    for file in walk(epath.Path(path)):
+      match = FILE.fullmatch(file.name)
+      if match is None:
+        continue
+      name, _, extension, _ = match.groups()
       if pair := named_pair(name):
         self._add_pairs(file, pair)
       elif LANGUAGE.fullmatch(name):
@@ -113,11 +117,11 @@ class Lexicon:
       )
 
   def add_cldr(self, language: str) -> None:
-    """Adds CLDR's names in a language, where Babel has it; the pivot's come first."""
+    """Adds CLDR's names in a language, if Babel has it; before the first one, the pivot's."""
     for base in (self.pivot, base_language(language)):
       if base not in self._cldr_languages:
         self._cldr_languages.add(base)
-        self._join({base: cldr_names(base)}, self._of_cldr)
+        self._join({base: cldr_names(base)}, self._cldr_concepts)
 
   def _add_pairs(self, file: epath.Path, pair: tuple[str, str]) -> None:
     bases = [base_language(code) for code in pair]
@@ -126,14 +130,14 @@ class Lexicon:
       return
     source = bases.index(self.pivot)
     rows = list(self._parsed(file, two_fields))
-    lists = {self.pivot: [(row[source], row[source]) for row in rows]}
+    lists: dict[str, List] = {self.pivot: [(row[source], row[source]) for row in rows]}
     if bases[1 - source] != self.pivot:
       lists[bases[1 - source]] = [(row[source], row[1 - source]) for row in rows]
-    self._join(lists, self._of_pairs)
+    self._join(lists, self._pair_concepts)
 
   def _add_lists(self, files: dict[str, list[epath.Path]]) -> None:
     if self.pivot not in files:
-      self.unused += [file.name for some in files.values() for file in some]
+      self.unused += [file.name for of_language in files.values() for file in of_language]
       return
 
     def rows_of(language: str) -> List:
@@ -144,7 +148,7 @@ class Lexicon:
   def _add_table(self, file: epath.Path) -> None:
     first = next(lines(file), "")
     if first.count("\t") != 2 or not three_columns(first):
-      return  # something else than a table
+      return  # not a table
     lists: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for language, key, forms in self._parsed(file, three_columns):
       lists[base_language(language)] += [(key, form) for form in forms.split("|")]
@@ -153,20 +157,23 @@ class Lexicon:
     else:
       self.unused.append(file.name)
 
-  def _parsed(
-    self, file: epath.Path, parse: Callable[[str], tuple[str, ...] | None]
-  ) -> Iterator[tuple[str, ...]]:
-    """What `parse` makes of each line; lines that are not blank and give None are counted."""
+  def _parsed(self, file: epath.Path, parse: Callable[[str], RowT | None]) -> Iterator[RowT]:
+    """The result of `parse` for each line; counts the lines, blank ones aside, where it is None."""
     for number, line in enumerate(lines(file), 1):
       if row := parse(line):
         yield row
       elif line.strip():
         self.unparsed += 1
-        if self.unparsed <= SHOWN:
+        if self.unparsed <= MOST_WARNINGS:
           logger.warning("%s:%d does not parse: %.80r", file, number, line)
 
-  def _join(self, lists: dict[str, List], numbers: dict[str, int]) -> None:
-    """Enters lists that share their keys, the pivot's first: its keys get numbers of concepts."""
+  def _join(self, lists: Mapping[str, List], numbers: dict[str, int]) -> None:
+    """Enters lists that share their keys; the pivot's comes first and gives its keys a concept.
+
+    Args:
+      lists: base language -> its list.
+      numbers: key -> number of its concept; gets those of new keys.
+    """
     for key, form in lists.get(self.pivot, ()):
       if key not in numbers:
         numbers[key] = next(self._numbers)
@@ -178,16 +185,16 @@ class Lexicon:
             self._enter(language, form, numbers[key])
 
   def _enter(self, language: str, form: str, concept: int) -> None:
-    """A form that is too long, or nothing but punctuation, is left out."""
+    """Adds a concept to a form, unless the form is too long or only punctuation."""
     form = normalise(form)
     key = phrase_key(form)
     if not key or form.count(" ") >= MOST_WORDS:
       return
     self._entered += language != self.pivot
     forms = self.concepts[language]
-    known = forms.get(key, ())
-    if concept not in known:
-      forms[key] = (*known, concept)
+    concepts = forms.get(key, ())
+    if concept not in concepts:
+      forms[key] = (*concepts, concept)
 
 
 def walk(path: epath.Path) -> Iterator[epath.Path]:
@@ -200,7 +207,7 @@ def walk(path: epath.Path) -> Iterator[epath.Path]:
 
 
 def two_fields(line: str) -> tuple[str, str] | None:
-  """A line of pairs; None where it does not parse."""
+  """A line of pairs; None if it does not parse."""
   if "\t" in line:
     return two_columns(line)
   fields = line.split()
@@ -208,13 +215,13 @@ def two_fields(line: str) -> tuple[str, str] | None:
 
 
 def two_columns(line: str) -> tuple[str, str] | None:
-  """A line of a list; further columns are ignored."""
+  """A line of a list, further columns ignored; None if it does not parse."""
   columns = [column.strip() for column in line.split("\t")[:2]]
   return (columns[0], columns[1]) if len(columns) == 2 and all(columns) else None
 
 
 def three_columns(line: str) -> tuple[str, str, str] | None:
-  """A line of a table: language, key, words."""
+  """A line of a table: language, key, words; None if it does not parse."""
   columns = [column.strip() for column in line.split("\t")[:3]]
   if len(columns) != 3 or not all(columns) or not LANGUAGE.fullmatch(columns[0]):
     return None
@@ -222,12 +229,12 @@ def three_columns(line: str) -> tuple[str, str, str] | None:
 
 
 def cldr_names(language: str) -> Iterator[tuple[str, str]]:
-  """CLDR's names in a base language, in each of its scripts, with the code of what they name."""
-  # What a locale lacks it has from the root: English words, or signs such as M01.
+  """(code, name) of what CLDR names in a base language, in each of its scripts."""
+  # A locale inherits what it lacks from the root: English words, or signs such as M01.
   inherited = set() if language == "en" else set(names_of("root"))
   for identifier in sorted(localedata.locale_identifiers()):
     parts = identifier.split("_")
-    # A region's names are those of the language; a script has four letters.
+    # Regional locales (two letters) repeat the language's names; a script has four letters.
     if base_language(identifier) == language and all(len(part) == 4 for part in parts[1:]):
       yield from (name for name in names_of(identifier) if name not in inherited)
 

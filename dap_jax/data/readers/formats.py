@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from etils import epath
@@ -22,12 +22,12 @@ from dap_jax.data.readers.text_files import LANGUAGE, Row, aligned, lines, multi
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.quiet import quiet_stderr
 
-# Usual names of a pair's columns that do not say which language they hold.
+# Common names of a pair's columns that do not say which language is in them.
 GENERIC = {"source", "target", "src", "tgt", "sentence1", "sentence2", "anchor", "positive"}
 
 
 def names(value: Any, key: str) -> tuple[str, ...]:
-  """One string or several -> a tuple of them, at least one."""
+  """One string or several -> a tuple. Raises UserError for anything else, and for none."""
   value = (value,) if isinstance(value, str) else value
   if not isinstance(value, Sequence) or not value or not all(isinstance(v, str) for v in value):
     raise UserError(f"data.arguments.{key}={value!r}: expected a list of strings, at least one")
@@ -40,12 +40,12 @@ def stem(path: epath.Path) -> str:
 
 
 def expand(paths: Sequence[str]) -> list[epath.Path]:
-  """Files, folders (their .tsv files) and glob patterns -> files; each pattern's files sorted.
+  """Files, folders (their .tsv files) and glob patterns -> files; those of each pattern sorted.
 
   Raises:
-    UserError: one of them stands for no file.
+    UserError: one of them matches no file.
   """
-  found = []
+  files = []
   for pattern in paths:
     path = epath.Path(pattern)
     if path.is_dir():
@@ -58,8 +58,8 @@ def expand(paths: Sequence[str]) -> list[epath.Path]:
       matches = [path] if path.exists() else []
     if not matches:
       raise UserError(f"data.arguments.paths: {pattern!r} matches no file")
-    found += matches
-  return found
+    files += matches
+  return files
 
 
 def tsv(
@@ -69,27 +69,26 @@ def tsv(
 
   With `negatives`, the columns after these two are hard negatives of the pair, as in the triplets
   of sentence-transformers (anchor, positive, negative, ...): texts in the pivot's language that are
-  no translation, and may be blank or absent.
+  no translation. They may be blank or absent.
 
-  A file's languages, in the order of its columns, come from `languages`, else from its name
-  (`de-en.tsv`, `corpus.en-de.tsv.gz`), else from a first line that names them (`en<TAB>de`). A
-  first line of the usual column names (`source<TAB>target`, ...) is skipped; where it says which
-  column is English (`non_english<TAB>english`, `source<TAB>en`), it decides the order.
+  The languages of a file's columns come from `languages`, else from its name (`de-en.tsv`,
+  `corpus.en-de.tsv.gz`), else from a first line that names them (`en<TAB>de`). A first line of
+  common column names (`source<TAB>target`, ...) is skipped; if it says which column is English
+  (`non_english<TAB>english`, `source<TAB>en`), it decides the order.
 
   Args:
     pivot: the pivot's language code.
     paths: files, folders or glob patterns.
-    languages: of the two columns, where neither names nor first lines say it.
+    languages: of the two columns, if neither the files' names nor their first lines name them.
     negatives: how many columns of hard negatives there are.
   """
   if negatives < 0:
     raise UserError(f"data.arguments.negatives={negatives}: expected 0 or more columns")
-  paths = expand(names(paths, "paths"))
-  languages = names(languages, "languages") if languages else None
-  for path in paths:
-    columns = languages or named_pair(path, pivot=pivot)
+  codes = names(languages, "languages") if languages else None
+  for path in expand(names(paths, "paths")):
+    expected = codes or named_pair(path, pivot=pivot)
     first = next(lines(path), "")
-    columns, header = columns_of(first, path=path, pivot=pivot, expected=columns)
+    columns, header = columns_of(first, path=path, pivot=pivot, expected=expected)
     columns = (*columns, *(f"{NEGATIVE}{i + 1}" for i in range(negatives)))
     for number, line in enumerate(lines(path), 1):
       if number == 1 and header:
@@ -118,7 +117,10 @@ def columns_of(
     first: the file's first line.
     path: the file, for errors.
     pivot: the pivot's language code.
-    expected: the languages as the arguments or the file's name say, or None.
+    expected: the languages by the arguments or the file's name, or None.
+
+  Raises:
+    UserError: the languages are unknown, or are not two with the pivot among them.
   """
   head = tuple(column.strip().lower() for column in first.split("\t")[:2])
   if expected is not None and (len(set(expected)) != 2 or pivot not in expected):
@@ -139,7 +141,7 @@ def columns_of(
   left, right = map(sides.get, head)
   if left is None and right is None:
     return expected, True
-  # One named column is enough: the released DAP program writes `source<TAB>en`.
+  # One named column is enough: the files of the released DAP program have `source<TAB>en`.
   return ((pivot, other) if left == pivot or right == other else (other, pivot)), True
 
 
@@ -148,21 +150,21 @@ def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> I
 
   Args:
     pivot: the pivot's language code.
-    prefixes: what stands before the last dot, folder included.
-    languages: which to look for; a prefix need not have all, but at least one.
+    prefixes: paths up to the last dot.
+    languages: which to look for; a prefix must have at least one of them.
   """
   languages = names(languages, "languages")
   for prefix in names(prefixes, "prefixes"):
-    found = {}
+    files = {}
     for code in (pivot, *languages):
       for path in (epath.Path(f"{prefix}.{code}.gz"), epath.Path(f"{prefix}.{code}")):
         if path.exists():
-          found[code] = path
-    if pivot not in found or len(found) == 1:
-      code = " or ".join(languages) if pivot in found else pivot
+          files[code] = path
+    if pivot not in files or len(files) == 1:
+      code = " or ".join(languages) if pivot in files else pivot
       raise UserError(f"data.arguments.prefixes: no file {prefix}.{code}, nor with .gz")
-    for code in [code for code in found if code != pivot]:
-      yield from aligned({pivot: found[pivot], code: found[code]})
+    for code in [code for code in files if code != pivot]:
+      yield from aligned({pivot: files[pivot], code: files[code]})
 
 
 def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> Iterator[Row]:
@@ -172,7 +174,7 @@ def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> I
     pivot: the pivot's language code.
     name: with configuration and version, e.g. `wmt19_translate/de-en:1.0.0`.
     split: in TFDS's notation, e.g. `train` or `train[:1%]`.
-    data_dir: where TFDS keeps its data; None is TFDS's own default.
+    data_dir: TFDS's data folder; None is TFDS's default.
   """
   with quiet_stderr():  # imported here: only this format needs TensorFlow
     import seqio
@@ -202,18 +204,28 @@ def gettext(*, pivot: str, packages: Sequence[str]) -> Iterator[Row]:
   return gettext_catalogues.read_catalogues(names(packages, "packages"), pivot=pivot)
 
 
-READERS = {"tsv": tsv, "moses": moses, "multiway": multiway, "tfds": tfds, "gettext": gettext}
+READERS: dict[str, Callable[..., Iterator[Row]]] = {
+  "tsv": tsv,
+  "moses": moses,
+  "multiway": multiway,
+  "tfds": tfds,
+  "gettext": gettext,
+}
 
 
 def read_rows(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
   """Rows of a corpus, each with the pivot and at least one other language.
 
-  A text that is empty or blank counts as missing. `format` is a key of `READERS`, `arguments` are
-  that reader's own.
+  A text that is empty or blank counts as missing.
+
+  Args:
+    format: a key of `READERS`.
+    pivot: the pivot's language code.
+    **arguments: those of that reader.
 
   Raises:
-    UserError: unknown format or argument at once; while reading, what is wrong in the files, or at
-      the end that there was no row.
+    UserError: at once for an unknown format or argument; while reading for a mistake in the files;
+      at the end if there was no row.
   """
   if format not in READERS:
     raise UserError(f"data.format={format!r} is none of {', '.join(READERS)}")
@@ -231,7 +243,11 @@ def read_rows(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
 
 
 def complete_rows(rows: Iterable[Row], *, pivot: str, what: str) -> Iterator[Row]:
-  """Rows without their blank texts, where the pivot and another remain; UserError if none do."""
+  """Rows without blank texts, if the pivot and another text remain.
+
+  Raises:
+    UserError: no row has both.
+  """
   empty = True
   for row in rows:
     row = {code: text for code, text in row.items() if text and not text.isspace()}

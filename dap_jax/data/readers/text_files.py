@@ -21,7 +21,11 @@ LANGUAGE = re.compile(r"[a-z]{2,3}([-_@][A-Za-z0-9]+)*")  # de, pt-BR, zh_Hant, 
 
 
 def lines(path: epath.Path) -> Iterator[str]:
-  """The lines of a UTF-8 file, `.gz` too, without their end; a byte-order mark is dropped."""
+  """The lines of a UTF-8 file, also `.gz`, without line ends or a byte-order mark.
+
+  Raises:
+    UserError: the file cannot be read, or is not UTF-8.
+  """
   try:
     with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
       for number, line in enumerate(file, 1):
@@ -39,13 +43,16 @@ def lines(path: epath.Path) -> Iterator[str]:
 def multiway(*, pivot: str, folder: str, extension: str = "") -> Iterator[Row]:
   """One file a language: `xx.tsv[.gz]` of `KEY<TAB>text`, or `xx.txt[.gz]`, line-aligned.
 
-  In keyed files a language may lack keys; in line-aligned ones it leaves the line empty. Files
-  whose name is no language code (`README.txt`) are passed over.
+  A text that a language lacks is a missing key in keyed files, an empty line in line-aligned ones.
+  Files whose name is not a language code (`README.txt`) are ignored.
 
   Args:
     pivot: the pivot's language code.
     folder: of the files.
-    extension: of line-aligned files that are not called .txt, e.g. `devtest` of FLORES-200.
+    extension: of line-aligned files other than .txt, e.g. `devtest` for FLORES-200.
+
+  Raises:
+    UserError: the folder has no such files, both kinds, or none of the pivot; a file is damaged.
   """
   if not epath.Path(folder).is_dir():
     raise UserError(f"{folder!r} is no folder: expected one with a file a language")
@@ -72,7 +79,11 @@ def multiway(*, pivot: str, folder: str, extension: str = "") -> Iterator[Row]:
 
 
 def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
-  """Line i of every file is one row; an empty line is a missing text."""
+  """Line i of every file is one row; an empty line is a missing text.
+
+  Raises:
+    UserError: the files do not have equally many lines.
+  """
   for texts in itertools.zip_longest(*map(lines, files.values())):
     if None in texts:
       counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())
@@ -81,7 +92,7 @@ def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
 
 
 def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
-  """Keyed files -> rows, in the order of the pivot's file."""
+  """Keyed files -> rows, in the order of the pivot's file. Raises UserError for a damaged line."""
   tables: dict[str, dict[str, str]] = {}
   for code, path in files.items():
     table = tables.setdefault(code, {})
