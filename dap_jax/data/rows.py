@@ -187,7 +187,7 @@ def source_of(
     raise UserError(f"data.views={views}: expected 2 (pairs) or more")
   rows = group(list(pairs.values()))
   # Equal at temperature 1; above it, a row's rarer languages are drawn more often.
-  weights = np.array([rates[language] / len(some.pivot) for language, some in pairs.items()])
+  weights = np.array([rates[code] / len(of_language.pivot) for code, of_language in pairs.items()])
   source = RowSource(list(pairs.values()), rows, layout, views=views, weights=weights)
   total, most = len(rows.offsets) - 1, rows.languages().max()
   if not len(source):

@@ -1,6 +1,6 @@
-"""From a corpus to what training reads: prepared once, kept in the workdir, read without SeqIO.
+"""Prepared data: made of a corpus once, kept in the workdir, and read without SeqIO.
 
-DIRECTORY/info.json        languages, pairs, rates, what was rejected and why
+DIRECTORY/info.json        languages, numbers of pairs, rates, how many pairs were rejected and why
 DIRECTORY/train.npz        the tokenised pairs of every language
 DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
 """
@@ -32,12 +32,13 @@ logger = logging.getLogger(__name__)
 
 
 class Corpus(NamedTuple):
-  """What `load` gives.
+  """Training data in memory, as `load` reads it.
 
   Attributes:
-    sources: language -> its training pairs; with more than two views one source of rows.
-    rates: source -> share of the mixture; they sum to 1.
-    languages: language -> share of the translations in the batches; numbered in this order, from 1.
+    sources: language -> its training pairs; with more than two views, one source of rows.
+    rates: name of a source -> its share of the mixture; they sum to 1.
+    languages: language -> share of the translations in the batches; their order is that of their
+      numbers, from 1.
     views, hard_negatives: K and n of the batches.
     heldout: the held-out rows, language -> text, pivot included.
     english_ids: int32 [V_en], the ids of the English side of the training set, sorted.
@@ -87,17 +88,13 @@ def prepare(
     extra.open()
   corpus = reader.read()
   divide = bind(split.split_pairs, heldout, where="data.heldout", pivot=reader.pivot)
-  train, heldout_rows = divide(corpus.pairs)
-  train = frequent_languages(train, min_pairs=min_pairs)
+  train, heldout_rows = without_rare_languages(
+    divide(corpus.pairs), pivot=reader.pivot, min_pairs=min_pairs
+  )
   tokens = load_or_train_tokenizer(
     tokenizer_directory, train, vocabulary_size=vocabulary_size, max_tokens=max_tokens
   )
   arrays, rates = tokenise(train, tokens, temperature=temperature, extras=extras)
-  languages = {pair.language for pair in train} | {reader.pivot}
-  heldout_rows = [
-    {language: text for language, text in row.items() if language in languages}
-    for row in heldout_rows
-  ]
   total = sum(rates.values())
   english = np.unique(np.concatenate([arrays[f"{language}/pivot/tokens"] for language in rates]))
   info = {
@@ -113,19 +110,23 @@ def prepare(
   write(epath.Path(directory), info=info, arrays=arrays, heldout=heldout_rows)
 
 
-def frequent_languages(train: Sequence[split.Pair], *, min_pairs: int) -> list[split.Pair]:
-  """The training pairs of languages with at least `min_pairs`. Raises UserError if none remain."""
-  counts = Counter(pair.language for pair in train)
-  remaining = [pair for pair in train if counts[pair.language] >= min_pairs]
-  if not remaining:
+def without_rare_languages(texts: split.Split, *, pivot: str, min_pairs: int) -> split.Split:
+  """Drops languages with fewer than `min_pairs` training pairs; UserError if none remain."""
+  counts = Counter(pair.language for pair in texts.train)
+  languages = {language for language, count in counts.items() if count >= min_pairs}
+  if not languages:
     raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
-  return remaining
+  codes = languages | {pivot}
+  return split.Split(
+    train=[pair for pair in texts.train if pair.language in languages],
+    heldout=[{code: row[code] for code in row if code in codes} for row in texts.heldout],
+  )
 
 
 def load_or_train_tokenizer(
   directory: epath.PathLike, train: Sequence[split.Pair], *, vocabulary_size: int, max_tokens: int
 ) -> tokenizer.Tokenizer:
-  """The tokenizer of `init_from`, where its files are there, else one trained on these pairs."""
+  """The tokenizer that `init_from` put into the folder, or else one trained on these pairs."""
   if not (epath.Path(directory) / "tokenizer.json").exists():
     texts = {text for pair in train for text in (pair.pivot, pair.translation, *pair.negatives)}
     logger.info("training a vocabulary of %d ids on %d texts", vocabulary_size, len(texts))
@@ -185,7 +186,7 @@ def write(
 
 
 def complete(directory: epath.PathLike) -> bool:
-  """Whether `prepare` has finished here."""
+  """Whether `prepare` has finished in this folder."""
   return (epath.Path(directory) / "info.json").exists()
 
 
@@ -208,11 +209,11 @@ def english_ids(directory: epath.PathLike) -> np.ndarray:
 def load(
   directory: epath.PathLike, *, pad_id: int, views: int = 2, hard_negatives: int = 0
 ) -> Corpus:
-  """Reads what `prepare` wrote.
+  """Reads the files that `prepare` wrote.
 
   Args:
-    directory: that it wrote to.
-    pad_id: fills up ids.
+    directory: their folder.
+    pad_id: the id of padding.
     views: K of the elements: 2 for pairs, more for rows.
     hard_negatives: n of the elements.
 
@@ -228,7 +229,7 @@ def load(
   rates = languages = info["rates"]
   sources: dict[str, ExampleSource]
   if views == 2:
-    sources = {language: PairSource(some, layout) for language, some in pairs.items()}
+    sources = {name: PairSource(of_language, layout) for name, of_language in pairs.items()}
   else:
     source = rows.source_of(pairs, layout, rates=rates, views=views)
     sources, rates = {"rows": source}, {"rows": 1.0}
