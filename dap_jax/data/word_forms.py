@@ -67,11 +67,12 @@ class Forms:
   def _concepts_of(self, word: Word) -> Concepts:
     concepts = self._concepts.get(word.key, ())
     if not concepts and word.kind == "spaced" and self._letters:
-      concepts = self._concepts.get(self._nearest(word.key) or "", ())
+      nearest = self._nearest(word.key)
+      concepts = self._concepts[nearest] if nearest else ()
     return concepts
 
   def _find_nearest(self, word: str) -> str | None:
-    """The form that shares the longest beginning; of several the shortest, then the first one."""
+    """The form that shares the longest beginning; of several the shortest, then by alphabet."""
     best = []
     for form in self._beginnings.get(word[: self._letters], ()):
       shared = common_prefix(word, form)

@@ -111,9 +111,8 @@ class Lexicon:
     if self._entered == before:
       raise UserError(
         f"{where} holds no dictionary with {self.pivot!r} (data.pivot): expected"
-        f" {self.pivot}-xx.txt, or {self.pivot}.tsv beside xx.tsv;"
+        f" {self.pivot}-xx.txt, or {self.pivot}.tsv beside xx.tsv; the formats are described in"
         " dap_jax/data/readers/dictionaries.py"
-        " says more"
       )
 
   def add_cldr(self, language: str) -> None:
