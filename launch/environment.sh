@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes .venv once, installs what changed, and goes to the root.
+# Sourced by the other scripts: makes .venv once, installs what changed, changes to the root folder.
 #   . launch/environment.sh requirements.txt [more requirements files]
 # PYTHON names the interpreter (default python3, 3.11 or newer).
 set -euo pipefail
@@ -12,7 +12,7 @@ fi
 [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
 
 for requirements in "$@"; do
-  # The mark is written last, so an interrupted installation is repeated.
+  # The mark is written last, so that an interrupted installation is repeated.
   mark=".venv/installed-$requirements"
   if ! cmp --silent "$requirements" "$mark"; then
     echo "installing $requirements (minutes, once)"

@@ -11,9 +11,9 @@ if [ ! -e "$mark" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[cuda13]==$version"
   touch "$mark"
 fi
-if [ -z "${JAX_PLATFORMS:-}" ]; then  # else JAX would go on without a GPU, and train on the CPU
-  found=$(.venv/bin/python -c 'import jax; print(jax.default_backend())')
-  if [ "$found" != gpu ]; then
+if [ -z "${JAX_PLATFORMS:-}" ]; then  # without this check JAX would silently train on the CPU
+  backend=$(.venv/bin/python -c 'import jax; print(jax.default_backend())')
+  if [ "$backend" != gpu ]; then
     echo "error: JAX finds no GPU here: nvidia-smi must list one, with a driver for CUDA 13 (580 or" \
       "newer); JAX_PLATFORMS=cpu trains without" >&2
     exit 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains, exports, evaluates and reports a small DAP model on real translations: one command.
 #   bash launch/local.sh [flags of dap_jax.train, e.g. --config.steps=200]
-# The same command again resumes, or does nothing twice. RUN=DIR puts the run elsewhere.
+# Run again, it resumes, or has nothing left to do. RUN=DIR puts the run elsewhere.
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh" requirements.txt requirements-demo.txt
 
 run=${RUN:-runs/demo}

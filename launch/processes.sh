@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One command on N processes of this machine, as on N hosts: to try what a pod does.
+# Runs one command in N processes of this machine, as N hosts would: to try out a pod.
 #   bash launch/processes.sh N COMMAND [its flags]
 # COMMAND: train, evaluate, export, embed, mine, selfcheck. JAX_NUM_CPU_DEVICES=D gives each process
-# D devices. If one of them ends with an error, so do all; SIGTERM goes to all.
+# D devices. If one ends with an error, all of them do; SIGTERM is passed on to all.
 usage="usage: processes.sh N COMMAND [its flags]"
 processes=${1:?$usage}
 command=${2:?$usage}
@@ -23,13 +23,13 @@ for ((i = 0; i < processes; i++)); do
   pids+=($!)
 done
 
-first=0  # status that is an error
+first=0  # the first exit status that is an error
 for ((ended = 0; ended < processes; )); do
   status=0
   wait -n || status=$?
   case $status in
-    127) break ;;                                 # all have ended
-    143) jobs -pr | grep -q . && continue ;;      # the trap's own signal: they save, wait on
+    127) break ;;                                 # none is left
+    143) jobs -pr | grep -q . && continue ;;      # the trap's own signal: the others still save
   esac
   ended=$((ended + 1))
   if [ "$status" != 0 ]; then

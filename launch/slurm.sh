@@ -9,9 +9,9 @@
 #SBATCH --signal=TERM@120
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?slurm.sh is for sbatch}"
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
-# SIGTERM, two minutes before the end or with a preemption, reaches train on every node: it saves.
-srun --kill-on-bad-exit=1 .venv/bin/python -m dap_jax.train --distributed "$@" 2>&1 | tee "$said"
-# Slurm itself queues again what it preempted or lost, not what its time limit stopped.
-grep -q "^finished at step" "$said" || scontrol requeue "$SLURM_JOB_ID"
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+# SIGTERM, on preemption and two minutes before the time limit, reaches train on every node: it saves.
+srun --kill-on-bad-exit=1 .venv/bin/python -m dap_jax.train --distributed "$@" 2>&1 | tee "$output"
+# Slurm requeues jobs that it preempted or lost, but not those that reached their time limit.
+grep -q "^finished at step" "$output" || scontrol requeue "$SLURM_JOB_ID"

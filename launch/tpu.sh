@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Trains on a slice of Cloud TPUs: makes it, installs, trains on every host, resumes, deletes it.
+# Trains on a slice of Cloud TPUs: creates it, installs, trains on every host, resumes, deletes it.
 #
 #   bash launch/tpu.sh train --name=dap --zone=europe-west4-b --type=v5litepod-16 --spot \
 #     --config=configs/dap_xlmr.py --workdir=gs://BUCKET/dap [-- flags of dap_jax.train]
-#   bash launch/tpu.sh logs   --name=dap --zone=...      what it writes, from its beginning
+#   bash launch/tpu.sh logs   --name=dap --zone=...      its log, from the beginning
 #   bash launch/tpu.sh delete --name=dap --zone=...
 #
-# `train` goes on until the last step: a slice that is taken away is asked for again, and the run
-# resumes from its newest checkpoint. Started again, it does what is left to do. Options:
+# `train` goes on until the last step: a slice that is preempted is requested again, and the run
+# resumes from its newest checkpoint. Run again, it does what is left. Options:
 #
-#   --name NAME      of the slice                  --project P   instead of gcloud's own
-#   --zone ZONE                                    --spot        cheaper, may be taken away
+#   --name NAME      of the slice                  --project P   instead of gcloud's default
+#   --zone ZONE                                    --spot        cheaper, may be preempted
 #   --type TYPE      v5litepod-16, v4-32, ...      --version V   of the software on its hosts
 #   --config FILE    the config                    --env FILE    lines NAME=VALUE for the hosts: the
 #   --workdir DIR    gs://...                                    place for tokens
@@ -98,7 +98,7 @@ on_hosts() { # WORKER COMMAND
 
 delete() { slice delete "$name" --force --quiet; }
 
-# Asks for the slice until it is there.
+# Requests the slice until it is ready.
 create() {
   local options=(--node-id="$name" --accelerator-type="$type" --runtime-version="$version")
   [ -z "$spot" ] || options+=(--spot)
@@ -114,7 +114,7 @@ create() {
   done
 }
 
-# Copies the tree and installs it, on hosts that do not have just this commit.
+# Copies the tree and installs it, on hosts that do not have this commit yet.
 install() {
   local archive commit
   commit=$(git rev-parse HEAD)
@@ -138,7 +138,7 @@ install() {
     echo $commit > commit"
 }
 
-# Starts the run on every host where it does not run yet; it outlives this connection.
+# Starts the run on every host where it is not running; it survives this connection.
 start() {
   local flags
   flags=$(printf ' %q' --config="$config" --workdir="$workdir" "$@")
@@ -150,7 +150,7 @@ start() {
     echo \$! > run.pid"
 }
 
-# What the hosts run is written for their shells, not for this one.
+# These commands are expanded by the hosts' shells, not by this one.
 # shellcheck disable=SC2016
 {
   # Shows the first host's log until the run ends there.
@@ -164,7 +164,7 @@ train() {
     create
     if install && start "$@" && follow; then
       if [ -n "$dry" ] || finished; then break; fi
-      # Status 0 without the last step: it was asked to stop, since the slice is taken away.
+      # Status 0 without the last step: it was told to stop, since the slice is being preempted.
       if [ "$(state)" = ACTIVE ] && failed; then
         echo "error: training failed on $name; its log is above. Mended, the same command resumes" >&2
         exit 1

@@ -1,7 +1,7 @@
 """How every command starts and ends: flags, logging, one clear line for a user's mistake.
 
-Exit status: 0 done, 1 a user's mistake (one line, no traceback), 2 wrong flags. Where one of
-several processes fails all end with its status, and process 0 prints the line.
+Exit status: 0 success, 1 a user's mistake (one line, no traceback), 2 wrong flags. If one of
+several processes fails, all of them end with its status, and process 0 prints its line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HELP_OF_ALL = {"-helpfull", "--helpfull"}
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Reads the flags. A mistake in a value of the config has status 1, in the flags themselves 2."""
+  """Parses the flags. A mistake in the config ends with status 1, one in other flags with 2."""
   show_help(argv[1:])
   argv = [flag_with_new_name(flag) for flag in argv]
   sys.argv[1:] = argv[1:]  # where config_flags looks for --config.key=value
@@ -43,8 +43,8 @@ def parse(argv: list[str]) -> list[str]:
   except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
     # config_flags loads the config file and applies --config.key=value while it parses.
     lines = str(error.args[0] if error.args else error).strip().splitlines()
-    wrong = [word for word in argv if word.startswith("--config")]
-    fail(f"{' '.join(wrong)}: {lines[0] if lines else type(error).__name__}", status=1)
+    config_flags = [word for word in argv if word.startswith("--config")]
+    fail(f"{' '.join(config_flags)}: {lines[0] if lines else type(error).__name__}", status=1)
   if len(rest) > 1:
     fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
   return rest
@@ -61,7 +61,7 @@ def show_help(arguments: list[str]) -> None:
 
 
 def log_to_stderr() -> None:
-  """Our own lines, plainly; of the libraries (Orbax writes dozens a save) only errors."""
+  """Logs our lines without a prefix, and of the libraries only errors: Orbax logs dozens a save."""
   absl_logging.set_verbosity(absl_logging.ERROR)
   os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
   ours = logging.getLogger("dap_jax")
@@ -75,14 +75,14 @@ def log_to_stderr() -> None:
 def leave_absent_tpus() -> None:
   """Keeps JAX from looking for a TPU that is not there: libtpu may be installed for `plan` alone.
 
-  Its search takes seconds and prints a page. Nothing changes where JAX_PLATFORMS is set, where
-  there is a TPU, or where JAX has an accelerator of another kind.
+  The search takes seconds and prints a page. Nothing changes if JAX_PLATFORMS is set, if there is
+  a TPU, or if JAX has a GPU plugin.
   """
-  others = any(
+  has_gpu_plugin = any(
     importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")
   )
-  there = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-  if importlib.util.find_spec("libtpu") and not others and not there:
+  has_tpu = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+  if importlib.util.find_spec("libtpu") and not has_gpu_plugin and not has_tpu:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
@@ -97,7 +97,7 @@ def run(main: Callable[[], None]) -> None:
       main()
     except UserError as error:
       fail(str(error), status=1)
-    except BrokenPipeError:  # `| head`: whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output, `| head` say, has gone
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
       if shutdown.group:  # the others may need this one
         fail("nobody reads the output any more", status=1)
@@ -118,7 +118,7 @@ def run(main: Callable[[], None]) -> None:
   except SystemExit as end:
     if not isinstance(end.code, int) or end.code == 0:
       raise
-    # All is said and closed; Python would wait for threads, such as Orbax's, which may be for ever.
+    # Everything is printed and closed. Python would wait for threads, Orbax's say, maybe for ever.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(end.code)

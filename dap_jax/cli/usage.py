@@ -35,7 +35,7 @@ def lines_of(defined: list[flags.Flag]) -> str:
   for flag in defined:
     meaning = flag.help
     if flag.default not in (None, "", False):
-      meaning += " Default: " + flag.default_as_str.strip("'")
+      meaning += " Default: " + (flag.default_as_str or "").strip("'")
     rows.append((f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}", meaning))
     if flag.name == "config":
       rows.append(("--config.KEY=VALUE", ABOUT_CONFIG))
