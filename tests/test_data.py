@@ -50,8 +50,8 @@ def test_padding_share_by_hand():
   other = elements.Ragged.of([np.ones(5, np.int32), np.ones(2, np.int32)])
   sources = {"aa": loader.PairSource(elements.Pairs(1, pivot, other), elements.Layout(8, 0))}
   for buckets, share in (((8,), 1 - 12 / 32), ((4, 8), 1 - 12 / 24)):
-    found = loader.padding_share(sources, rates={"aa": 0.3}, bucket_tokens=buckets)
-    assert found == pytest.approx(share)
+    padding = loader.padding_share(sources, rates={"aa": 0.3}, bucket_tokens=buckets)
+    assert padding == pytest.approx(share)
 
 
 def test_the_split_is_by_hash_not_by_order():
@@ -107,9 +107,9 @@ def test_the_step_is_the_only_state(buckets):
   whole = stream(steps=9, buckets=buckets)
   for first in (1, 4, 8):
     later = stream(first_step=first, steps=9 - first, buckets=buckets)
-    for ours, theirs in zip(later, whole[first:], strict=True):
-      for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name])
+    for batch, expected in zip(later, whole[first:], strict=True):
+      for name in batch:
+        np.testing.assert_array_equal(batch[name], expected[name])
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])

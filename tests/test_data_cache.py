@@ -52,8 +52,8 @@ def fill(folder, *, content=b"arrays"):
 
 
 def files(folder):
-  found = (path for path in Path(folder).rglob("*") if path.is_file())
-  return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+  paths = (path for path in Path(folder).rglob("*") if path.is_file())
+  return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_what_an_entry_depends_on(corpus, tmp_path):
@@ -165,9 +165,9 @@ def test_files_that_settings_mean(tmp_path, monkeypatch):
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_text("12")
   settings = [["a"], {"p": ("europarl", "[1]")}, "de", "", 3, None]
-  found = dict(cache.files_of(settings))
-  assert sorted(found) == ["[1].txt", "a/b/y.tsv", "a/x.tsv", "europarl.de", "europarl.en.gz"]
-  assert found["a/x.tsv"] == [2, Path("a/x.tsv").stat().st_mtime_ns]
+  files_found = dict(cache.files_of(settings))
+  assert sorted(files_found) == ["[1].txt", "a/b/y.tsv", "a/x.tsv", "europarl.de", "europarl.en.gz"]
+  assert files_found["a/x.tsv"] == [2, Path("a/x.tsv").stat().st_mtime_ns]
   assert sorted(dict(cache.files_of("a/*.tsv"))) == ["a/x.tsv"]
 
 
@@ -187,30 +187,30 @@ def test_catalogues_count_by_content(tmp_path, monkeypatch):
 
 
 def test_a_workdir_gets_copies(corpus, tmp_path):
-  kept = make(corpus, tmp_path / "c")
+  entry = make(corpus, tmp_path / "c")
   first, second = fill(tmp_path / "first"), epath.Path(tmp_path / "second")
-  assert not cache.fetch(kept, second) and not second.exists()
-  cache.keep(first, kept)
-  assert cache.fetch(kept, second)
+  assert not cache.fetch(entry, second) and not second.exists()
+  cache.keep(first, entry)
+  assert cache.fetch(entry, second)
   assert files(first) == files(second) and store.complete(second / "data")
   (second / "data" / "train.npz").write_bytes(b"other")  # a copy: the cache does not see it
-  assert cache.fetch(kept, epath.Path(tmp_path / "third"))
+  assert cache.fetch(entry, epath.Path(tmp_path / "third"))
   assert files(tmp_path / "third") == files(first)
 
 
 def test_what_a_killed_writer_leaves_is_no_entry(corpus, tmp_path):
-  kept = make(corpus, tmp_path / "c")
-  fill(tmp_path / "c" / f".{kept.folder.name}.elsewhere.1")
-  assert not cache.fetch(kept, epath.Path(tmp_path / "second"))
-  cache.keep(fill(tmp_path / "first"), kept)
-  assert cache.fetch(kept, epath.Path(tmp_path / "second"))
+  entry = make(corpus, tmp_path / "c")
+  fill(tmp_path / "c" / f".{entry.folder.name}.elsewhere.1")
+  assert not cache.fetch(entry, epath.Path(tmp_path / "second"))
+  cache.keep(fill(tmp_path / "first"), entry)
+  assert cache.fetch(entry, epath.Path(tmp_path / "second"))
 
 
 def test_the_second_of_two_writers_is_dropped(corpus, tmp_path):
-  kept = make(corpus, tmp_path / "c")
-  cache.keep(fill(tmp_path / "first"), kept)
+  entry = make(corpus, tmp_path / "c")
+  cache.keep(fill(tmp_path / "first"), entry)
   before = files(tmp_path / "c")
-  cache.keep(fill(tmp_path / "second", content=b"later"), kept)
+  cache.keep(fill(tmp_path / "second", content=b"later"), entry)
   assert files(tmp_path / "c") == before
 
 
@@ -224,10 +224,10 @@ from etils import epath
 from dap_jax.data import cache
 root, number = pathlib.Path(sys.argv[1]), sys.argv[2]
 for i in range(20):
-  kept = cache.Entry(root / "c" / f"entry{i}", {})
-  cache.keep(epath.Path(root / number), kept)
+  entry = cache.Entry(root / "c" / f"entry{i}", {})
+  cache.keep(epath.Path(root / number), entry)
   target = epath.Path(root / f"got{number}_{i}")
-  assert cache.fetch(kept, target)
+  assert cache.fetch(entry, target)
   for path in target.glob("*/*"):
     assert path.read_bytes() == (root / number / path.parent.name / path.name).read_bytes(), path
 """

@@ -18,9 +18,9 @@ def lexicon_of(path, pivot="en"):
 
 def translations(lexicon, form, language):
   """The forms of a language that share a concept with a form of the pivot's."""
-  own = set(lexicon.concepts[lexicon.pivot].get(words.phrase_key(form), ()))
+  meanings = set(lexicon.concepts[lexicon.pivot].get(words.phrase_key(form), ()))
   forms = lexicon.concepts.get(language, {})
-  return {other for other, concepts in forms.items() if own & set(concepts)}
+  return {other for other, concepts in forms.items() if meanings & set(concepts)}
 
 
 @pytest.mark.parametrize(

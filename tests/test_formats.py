@@ -113,8 +113,8 @@ def test_moses(tmp_path):
   write(tmp_path / "train.fr", "un chien\n\n")  # the second line has no translation
   prefix = str(tmp_path / "train")
   assert rows("moses", prefixes=prefix, languages="de") == DE
-  found = rows("moses", prefixes=[prefix], languages=["de", "fr", "xx"])
-  assert found == [*DE, {"en": "a dog", "fr": "un chien"}]
+  pairs = rows("moses", prefixes=[prefix], languages=["de", "fr", "xx"])
+  assert pairs == [*DE, {"en": "a dog", "fr": "un chien"}]
 
 
 def test_moses_mistakes(tmp_path):
@@ -179,8 +179,8 @@ def test_multiway_needs_a_folder(tmp_path):
 
 def test_multiway_reads_tico19(shared):
   # Its SOURCE.md: 3071 ids, all present in all 33 files.
-  found = rows("multiway", folder=str(shared / "data" / "tico19"))
-  assert [len(row) for row in found] == [33] * 3071
+  texts = rows("multiway", folder=str(shared / "data" / "tico19"))
+  assert [len(row) for row in texts] == [33] * 3071
 
 
 # ---- tfds

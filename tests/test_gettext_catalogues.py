@@ -119,7 +119,7 @@ def test_gettext_of_installed_packages():
   # Facts of the packages, not of our reader: a sentence's translation as Django itself gives it.
   if importlib.util.find_spec("django") is None:
     pytest.skip("needs django installed")
-  found = {row["en"]: row for row in rows(["django"])}
+  by_message = {row["en"]: row for row in rows(["django"])}
   path = next(
     path
     for path in gettext_catalogues.catalogues("django")
@@ -127,6 +127,8 @@ def test_gettext_of_installed_packages():
   )
   with path.open("rb") as file:
     expected = gettext.GNUTranslations(file).gettext("Enter a valid email address.")
-  assert found["Enter a valid email address."]["fi"] == expected != "Enter a valid email address."
-  assert len(found["Enter a valid email address."]) > 60
-  assert list(found) == sorted(found)
+  assert (
+    by_message["Enter a valid email address."]["fi"] == expected != "Enter a valid email address."
+  )
+  assert len(by_message["Enter a valid email address."]) > 60
+  assert list(by_message) == sorted(by_message)

@@ -28,14 +28,14 @@ def test_tsv_reads_further_columns_as_negatives(tmp_path):
   lines += ["eine Katze\ta cat\t \ta mouse", "Brot\tbread", "zwei\ttwo\tten\t"]
   (tmp_path / "de-en.tsv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
   arguments = {"paths": str(tmp_path), "negatives": 2}
-  found = list(formats.read_rows("tsv", pivot="en", **arguments))
-  assert found == [
+  triplets = list(formats.read_rows("tsv", pivot="en", **arguments))
+  assert triplets == [
     {"de": "ein Hund", "en": "a dog", "negative 1": "a cat", "negative 2": "a cow"},
     {"de": "eine Katze", "en": "a cat", "negative 2": "a mouse"},  # a blank one is missing
     {"de": "Brot", "en": "bread"},
     {"de": "zwei", "en": "two", "negative 1": "ten"},
   ]
-  pairs = split.to_pairs(found, pivot="en")
+  pairs = split.to_pairs(triplets, pivot="en")
   assert pairs[0] == Pair("de", "a dog", "ein Hund", ("a cat", "a cow"))
   assert [pair.negatives for pair in pairs[1:]] == [("a mouse",), (), ("ten",)]
   with pytest.raises(UserError, match=r"data\.arguments\.negatives=-1"):
@@ -52,10 +52,10 @@ def test_cleaning_drops_a_negative_that_says_what_the_pivot_says():
   row = {"de": "ein Hund", "en": "A dog."}
   spoilt = ["a dog", "\u200b", "...", "a <b>cat</b>"]
   row |= {f"{split.NEGATIVE}{i}": text for i, text in enumerate(spoilt)}
-  kept = clean.clean_rows(
+  cleaned = clean.clean_rows(
     [row], rules=("equal",), pivot="en", markup=True, drop_characters="", rejected=None
   )
-  assert list(kept) == [{"de": "ein Hund", "en": "A dog.", "negative 3": "a cat"}]
+  assert list(cleaned) == [{"de": "ein Hund", "en": "A dog.", "negative 3": "a cat"}]
 
 
 def test_a_held_out_sentence_is_no_negative():
@@ -85,7 +85,7 @@ def pairs_with(negatives):
     elements.Ragged.of([ids(10 + i) for i in range(count)]),
     elements.Ragged.of([ids(20 + i, 20) for i in range(count)]),
     {},
-    elements.Ragged.of([ids(*text) for own in negatives for text in own]),
+    elements.Ragged.of([ids(*text) for of_pair in negatives for text in of_pair]),
     np.cumsum([0, *map(len, negatives)]),
   )
 
@@ -217,14 +217,14 @@ def test_train_takes_them_as_candidates(commands, prepared, tmp_path):
   folder, _ = prepared
   (tmp_path / "config.py").write_text(CONFIG.format(path=folder / "aa-en.tsv"))
   flags = [f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"]
-  said = commands.run("train", *flags)
-  assert "31 negatives per anchor" in said  # 15 other pivots, 16 hard ones
-  assert "of 50 pairs have 1" in said
+  output = commands.run("train", *flags)
+  assert "31 negatives per anchor" in output  # 15 other pivots, 16 hard ones
+  assert "of 50 pairs have 1" in output
   assert np.isfinite([line["loss"] for line in lines_of(tmp_path / "run") if "loss" in line]).all()
-  said = commands.fail(
+  output = commands.fail(
     "train", flags[0], f"--workdir={tmp_path}/two", "--config.data.hard_negatives=2"
   )
-  assert "data.hard_negatives=2: expected 0 to 1" in said
+  assert "data.hard_negatives=2: expected 0 to 1" in output
 
 
 def context_of(z, negatives, *, text_hash, negative_hash, has_negative):
@@ -253,8 +253,8 @@ def reference(z, negatives, *, text_hash, negative_hash, has_negative, settings)
         for j in range(examples)
         if not no_negative(j)
       ]
-      own = cosine(anchor, candidates[i]) / t - margin
-      return -own + np.log(np.exp(logits + list(further)).sum())
+      positive = cosine(anchor, candidates[i]) / t - margin
+      return -positive + np.log(np.exp(logits + list(further)).sum())
 
     further = [
       cosine(z[i, k], negatives[j, n]) / t
@@ -276,17 +276,17 @@ def test_ranking_equals_loops(direction, views, count):
   rng = np.random.default_rng(7)
   z, negatives = rng.normal(size=(5, views, 6)), rng.normal(size=(5, count, 6))
   # Hashes from few numbers: duplicates among pivots and translations, negatives that are pivots.
-  given = {
+  batch = {
     "text_hash": rng.integers(0, 9, (5, views)),
     "negative_hash": rng.integers(0, 9, (5, count)),
     "has_negative": rng.random((5, count)) < 0.7,
   }
   settings = RANKING | {"temperature": 0.3, "margin": 0.1, "direction": direction}
-  expected = reference(z, negatives, **given, settings=settings)
+  expected = reference(z, negatives, **batch, settings=settings)
   with jax.enable_x64(True):
-    context = context_of(jnp.asarray(z), jnp.asarray(negatives), **given)
-    found = translation_ranking.objective(context, **settings)[0].compute()
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    context = context_of(jnp.asarray(z), jnp.asarray(negatives), **batch)
+    loss = translation_ranking.objective(context, **settings)[0].compute()
+    np.testing.assert_allclose(loss, expected, rtol=1e-9)
 
 
 def test_a_hard_negative_by_hand():
@@ -297,11 +297,11 @@ def test_a_hard_negative_by_hand():
   """
   z = jnp.array([[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2])
   negatives = jnp.array([[[5.0, 5.0]], [[1.0, 0.0]]])
-  given = {"text_hash": [[7, 1], [8, 2]], "has_negative": [[False], [True]]}
+  batch = {"text_hash": [[7, 1], [8, 2]], "has_negative": [[False], [True]]}
   settings = RANKING | {"temperature": 1.0}
   first, second = np.log(1 + np.exp(-1)), np.log(1 + 2 * np.exp(-1))
-  for own, expected in ((7, (first + second) / 2), (9, (np.log(2 + np.exp(-1)) + second) / 2)):
-    context = context_of(z, negatives, **given, negative_hash=[[7], [own]])
+  for negative, expected in ((7, (first + second) / 2), (9, (np.log(2 + np.exp(-1)) + second) / 2)):
+    context = context_of(z, negatives, **batch, negative_hash=[[7], [negative]])
     loss, _ = translation_ranking.objective(context, **settings)
     np.testing.assert_allclose(loss.compute(), expected, rtol=1e-6)
 

@@ -35,5 +35,5 @@ def test_a_workdir_of_version_0_1(tmp_path):
 def test_the_flag_reaches_the_config(commands, tmp_path):
   """It would be refused before `steps` is looked at, had the config no such key."""
   flags = ("--config.data.renderings=2", "--config.steps=0")
-  said = commands.fail(*commands.train_flags(tmp_path / "run", *flags))
-  assert "steps=0: expected 1 or more" in said
+  output = commands.fail(*commands.train_flags(tmp_path / "run", *flags))
+  assert "steps=0: expected 1 or more" in output

@@ -27,10 +27,10 @@ def pairs_of(texts):
   return {
     language: elements.Pairs(
       number,
-      elements.Ragged.of([ids(*pivot) for pivot, _ in own]),
-      elements.Ragged.of([ids(*translation) for _, translation in own]),
+      elements.Ragged.of([ids(*pivot) for pivot, _ in pairs]),
+      elements.Ragged.of([ids(*translation) for _, translation in pairs]),
     )
-    for number, (language, own) in enumerate(texts.items(), 1)
+    for number, (language, pairs) in enumerate(texts.items(), 1)
   }
 
 
@@ -45,27 +45,27 @@ LAYOUT = elements.Layout(8, 0)
 
 
 def source_of(pairs=PAIRS, *, views=3, rates=None):
-  rates = rates or {language: len(own.pivot) for language, own in pairs.items()}
+  rates = rates or {language: len(of_language.pivot) for language, of_language in pairs.items()}
   return rows.source_of(pairs, LAYOUT, rates=rates, views=views)
 
 
 def test_pairs_of_one_pivot_are_a_row():
-  found = rows.group(list(PAIRS.values()))
+  groups = rows.group(list(PAIRS.values()))
   members = [
-    set(zip(found.language[a:b], found.pair[a:b], strict=True))
-    for a, b in itertools.pairwise(found.offsets)
+    set(zip(groups.language[a:b], groups.pair[a:b], strict=True))
+    for a, b in itertools.pairwise(groups.offsets)
   ]
   assert members == [{(0, 0), (0, 2), (1, 1), (2, 0)}, {(0, 1)}, {(1, 0), (2, 1)}]
-  assert found.languages().tolist() == [3, 1, 2]
+  assert groups.languages().tolist() == [3, 1, 2]
 
 
 def translations_of(texts):
   """(pivot, language number) -> its translations, tuples of ids."""
-  found = collections.defaultdict(set)
-  for number, own in enumerate(texts.values(), 1):
-    for pivot, translation in own:
-      found[tuple(ids(*pivot)), number].add(tuple(ids(*translation)))
-  return found
+  translations = collections.defaultdict(set)
+  for number, pairs in enumerate(texts.values(), 1):
+    for pivot, translation in pairs:
+      translations[tuple(ids(*pivot)), number].add(tuple(ids(*translation)))
+  return translations
 
 
 def check_examples(batch, known):
@@ -110,9 +110,11 @@ def test_elements_are_a_pivot_and_different_languages_of_its_row():
 def test_the_batch_is_a_function_of_the_step():
   whole = stream(steps=9)
   for first in (1, 4, 8):
-    for ours, theirs in zip(stream(first_step=first, steps=9 - first), whole[first:], strict=True):
-      for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name])
+    for batch, expected in zip(
+      stream(first_step=first, steps=9 - first), whole[first:], strict=True
+    ):
+      for name in batch:
+        np.testing.assert_array_equal(batch[name], expected[name])
   other = stream(steps=9, seed=5)
   assert any((a["ids"] != b["ids"]).any() for a, b in zip(whole, other, strict=True))
 
@@ -196,11 +198,13 @@ def test_features_of_every_view_and_every_pair():
     return elements.Ragged.of([np.array([side[i][1]]) for i in range(len(side))])
 
   pairs = {}
-  for language, own in PAIRS.items():
-    sides = first_of(own.pivot), first_of(own.translation)
-    both = [np.array([sides[0][i][0], sides[1][i][0]]) for i in range(len(own.pivot))]
+  for language, of_language in PAIRS.items():
+    sides = first_of(of_language.pivot), first_of(of_language.translation)
+    both = [np.array([sides[0][i][0], sides[1][i][0]]) for i in range(len(of_language.pivot))]
     extras = {("pivot", "first"): sides[0], ("translation", "first"): sides[1]}
-    pairs[language] = own._replace(extras=extras | {("pair", "ends"): elements.Ragged.of(both)})
+    pairs[language] = of_language._replace(
+      extras=extras | {("pair", "ends"): elements.Ragged.of(both)}
+    )
   rates = dict.fromkeys(pairs, 1.0)
   layout = LAYOUT._replace(features=features)
   drawn = rows.source_of(pairs, layout, rates=rates, views=3).draw(0, np.random.default_rng(0))

@@ -44,11 +44,13 @@ def read(text, pieces, forms):
 
 def test_words_by_hand():
   forms = forms_of("log in", "e - mail", "user")
-  found = read("User, log in: e-mail", ["Us", "er", ",", " log", " in", ":", " e", "-mail"], forms)
-  assert found == ([0, 0, 1, 2, 2, 3, 4, 4], [(2,), (), (0,), (), (1,)])
+  sentence = read(
+    "User, log in: e-mail", ["Us", "er", ",", " log", " in", ":", " e", "-mail"], forms
+  )
+  assert sentence == ([0, 0, 1, 2, 2, 3, 4, 4], [(2,), (), (0,), (), (1,)])
   # "-mail" reaches over two words: it belongs to the one that is no punctuation, here and there.
-  found = read("e-mail now", ["e", "-mail", " now"], forms_of("now"))
-  assert found == ([0, 1, 2], [(), (), (0,)])
+  sentence = read("e-mail now", ["e", "-mail", " now"], forms_of("now"))
+  assert sentence == ([0, 1, 2], [(), (), (0,)])
 
 
 def test_the_longest_match_from_the_left():
@@ -71,8 +73,8 @@ def test_scripts_without_spaces_by_pieces():
 def test_what_was_cut_off_matches_nothing():
   """Neither a word of which a part is left, nor a phrase; what is left of it is a word."""
   forms = forms_of("password", "change password", "change", "削除", "削", "を削除")
-  found = read("Change password", ["Change", " pass"], forms)
-  assert found == ([0, 1], [(2,), ()])
+  sentence = read("Change password", ["Change", " pass"], forms)
+  assert sentence == ([0, 1], [(2,), ()])
   assert read("Change password", ["Change"], forms) == ([0], [(2,)])
   assert read("削除を削除", ["削除"], forms) == ([0], [(3,)])  # its piece is whole
 
@@ -84,8 +86,8 @@ def test_a_word_without_an_id_does_not_count():
 
 def test_prefixes():
   """By hand, 4 letters in common at least, 3 behind them at most, in both."""
-  given = {"prefix_letters": 4, "ending_letters": 3}
-  forms = forms_of("speichern", "speicher", "speichert", "spei", "page set", "ページ", **given)
+  lengths = {"prefix_letters": 4, "ending_letters": 3}
+  forms = forms_of("speichern", "speicher", "speichert", "spei", "page set", "ページ", **lengths)
 
   def nearest(word):
     return read(word, [word], forms)[1][0]
@@ -136,7 +138,7 @@ def words_of(tokens, text, of_tokens):
   """The words as they stand in the text."""
   spans = np.array(tokens.encode_spans([text])[0][1])
   pieces = [spans[of_tokens == number] for number in range(of_tokens.max() + 1)]
-  return [text[own[:, 0].min() : own[:, 1].max()].strip() for own in pieces]
+  return [text[spans[:, 0].min() : spans[:, 1].max()].strip() for spans in pieces]
 
 
 def test_words_of_real_texts(django, tokens):
@@ -146,18 +148,20 @@ def test_words_of_real_texts(django, tokens):
     pairs = django[language][:150]
     made = Synonyms(**SETTINGS).compute(language, pairs, tokens)
     for side, name in enumerate(("pivot", "translation")):
-      for pair, found in zip(pairs, made[name, "words"], strict=True):
+      for pair, of_tokens in zip(pairs, made[name, "words"], strict=True):
         ids = tokens.encode_ragged([pair[side]])[0]
-        assert len(found) == len(ids)
+        assert len(of_tokens) == len(ids)
         special = np.isin(ids, [tokens.cls_id, tokens.sep_id, space])
-        np.testing.assert_array_equal(found == -1, special)
-        assert (np.diff(found[~special]) >= 0).all() and (np.diff(found[~special]) <= 1).all()
+        np.testing.assert_array_equal(of_tokens == -1, special)
+        assert (np.diff(of_tokens[~special]) >= 0).all() and (
+          np.diff(of_tokens[~special]) <= 1
+        ).all()
 
 
 def test_synonyms_of_real_texts(django, tokens):
   """Django's names of months and languages are CLDR's."""
 
-  def found(language, english):
+  def names_in(language, english):
     pair = next(pair for pair in django[language] if pair[0] == english)
     made = Synonyms(**SETTINGS).compute(language, [pair], tokens)
     sides = [
@@ -166,11 +170,11 @@ def test_synonyms_of_real_texts(django, tokens):
     ]
     return [(sides[0][i], sides[1][j]) for i, j in made["pair", "synonyms"][0]]
 
-  assert found("de", "January") == [("January", "Januar")]
-  assert found("ja", "German") == [("German", "ドイツ語")]
-  assert found("he", "Swahili") == [("Swahili", "סווהילי")]
-  assert found("fr", "or") == [("or", "ou")]
-  assert found("ru", "Argentinian Spanish") == [("Spanish", "испанский")]
+  assert names_in("de", "January") == [("January", "Januar")]
+  assert names_in("ja", "German") == [("German", "ドイツ語")]
+  assert names_in("he", "Swahili") == [("Swahili", "סווהילי")]
+  assert names_in("fr", "or") == [("or", "ou")]
+  assert names_in("ru", "Argentinian Spanish") == [("Spanish", "испанский")]
 
 
 def test_the_pivots_words_do_not_depend_on_the_language(tmp_path, tokens):
@@ -193,13 +197,16 @@ def test_the_report(tmp_path, tokens, caplog):
   settings = {"paths": [str(tmp_path)], "cldr_names": False, "max_synonyms": 1}
   made = Synonyms(**SETTINGS | settings)
   pairs = [("the house", "haus gebäude"), ("no", "nein nein")]
-  found = made.compute("de", pairs, tokens)
+  features = made.compute("de", pairs, tokens)
   made.compute("xx", pairs, tokens)
-  count = [(side >= 0).sum() for name in ("pivot", "translation") for side in found[name, "words"]]
+  count = [
+    (side >= 0).sum() for name in ("pivot", "translation") for side in features[name, "words"]
+  ]
   paired = sum(
-    (found[side, "words"][0] == number).sum() for side, number in (("pivot", 1), ("translation", 0))
+    (features[side, "words"][0] == number).sum()
+    for side, number in (("pivot", 1), ("translation", 0))
   )
-  assert found["pair", "synonyms"][0].tolist() == [[1, 0]]
+  assert features["pair", "synonyms"][0].tolist() == [[1, 0]]
   report = made.report()["synonyms"]
   assert report["languages"]["de"] == {
     "entries": 2,
@@ -210,11 +217,11 @@ def test_the_report(tmp_path, tokens, caplog):
   assert report["languages"]["xx"]["pairs_with_synonym"] == 0
   counts = {name: report[name] for name in ("unparsed_lines", "unused_languages", "unused_files")}
   assert counts == dict.fromkeys(counts, 1)
-  said = "\n".join(caplog.messages)
-  assert "synonyms: in 1 of 2 languages, in 25.0% of pairs" in said
-  assert "1 languages without a synonym: xx" in said
-  assert "1 languages of dictionaries that the data has not: fr" in said
-  assert "1 files of dictionaries without en, not used: fi-hu.txt" in said
+  log = "\n".join(caplog.messages)
+  assert "synonyms: in 1 of 2 languages, in 25.0% of pairs" in log
+  assert "1 languages without a synonym: xx" in log
+  assert "1 languages of dictionaries that the data has not: fr" in log
+  assert "1 files of dictionaries without en, not used: fi-hu.txt" in log
 
 
 def test_through_the_store(tmp_path):
@@ -237,8 +244,8 @@ def test_through_the_store(tmp_path):
     pair = source[i]
     assert pair["words"].shape == (2, 8) and pair["synonyms"].shape == (1, 3, 2)
     for ids, mask, words in zip(pair["ids"], pair["mask"], pair["words"], strict=True):
-      own = spans[tuple(ids[mask])]  # SeqIO's ids are those that the words are of
-      np.testing.assert_array_equal(words[mask] >= 0, own[:, 1] > own[:, 0])
+      characters = spans[tuple(ids[mask])]  # SeqIO's ids are those that the words are of
+      np.testing.assert_array_equal(words[mask] >= 0, characters[:, 1] > characters[:, 0])
       assert (words[~mask] == -1).all()
     cut += pair["mask"][1].all()
     for k, j in pair["synonyms"][0]:
@@ -288,4 +295,4 @@ def test_most_languages_find_synonyms(django, tokens, dictionaries, request):
   for language, pairs in django.items():
     extra.compute(language, pairs[-100:], tokens)
   languages = extra.report()["synonyms"]["languages"]
-  assert sum(own["pairs_with_synonym"] > 0 for own in languages.values()) >= 60
+  assert sum(counts["pairs_with_synonym"] > 0 for counts in languages.values()) >= 60

@@ -18,8 +18,8 @@ def texts():
   """2,000 real interface strings of ten scripts."""
   languages = ("ru", "el", "ja", "zh_Hans", "ar", "he", "hi", "ko", "th", "ka")
   rows = gettext_catalogues.read_catalogues(["django"], pivot="en")
-  found = [row[lang] for row in rows for lang in languages if lang in row]
-  return found[:: max(len(found) // 2000, 1)]
+  strings = [row[lang] for row in rows for lang in languages if lang in row]
+  return strings[:: max(len(strings) // 2000, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +31,20 @@ def folder(texts, tmp_path_factory):
 
 def test_ids_are_those_of_sentencepiece(folder, texts):
   ours = Tokenizer.load(folder, max_tokens=20_000)
-  theirs = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
+  reference = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
   for text in texts + HOSTILE:
-    assert ours.encode_ragged([text])[0] == [2, *theirs.encode(text), 3], repr(text)
+    assert ours.encode_ragged([text])[0] == [2, *reference.encode(text), 3], repr(text)
 
 
 def test_ids_are_those_of_transformers_cut_alike(folder, texts):
   ours = Tokenizer.load(folder, max_tokens=16)
-  theirs = transformers.AutoTokenizer.from_pretrained(folder)
+  reference = transformers.AutoTokenizer.from_pretrained(folder)
   special = ["[MASK] and [SEP]", "[CLS]x[PAD]"]  # become special tokens in both
   for text in texts + HOSTILE + special:
-    expected = theirs(text, truncation=True, max_length=16)["input_ids"]
+    expected = reference(text, truncation=True, max_length=16)["input_ids"]
     assert ours.encode_ragged([text])[0] == expected, repr(text)
   names = ("pad_token_id", "unk_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
-  assert [getattr(theirs, name) for name in names] == [0, 1, 2, 3, 4]
+  assert [getattr(reference, name) for name in names] == [0, 1, 2, 3, 4]
 
 
 def test_training_twice_gives_the_same_files(folder, texts, tmp_path):

@@ -17,15 +17,15 @@ def test_aligned_lines(tmp_path):
   folder = write(tmp_path, en=["one", "two", "", "four"], de=["eins", " ", "drei", "vier"])
   write(tmp_path, fr=["", "deux", "trois", ""])
   (tmp_path / "README.txt").write_text("no language\n")
-  found = translations.read_translations(folder)
-  assert found.rows == [
+  texts = translations.read_translations(folder)
+  assert texts.rows == [
     {"en": "one", "de": "eins"},
     {"en": "two", "fr": "deux"},
     {"en": "four", "de": "vier"},
   ]
-  assert (found.pivot, found.languages, found.left_out) == ("en", ["de", "fr"], 5)
-  assert found.rows_of("de") == [0, 2]
-  assert found.protocol()["texts_left_out"] == 5
+  assert (texts.pivot, texts.languages, texts.left_out) == ("en", ["de", "fr"], 5)
+  assert texts.rows_of("de") == [0, 2]
+  assert texts.protocol()["texts_left_out"] == 5
   some = translations.read_translations(folder, pivot="de", languages="en")
   assert some.rows == [{"en": "one", "de": "eins"}, {"en": "four", "de": "vier"}]
   assert some.left_out == 2  # en of rows 2 and 3; French was not asked for
@@ -34,8 +34,8 @@ def test_aligned_lines(tmp_path):
 def test_files_of_flores(tmp_path):
   folder = write(tmp_path, "devtest", eng_Latn=["a", "b"], deu_Latn=["c", "d"])
   write(tmp_path, "dev", eng_Latn=["no"], deu_Latn=["nein"])
-  found = translations.read_translations(folder, pivot="eng_Latn", extension="devtest")
-  assert found.rows[0] == {"eng_Latn": "a", "deu_Latn": "c"} and len(found.rows) == 2
+  texts = translations.read_translations(folder, pivot="eng_Latn", extension="devtest")
+  assert texts.rows[0] == {"eng_Latn": "a", "deu_Latn": "c"} and len(texts.rows) == 2
 
 
 def test_keyed_files(tmp_path):
@@ -44,9 +44,9 @@ def test_keyed_files(tmp_path):
 
 
 def test_the_held_out_rows_of_a_workdir(commands):
-  found = translations.read_translations(str(commands.straight))
-  assert found.pivot == "en" and found.languages == ["aa", "bb", "cc"]
-  assert len(found.rows) == 20  # config.data.heldout.sentences
+  texts = translations.read_translations(str(commands.straight))
+  assert texts.pivot == "en" and texts.languages == ["aa", "bb", "cc"]
+  assert len(texts.rows) == 20  # config.data.heldout.sentences
   with pytest.raises(UserError, match="pivot=aa: .* was prepared with the pivot en"):
     translations.read_translations(str(commands.straight), pivot="aa")
   with pytest.raises(UserError, match="extension=dev: .* is a workdir"):
@@ -54,7 +54,7 @@ def test_the_held_out_rows_of_a_workdir(commands):
 
 
 @pytest.mark.parametrize(
-  ("texts", "settings", "said"),
+  ("texts", "settings", "message"),
   [
     ({"en": ["a"], "de": ["b"]}, {"languages": "de,xx"}, "no text of the language xx: it has de"),
     ({"en": ["a"], "de": ["b", "c"]}, {}, "must have equally many lines: .*en.txt has 1"),
@@ -63,8 +63,8 @@ def test_the_held_out_rows_of_a_workdir(commands):
     ({"en": ["a"], "de": ["b"]}, {"extension": "dev"}, "expected files xx.dev"),
   ],
 )
-def test_mistakes(tmp_path, texts, settings, said):
-  with pytest.raises(UserError, match=said):
+def test_mistakes(tmp_path, texts, settings, message):
+  with pytest.raises(UserError, match=message):
     translations.read_translations(write(tmp_path, **texts), **settings)
 
 
