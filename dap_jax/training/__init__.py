@@ -2,5 +2,5 @@
 
 May import everything but the commands, planning, reports and sweeps. Start with `run.py`, which
 assembles a run and starts it; `build.py` makes the jitted step, `loop.py` repeats it, `start.py`
-decides where it begins. `finetuning/` trains a classifier, `teacher/` is what distillation follows.
+decides where it begins. `finetuning/` trains a classifier; `teacher/` is for distillation.
 """

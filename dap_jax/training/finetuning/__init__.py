@@ -1,5 +1,5 @@
-"""Fine-tuning for classification: `run.py` is the run, `batches.py` its data, `evaluation.py` its
-test on all languages.
+"""Fine-tuning for classification, with the loop and the step of training.
 
-Start with `run.py`.
+May import what `training` may. Start with `run.py`; `batches.py` is its data, `evaluation.py` its
+test on all languages.
 """
