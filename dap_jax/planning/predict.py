@@ -74,11 +74,18 @@ def predict(
   report["fits"] = cost.memory["peak"] + cost.memory["uncertainty"] <= capacity
   report["memory"] = {**cost.memory, "capacity": capacity}
   model_flops = cost.flops
-  if config["program"] != build.ONE_PASS:  # what the model needs, nothing twice
-    one_pass, batch = plan({**config, "program": dict(build.ONE_PASS)})
-    with jax.set_mesh(one_pass.mesh):
-      model_flops = matmul_flops(one_pass.trace(batch).jaxpr) / topology.chips
+  if config["program"] != build.ONE_PASS:
+    one_pass = plan({**config, "program": dict(build.ONE_PASS)})
+    model_flops = traced_flops(*one_pass) / topology.chips
   return report | timing(config, cost, topology, model_flops=model_flops)
+
+
+def traced_flops(
+  train_program: build.TrainProgram, batch: Mapping[str, jax.ShapeDtypeStruct]
+) -> float:
+  """FLOPs of the matrix multiplications of a step, on all chips together."""
+  with jax.set_mesh(train_program.mesh):
+    return matmul_flops(train_program.trace(batch).jaxpr)
 
 
 def count_parameters(train_program: build.TrainProgram) -> dict[str, int]:

@@ -31,6 +31,14 @@ SIMILARITIES = {
 }
 INK, QUIET, LINES = "var(--ink)", "var(--quiet)", "var(--lines)"
 PERCENT_AXIS = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+LANGUAGE_AXIS = alt.Axis(
+  labelExpr="languageLabel(datum.label)",
+  labelLimit=165,
+  labelFontSize=11,
+  minExtent=165,  # the same in all charts, so that their bars begin at one line
+  ticks=False,
+  domain=False,
+)
 
 Spec = dict[str, Any]
 
@@ -151,14 +159,7 @@ def accuracy_bars(
         "language:N",
         sort=None,
         title=None,
-        axis=alt.Axis(
-          labelExpr="languageLabel(datum.label)",
-          labelLimit=165,
-          labelFontSize=11,
-          minExtent=165,  # alike in all charts, so that their bars begin in one line
-          ticks=False,
-          domain=False,
-        ),
+        axis=LANGUAGE_AXIS,
       ),
       tooltip=[
         alt.Tooltip("name:N", title="language"),
