@@ -56,7 +56,7 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
 
 
 def parse(config: str, overrides: Mapping[str, Any]) -> Any:
-  """What the flags of `train` give; raises what they raise."""
+  """The config that `train` gets from these flags; raises whatever its parsing raises."""
   sys.modules.pop("config_config", None)  # the file before would lend this one its names
   values = flags.FlagValues()
   arguments = ["sweep", *config_flags_of(config, overrides)]

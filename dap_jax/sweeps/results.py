@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 
 
 class Results(NamedTuple):
-  """What is there of a sweep.
+  """The results of a sweep so far.
 
   Attributes:
     plan: the sweep.
@@ -98,7 +98,7 @@ def collect(plan: Plan) -> Results:
 
 
 def figures(run: SweepRun, plan: Plan) -> dict[str, float]:
-  """Column title -> the figure of a complete run, without those that it lacks."""
+  """Column title -> the figure of a complete run; columns without one are left out."""
   figures = read_run(str(run.workdir), name=str(run))
   evaluated = {each.name: evaluation_scores(run.scores(each)) for each in plan.evaluations}
   by_title = {}
@@ -120,7 +120,7 @@ def evaluation_scores(path: Path) -> dict[str, float]:
 
 
 def decimals(values: Sequence[float]) -> int:
-  """So many that the largest has three digits, 0.786 or 78.6, and four at most."""
+  """Decimals with which the largest value has three digits, 0.786 or 78.6; at most four."""
   largest = max((abs(value) for value in values), default=0.0)
   return min(4, max(0, 2 - math.floor(math.log10(largest)))) if largest else 1
 
@@ -139,7 +139,7 @@ def cell_text(cell: Cell, *, digits: int, best: float | None) -> str:
 
 
 def markdown(results: Results) -> str:
-  """The table, what its figures are, and the runs that are not in it."""
+  """The table, a line that explains it, and the runs that are not in it."""
   columns, systems = results.plan.columns, results.systems
   rows = [["system", *(f"{t} ↓" if is_lower_better(results.plan, t) else t for t in columns)]]
   cells = {(s, t): results.cell(s, t) for s in systems for t in columns}
@@ -159,7 +159,7 @@ def markdown(results: Results) -> str:
 
 
 def legend(results: Results) -> str:
-  """What a cell holds."""
+  """The line below the table that explains a cell."""
   counts = {results.cell(system, "").seeds for system in results.systems}
   seeds = " or ".join(map(str, sorted(counts)))
   text = f"Mean ± sample standard deviation over {seeds} seed{'s' if max(counts) > 1 else ''}"

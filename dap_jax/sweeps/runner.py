@@ -55,7 +55,7 @@ def call(arguments: Sequence[str], log: BinaryIO, *, watch: Callable[[], None]) 
   Args:
     arguments: of the interpreter.
     log: a file.
-    watch: called every second meanwhile; what it raises stops the process.
+    watch: called every second while it runs; an exception from it stops the process.
 
   Raises:
     Failed: the exit status is not 0.
@@ -88,7 +88,7 @@ def call(arguments: Sequence[str], log: BinaryIO, *, watch: Callable[[], None]) 
 
 
 def stop(process: subprocess.Popen) -> None:
-  """SIGTERM, upon which training saves; a second ctrl-C does not wait for that."""
+  """Sends SIGTERM, upon which training saves; a second ctrl-C does not wait for that."""
   try:
     process.terminate()
     process.wait()
@@ -123,7 +123,7 @@ class Sweep:
     self._seconds: list[float] = []  # of the runs that were completed by this start
 
   def run(self) -> dict[str, str]:
-    """Every run to its end; returns those that are not complete, name -> why.
+    """Takes every run to its end; returns those that are not complete, name -> reason.
 
     KeyboardInterrupt leaves the current run with a checkpoint.
     """
@@ -145,7 +145,7 @@ class Sweep:
     return problems
 
   def _left(self, number: int) -> str:
-    """An estimate for the runs after this one, each as long as the mean of those that ran here."""
+    """Estimated time for the runs after this one, by the mean of those that this start took."""
     waiting = sum(not is_complete(run, self._plan) for run in self._share[number:])
     if not waiting or not self._seconds:
       return ""
@@ -211,13 +211,13 @@ def duration(seconds: float) -> str:
 
 
 def say(line: str) -> None:
-  """A line that stays."""
+  """Prints a line that stays."""
   clear = "\r\033[K" if sys.stderr.isatty() else ""
   print(f"{clear}{line}", file=sys.stderr, flush=True)
 
 
 def show(line: str) -> None:
-  """A line that the next one replaces; on terminals alone."""
+  """Prints a line that the next one replaces, on terminals only."""
   if sys.stderr.isatty():
     width = os.get_terminal_size(sys.stderr.fileno()).columns
     print(f"\r\033[K{line[: width - 1]}", end="", file=sys.stderr, flush=True)

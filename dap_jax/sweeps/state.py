@@ -1,11 +1,11 @@
-"""How far a run of a sweep is, read from its folders; and the place of those that failed.
+"""The state of each run of a sweep, read from its folders; and where failed runs go.
 
 OUTPUT/failed/SYSTEM/seedN        the workdir of a run that failed
 OUTPUT/failed/SYSTEM/seedN.log    its output
 OUTPUT/failed/SYSTEM/seedN.txt    why it failed, and the end of its output
 
-The next start takes a failed run back and goes on where it was; without its folder in failed/ it
-starts anew.
+The next start moves a failed run back and continues it; to start it anew, delete its folder in
+failed/.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_trained(run: SweepRun) -> bool:
 
 
 def is_evaluated(run: SweepRun, evaluation: Evaluation) -> bool:
-  """Whether the evaluation's file is there, and is of this data, protocol and checkpoint."""
+  """Whether the evaluation's file exists, and is of this data, protocol and checkpoint."""
   path = run.scores(evaluation)
   if not path.exists():
     return False
@@ -44,13 +44,13 @@ def is_evaluated(run: SweepRun, evaluation: Evaluation) -> bool:
   expected: dict[str, Any] = {"version": evals.load_suite(evaluation.suite).VERSION}
   if "data" in evaluation.flags:
     expected["data"] = evaluation.flags["data"]
-  if step != "best":  # which one that is, was decided when training ended
+  if step != "best":  # which step is best was decided when training ended
     expected["step"] = run.settings["steps"] if step == "newest" else int(step)
   return all(protocol.get(name) == value for name, value in expected.items())
 
 
 def full_name(run: SweepRun, evaluation: Evaluation) -> str:
-  """What evaluate calls its scores: the suite with every setting that is not the usual one."""
+  """The name of its scores: the suite with every setting that is not the default."""
   usual = {**evals.settings_of(evaluation.suite)}
   usual |= {"max_tokens": run.settings["max_tokens"]}
   usual |= {"compute_dtype": run.settings["model"]["compute_dtype"]}
@@ -91,7 +91,7 @@ def failed_log(run: SweepRun) -> Path:
 
 
 def set_apart(run: SweepRun, reason: str) -> None:
-  """Moves a failed run to OUTPUT/failed; its reason first, by which it counts as failed."""
+  """Moves a failed run to OUTPUT/failed; writes its reason first, which marks it as failed."""
   run.failed.parent.mkdir(parents=True, exist_ok=True)
   lines = run.log.read_text(encoding="utf-8", errors="replace").split("\n")[-LAST_LINES:]
   text = "\n".join([reason, "", f"the end of the output of {run}:", *lines])
@@ -101,7 +101,7 @@ def set_apart(run: SweepRun, reason: str) -> None:
 
 
 def take_back(run: SweepRun) -> None:
-  """Undoes `set_apart`, so that the run can go on."""
+  """Undoes `set_apart`, so that the run can continue."""
   run.log.parent.mkdir(parents=True, exist_ok=True)
   move(run.failed, run.workdir)
   move(failed_log(run), run.log)
@@ -109,6 +109,6 @@ def take_back(run: SweepRun) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-  """Renames what is there, unless the target is too."""
+  """Renames a file or folder, if it exists and the target does not."""
   if source.exists() and not target.exists():
     source.rename(target)
