@@ -22,11 +22,11 @@ def program_of(function, *shapes):
 
 def test_a_product_goes_straight_into_what_follows_it():
   """sum(2 tanh(x w)): x 128 and w 256 bytes are read, 512 written, and read again for the sum."""
-  own = footprint(
+  cost = footprint(
     program_of(lambda x, w: jnp.sum(2 * jnp.tanh(x @ w), axis=(0, 1)), (8, 4), (4, 16))
   )
-  assert own.traffic == (128 + 256 + 512) + (512 + 4)
-  assert own.temporary == 512 + 4
+  assert cost.traffic == (128 + 256 + 512) + (512 + 4)
+  assert cost.temporary == 512 + 4
 
 
 def test_what_the_backward_pass_needs_is_kept():
@@ -35,9 +35,9 @@ def test_what_the_backward_pass_needs_is_kept():
   def loss(x, w):
     return jnp.sum(jnp.tanh(x @ w) ** 2)
 
-  own = footprint(program_of(jax.grad(loss, argnums=(0, 1)), (8, 4), (4, 16)))
+  cost = footprint(program_of(jax.grad(loss, argnums=(0, 1)), (8, 4), (4, 16)))
   # 8 x 16 product and slope; then the slope, and the gradients of x and w.
-  assert own.temporary == max(512 + 512, 512 + 256 + 128)
+  assert cost.temporary == max(512 + 512, 512 + 256 + 128)
 
 
 def test_a_loop_costs_what_its_turns_cost_and_goes_on_in_place():
@@ -46,21 +46,21 @@ def test_a_loop_costs_what_its_turns_cost_and_goes_on_in_place():
   def repeated(c, w):
     return jax.lax.scan(lambda c, _: (jnp.tanh(c @ w), None), 2 * c, length=5)[0]
 
-  own = footprint(program_of(repeated, (4, 4), (4, 4)))
-  assert own.traffic == (64 + 64) + 5 * (64 + 64 + 64)
-  assert own.temporary == 64 + 64  # where the loop goes on, and its own product
+  cost = footprint(program_of(repeated, (4, 4), (4, 4)))
+  assert cost.traffic == (64 + 64) + 5 * (64 + 64 + 64)
+  assert cost.temporary == 64 + 64  # where the loop goes on, and its own product
 
 
 def test_rows_of_a_table_count_alone():
   """3 rows of 8 numbers out of 1,000: 96 bytes are read and written, and 12 of their numbers."""
-  own = footprint(
+  cost = footprint(
     flat_trace(
       jax.make_jaxpr(lambda table, ids: table.at[ids].get(mode="clip"))(
         jnp.zeros((1000, 8)), jnp.zeros(3, jnp.int32)
       )
     )
   )
-  assert 2 * 96 < own.traffic < 2 * 96 + 5 * 12  # indices are clipped on the way
+  assert 2 * 96 < cost.traffic < 2 * 96 + 5 * 12  # indices are clipped on the way
 
 
 def test_chips_share_rows_and_nothing_else():
@@ -68,10 +68,10 @@ def test_chips_share_rows_and_nothing_else():
     return jnp.sum(x @ w)
 
   twice, four_times = (program_of(jax.grad(loss, argnums=1), (rows, 4), (4, 2)) for rows in (8, 16))
-  own = share_rows(twice, four_times, shards=4)
-  x, w = own.inputs
+  trace = share_rows(twice, four_times, shards=4)
+  x, w = trace.inputs
   # Of 4 rows of 4 numbers a chip has one.
-  assert (own.sizes[x], own.sizes[w], own.sizes[own.outputs[0]]) == (4 * 4, 32, 32)
+  assert (trace.sizes[x], trace.sizes[w], trace.sizes[trace.outputs[0]]) == (4 * 4, 32, 32)
 
 
 def test_partial_sums_of_a_shared_layer():
@@ -82,7 +82,7 @@ def test_partial_sums_of_a_shared_layer():
 
   def stacked(x, a, b):
     a, b = jnp.stack([a, a]), jnp.stack([b, b])
-    return jax.lax.scan(lambda x, own: (layer(x, *own), None), x, (a, b))[0]
+    return jax.lax.scan(lambda x, layers: (layer(x, *layers), None), x, (a, b))[0]
 
   shapes = (6, 4), (4, 8), (8, 4)
   for function, often in ((layer, 1), (stacked, 2)):
@@ -90,41 +90,45 @@ def test_partial_sums_of_a_shared_layer():
     both = program_of(jax.grad(lambda *args, f=function: jnp.sum(f(*args))), *shapes)
     for program, sums in ((forward, 1), (both, 2)):
       _, a, b = program.inputs
-      found = list(estimate.partial_sums(program, {a: 1, b: 0}))
-      assert [size for size, _ in found] == [6 * 4 * 4] * sums
-      assert [times for _, times in found] == [often] * sums
+      results = list(estimate.partial_sums(program, {a: 1, b: 0}))
+      assert [size for size, _ in results] == [6 * 4 * 4] * sums
+      assert [times for _, times in results] == [often] * sums
 
 
 def tiny_estimate(**changes):
   """The parts, the batch and the costs of the tiny step on 8 devices."""
   config = tiny.get_config()
   config.update_from_flattened_dict(changes)
-  given = {
+  sizes = {
     "vocabulary": step.guess_vocabulary(config, english_ids=50),
     "languages": 4,
     "devices": jax.devices(),
   }
   config = config.to_dict()
-  train_program, batch = step.plan_step(config, **given)
-  found = estimate.estimate(train_program, batch, step.trace_on_one(config, **given))
-  return train_program, batch, found
+  train_program, batch = step.plan_step(config, **sizes)
+  estimated = estimate.estimate(train_program, batch, step.trace_on_one(config, **sizes))
+  return train_program, batch, estimated
 
 
-def sent(found, kind, group):
+def sent(estimated, kind, group):
   return sum(
-    own.size * own.times for own in found.collectives if (own.kind, own.group) == (kind, group)
+    each.size * each.times
+    for each in estimated.collectives
+    if (each.kind, each.group) == (kind, group)
   )
 
 
 def test_gradients_are_summed_whole_and_the_state_is_exact():
   """float32: four bytes a parameter are reduced, twelve held with both moments."""
-  train_program, batch, found = tiny_estimate()
+  train_program, batch, estimated = tiny_estimate()
   params = sum(leaf.size for leaf in jax.tree.leaves(train_program.abstract_state.params))
-  assert sent(found, "all-reduce", 8) == 4 * params
-  assert sent(found, "all-gather", 8) == 4 * 16 * 2 * 32  # z of 16 pairs, width 32
-  state = found.memory["state"] - 12 * params
+  assert sent(estimated, "all-reduce", 8) == 4 * params
+  assert sent(estimated, "all-gather", 8) == 4 * 16 * 2 * 32  # z of 16 pairs, width 32
+  state = estimated.memory["state"] - 12 * params
   assert 0 <= state < 32  # step and counts
-  assert found.memory["peak"] == sum(found.memory[key] for key in ("state", "batch", "temporary"))
+  assert estimated.memory["peak"] == sum(
+    estimated.memory[key] for key in ("state", "batch", "temporary")
+  )
 
 
 def test_fsdp_gathers_twice_what_it_shares():
@@ -133,7 +137,7 @@ def test_fsdp_gathers_twice_what_it_shares():
   Of a table the backward pass needs nothing.
   """
   train_program, _, whole = tiny_estimate()
-  train_program, _, found = tiny_estimate(**{"mesh.fsdp": 4})
+  train_program, _, estimated = tiny_estimate(**{"mesh.fsdp": 4})
   leaves = jax.tree.leaves(train_program.abstract_state.params)
   paths = jax.tree_util.tree_leaves_with_path(train_program.abstract_state.params)
   sizes = {
@@ -142,11 +146,11 @@ def test_fsdp_gathers_twice_what_it_shares():
   cut, tables = sum(sizes.values()), sum(sizes[name] for name in sizes if "embedding" in name)
   uncut = sum(leaf.size for leaf in leaves) - cut
   assert min(uncut, tables, cut - tables) > 0
-  assert sent(found, "reduce-scatter", 4) == 4 * cut
-  assert sent(found, "all-gather", 4) == 4 * (2 * cut - tables)
-  assert sent(found, "all-reduce", 2) == 4 * cut / 4
-  assert sent(found, "all-reduce", 8) == 4 * uncut
-  assert found.memory["state"] == pytest.approx(whole.memory["state"] - 12 * cut * 3 / 4)
+  assert sent(estimated, "reduce-scatter", 4) == 4 * cut
+  assert sent(estimated, "all-gather", 4) == 4 * (2 * cut - tables)
+  assert sent(estimated, "all-reduce", 2) == 4 * cut / 4
+  assert sent(estimated, "all-reduce", 8) == 4 * uncut
+  assert estimated.memory["state"] == pytest.approx(whole.memory["state"] - 12 * cut * 3 / 4)
 
 
 def test_estimates_rise_and_fall_as_they_must():
@@ -165,19 +169,21 @@ def test_estimates_rise_and_fall_as_they_must():
 
 def test_gradients_sent_are_the_compilers():
   """XLA's partitioner on 8 CPU devices: as many bytes are reduced, but for a few scalars."""
-  train_program, batch, found = tiny_estimate()
+  train_program, batch, estimated = tiny_estimate()
   compiled = compiler.compiled_cost(train_program, batch)
-  reduced = sum(own.size * own.times for own in compiled.collectives if own.kind == "all-reduce")
-  assert sent(found, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
-  assert found.flops == compiled.flops
-  assert found.memory["state"] == pytest.approx(compiled.memory["state"], rel=0.01)
+  reduced = sum(
+    each.size * each.times for each in compiled.collectives if each.kind == "all-reduce"
+  )
+  assert sent(estimated, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
+  assert estimated.flops == compiled.flops
+  assert estimated.memory["state"] == pytest.approx(compiled.memory["state"], rel=0.01)
 
 
 def report_of(config, topology):
   """What `plan` says of the tiny config."""
   parsed, vocabulary = chips.parse_topology(topology), step.guess_vocabulary(config, english_ids=50)
-  given = {"vocabulary": vocabulary, "languages": 4, "devices": jax.devices()[: parsed.chips]}
-  return predict.predict(config, parsed, **given)
+  sizes = {"vocabulary": vocabulary, "languages": 4, "devices": jax.devices()[: parsed.chips]}
+  return predict.predict(config, parsed, **sizes)
 
 
 def test_chunks_of_one_row_on_one_chip():
@@ -211,9 +217,9 @@ def test_a_state_that_is_too_large_is_not_even_estimated():
 def test_the_command(commands, tmp_path):
   """It says so on the screen and in the file; and names the hosts' network."""
   flags = [f"--config=tests/tiny.py:{commands.corpus}", "--topology=gpu:h200x16"]
-  said = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
-  assert "ESTIMATED by formula, without a compiler" in said
-  assert "at most" not in said
+  output = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
+  assert "ESTIMATED by formula, without a compiler" in output
+  assert "at most" not in output
   report = json.loads((tmp_path / "plan.json").read_text())
   assert (report["method"], report["chips"]) == ("formula", 16)
 
@@ -224,7 +230,7 @@ def test_against_the_tpu_compiler(commands, tmp_path):
   flags = [f"--config=tests/tiny.py:{commands.corpus}", "--english_ids=50", "--languages=4"]
   commands.run("plan", *flags, "--topology=v5e:2x4", f"--output={tmp_path / 'plan.json'}")
   report = json.loads((tmp_path / "plan.json").read_text())
-  _, _, found = tiny_estimate()
-  assert found.flops == report["flops"]
-  reduced = sum(own["bytes"] for own in report["collectives"] if own["kind"] == "all-reduce")
-  assert sent(found, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
+  _, _, estimated = tiny_estimate()
+  assert estimated.flops == report["flops"]
+  reduced = sum(each["bytes"] for each in report["collectives"] if each["kind"] == "all-reduce")
+  assert sent(estimated, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)

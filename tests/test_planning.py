@@ -63,8 +63,8 @@ def test_collectives_of_a_product():
   program = compiled(
     lambda a, b: a @ b, mesh, (P(None, "model"), P("model", None)), (16, 8), (8, 32)
   )
-  (found,) = hlo.collectives(hlo.parse_module(program.as_text()), chips=8)
-  assert (found.kind, found.size, found.group, found.times) == ("all-reduce", 16 * 32 * 4, 4, 1)
+  (collective,) = hlo.collectives(hlo.parse_module(program.as_text()), chips=8)
+  assert collective[:4] == ("all-reduce", 16 * 32 * 4, 4, 1)
 
 
 def test_a_loops_collectives_count_in_every_turn():
@@ -78,12 +78,12 @@ def test_a_loops_collectives_count_in_every_turn():
     return jax.lax.scan(turn, a, length=5)[0]
 
   program = compiled(looped, mesh, (P(), P("data", None)), (16, 16), (16, 16))
-  found = [
-    own
-    for own in hlo.collectives(hlo.parse_module(program.as_text()), chips=8)
-    if own.kind == "all-reduce"
+  reduces = [
+    each
+    for each in hlo.collectives(hlo.parse_module(program.as_text()), chips=8)
+    if each.kind == "all-reduce"
   ]
-  assert [(own.size, own.group, own.times) for own in found] == [(16 * 16 * 4, 8, 5)]
+  assert [(each.size, each.group, each.times) for each in reduces] == [(16 * 16 * 4, 8, 5)]
 
 
 # Lines as the TPU compiler writes them (libtpu 0.0.42.1), names shortened.
@@ -113,9 +113,11 @@ ENTRY %main (p.0: f32[8]) -> f32[8] {
 
 def test_what_the_tpu_compiler_writes():
   sent = hlo.collectives(hlo.parse_module(TPU_TEXT), chips=16)
-  found = {own.kind: own for own in sent}
+  by_kind = {each.kind: each for each in sent}
   assert len(sent) == 3  # one channel is one gather
-  gather, reduce, scatter = (found[name] for name in ("all-gather", "all-reduce", "reduce-scatter"))
+  gather, reduce, scatter = (
+    by_kind[name] for name in ("all-gather", "all-reduce", "reduce-scatter")
+  )
   assert (gather.size, gather.group, gather.times) == (256 * 128 * 2, 16, 1)
   assert (reduce.size, reduce.group, reduce.times) == ((48 * 128 + 24) * 4, 4, 6)
   assert (scatter.size, scatter.group) == (2 * 8 * 4 * 8, 8)
@@ -254,9 +256,9 @@ def test_seconds_of_a_ring():
 def test_the_least_time_and_what_binds_it():
   """By hand: 197e9 FLOPs are 1 ms of a v5e, 1.638 GB 2 ms of its memory; 3 ms of links bind."""
   reduce = cost.Collective("all-reduce", 0.16e9, 16, 1, "")  # 2 * 15/16 * 0.16 GB at 100 GB/s
-  found = cost.StepCost({"peak": 1e9}, 197e9, 1.638e9, [reduce])
+  step_cost = cost.StepCost({"peak": 1e9}, 197e9, 1.638e9, [reduce])
   config = base.get_config().to_dict() | {"steps": 1000, "batch_size": 1500}
-  report = predict.timing(config, found, chips.parse_topology("v5e:4x4"), model_flops=98.5e9)
+  report = predict.timing(config, step_cost, chips.parse_topology("v5e:4x4"), model_flops=98.5e9)
   assert report["seconds"] == pytest.approx({"compute": 1e-3, "memory": 2e-3, "network": 3e-3})
   assert report["bound_by"] == "network"
   assert report["pairs_per_second"] == pytest.approx(500_000)
@@ -265,8 +267,8 @@ def test_the_least_time_and_what_binds_it():
 
 
 def test_what_the_compiler_refuses():
-  said = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.50G of 15.75G hbm."
-  assert compiler.too_large(said) == (23.5 * 2**30, 15.75 * 2**30)
+  message = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.50G of 15.75G hbm."
+  assert compiler.too_large(message) == (23.5 * 2**30, 15.75 * 2**30)
   assert compiler.too_large("RESOURCE_EXHAUSTED: no figures") == (None, None)
   with pytest.raises(RuntimeError, match="INTERNAL"):
     compiler.too_large("INTERNAL: something else")
@@ -287,8 +289,8 @@ def test_suggestions_begin_with_the_cheapest():
     tried.append(changed["program"]["microbatches"])
     return {"fits": changed["program"]["microbatches"] == 4}
 
-  found = suggestions.first_that_fits(config, topology, tries=5, attempt=attempt)
-  assert found == (chunks[-1], {"fits": True})
+  suggestion = suggestions.first_that_fits(config, topology, tries=5, attempt=attempt)
+  assert suggestion == (chunks[-1], {"fits": True})
   assert tried == [1, 2, 4]
   assert config == base.get_config().to_dict() | {"batch_size": 64}  # nothing is changed in place
 
@@ -360,22 +362,22 @@ def test_what_is_planned_is_what_trains(commands, tmp_path, monkeypatch):
 
 def without_places(text):
   """A module's text without where in the source its lines come from."""
-  kept = [line for line in text.split("\n") if not line.startswith("#loc")]
-  return re.sub(r" loc\((?:[^()]|\([^()]*\))*\)", "", "\n".join(kept)).strip()
+  lines = [line for line in text.split("\n") if not line.startswith("#loc")]
+  return re.sub(r" loc\((?:[^()]|\([^()]*\))*\)", "", "\n".join(lines)).strip()
 
 
 def test_the_command(commands, tmp_path):
   """On the real compiler: the tiny model on 16 chips, and one that no setting can save."""
   pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
   flags = [f"--config=tests/tiny.py:{commands.corpus}", "--topology=v5e:4x4"]
-  said = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
-  assert "fits" in said
-  assert "pairs/s at most" in said
+  output = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
+  assert "fits" in output
+  assert "pairs/s at most" in output
   report = json.loads((tmp_path / "plan.json").read_text())
   assert (report["chips"], report["method"]) == (16, "compiled")
   assert 0 < report["memory"]["peak"] < report["memory"]["capacity"] < 16e9
   assert report["bound_by"] in report["seconds"]
-  kinds = {own["kind"] for own in report["collectives"]}
+  kinds = {each["kind"] for each in report["collectives"]}
   assert "all-reduce" in kinds
 
 

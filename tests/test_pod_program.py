@@ -73,22 +73,22 @@ def size_of(dims):
   return math.prod(int(length) for length in dims.split(",") if length)
 
 
-def check(train_program, module, found):
+def check(train_program, module, collectives):
   """Raises AssertionError that names a collective or an array there must not be."""
   parameters = sizes_of_parameters(train_program)
   shards = sharding.row_shards(train_program.mesh)
   states = B * K * L * D // shards if train_program.mesh.shape["model"] > 1 else 0
   bound = max(B * K * D, states)
   assert bound < B * B // 8 < B * V // 8
-  assert found
-  for own in found:
-    for _, dims in hlo.ARRAY.findall(own.type):
+  assert collectives
+  for each in collectives:
+    for _, dims in hlo.ARRAY.findall(each.type):
       size = size_of(dims)
-      if own.kind == "all-gather" and size in parameters and size > SMALL:
-        assert parameters[size], f"gathers a parameter: {own}"
-        assert own.times == 1, f"gathers it in every turn of a loop: {own}"
+      if each.kind == "all-gather" and size in parameters and size > SMALL:
+        assert parameters[size], f"gathers a parameter: {each}"
+        assert each.times == 1, f"gathers it in every turn of a loop: {each}"
       elif size not in parameters:
-        assert size <= bound, f"{size} numbers: {own}"
+        assert size <= bound, f"{size} numbers: {each}"
   # Nor does a chip hold more of the cosines than those of its own rows, in each view.
   block = K * B * B // shards
   for computation in module.computations.values():
