@@ -35,7 +35,7 @@ from etils import epath
 
 from dap_jax.cli import command, distributed_flags, model_flags
 from dap_jax.evals import scores
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import write_json
 
 MODEL_FLAGS = model_flags.define()
@@ -141,10 +141,8 @@ def main() -> None:
 
 def write_scores(path: str, content: Mapping[str, Any]) -> None:
   """The JSON file: what was evaluated, how, and every score under its full name."""
-  try:
+  with writing(f"--output={path}", cure=""):
     write_json(epath.Path(path), content)
-  except OSError as error:
-    raise UserError(f"--output={path} cannot be written: {error}") from error
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from absl import flags
 
 from dap_jax.cli import command, model_flags
 from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, writing
 
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "A workdir of train; repeat it for more.")
 OUTPUT = flags.DEFINE_string(
@@ -48,11 +48,8 @@ def main() -> None:
       logger.warning("%s: the page goes without its vectors: %s", run.name, error)
       measured.append(error)
   html = page.render(loaded, measured, step=STEP.value)
-  try:
-    with replacing(output) as temporary:
-      temporary.write_text(html)
-  except OSError as error:
-    raise UserError(f"--output={output} cannot be written: {error}") from error
+  with writing(f"--output={output}", cure=""), replacing(output) as temporary:
+    temporary.write_text(html)
   logger.info("%s, %.1f MB", output, len(html.encode()) / 1e6)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from dap_jax.cli import command
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import writing
 
 if TYPE_CHECKING:  # importing them takes a second, which `--help` should not
   from dap_jax.sweeps.plan import Plan, SweepRun
@@ -69,10 +69,8 @@ def main() -> None:
   if PRINT.value:
     print("\n".join(shell_line(run, plan) for run in share))
     return
-  try:
+  with writing(f"--output={output}"):
     output.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f"--output={output} cannot be written: {error}") from error
   problems = {}
   if not TABLE.value:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop, as ctrl-C

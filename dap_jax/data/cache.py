@@ -30,7 +30,7 @@ from dap_jax.data import store
 from dap_jax.data.extras import Extra
 from dap_jax.data.readers import formats, gettext_catalogues
 from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.errors import writing
 from dap_jax.utils.json_files import write_json
 
 logger = logging.getLogger(__name__)
@@ -82,12 +82,10 @@ def entry_of(
     "files": dict(corpus_files(data)) | (dict(files_of(settings)) if extras else {}),
   }
   depends = json.loads(json.dumps(depends, sort_keys=True))
-  try:
+  with writing(f"data.cache={cache}"):
     if "://" in cache:
       raise OSError("it is not on a local or shared disk")
     os.makedirs(cache, exist_ok=True)
-  except OSError as error:
-    raise UserError(f"data.cache={cache} cannot be written: {error}") from error
   return Entry(Path(cache) / digest(json.dumps(depends).encode()), depends)
 
 
@@ -170,15 +168,14 @@ def keep(workdir: epath.Path, entry: Entry | None) -> None:
   # Of this process alone: several hosts may write the same entry.
   temporary = entry.folder.with_name(f".{entry.folder.name}.{os.uname().nodename}.{os.getpid()}")
   try:
-    for part in PARTS:
-      copy(workdir / part, epath.Path(temporary) / part)
-    write_json(epath.Path(temporary) / "depends.json", entry.depends)
-    try:
-      temporary.rename(entry.folder)
-    except OSError:
-      if not store.complete(entry.folder / "data"):
-        raise
-  except OSError as error:
-    raise UserError(f"data.cache={entry.folder.parent} cannot be written: {error}") from error
+    with writing(f"data.cache={entry.folder.parent}"):
+      for part in PARTS:
+        copy(workdir / part, epath.Path(temporary) / part)
+      write_json(epath.Path(temporary) / "depends.json", entry.depends)
+      try:
+        temporary.rename(entry.folder)
+      except OSError:
+        if not store.complete(entry.folder / "data"):
+          raise
   finally:
     shutil.rmtree(temporary, ignore_errors=True)

@@ -23,11 +23,14 @@ class NotFiniteError(UserError):
 
 
 @contextlib.contextmanager
-def writing(path: epath.PathLike) -> Iterator[None]:
+def writing(
+  path: epath.PathLike, *, cure: str = "the same command resumes, once it can be"
+) -> Iterator[None]:
   """A context in which a failure to write, such as a full disk, becomes a `UserError`.
 
   Args:
     path: the file or folder that is written, for the message.
+    cure: the end of the message; "" for what no command continues.
 
   Raises:
     UserError: it cannot be written.
@@ -35,6 +38,5 @@ def writing(path: epath.PathLike) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise UserError(
-      f"{path} cannot be written: {error}; the same command resumes, once it can be"
-    ) from error
+    message = f"{path} cannot be written: {error}"
+    raise UserError(f"{message}; {cure}" if cure else message) from error
