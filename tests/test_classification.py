@@ -33,12 +33,12 @@ def on_two_sides(split, *, flipped=False):
 
 def test_measures_by_hand():
   """Gold y y y n; predicted y y n n: F1 of y 2*2/(2*2+1) = 4/5, of n 2/(2+1) = 2/3."""
-  own = Examples(["", "", "", ""], ["y", "y", "y", "n"])
+  examples_of_all = Examples(["", "", "", ""], ["y", "y", "y", "n"])
   examples = LabelledTexts(
     train_language="en",
     train=Examples(["", "", ""], ["n", "n", "y"]),  # the most frequent class is n
-    dev=own,
-    test={"en": own, "de": own, "fr": own},
+    dev=examples_of_all,
+    test={"en": examples_of_all, "de": examples_of_all, "fr": examples_of_all},
     classes=["n", "y"],
     pairs=False,
     left_out={},
@@ -60,16 +60,16 @@ def test_what_one_language_teaches_is_tested_on_the_others(tmp_path):
   write(tmp_path, "aa", on_two_sides("test"))
   write(tmp_path, "bb", on_two_sides("test", flipped=True))
   write(tmp_path, "cc", on_two_sides("test") + on_two_sides("test", flipped=True))
-  found = classification.evaluate(Points, str(tmp_path), train_language="en")
-  accuracy = found.columns["accuracy"]
+  result = classification.evaluate(Points, str(tmp_path), train_language="en")
+  accuracy = result.columns["accuracy"]
   expected = {"en": 1.0, "aa": 1.0, "bb": 0.0, "cc": 0.5, "zero_shot_mean": 0.5}
   assert accuracy == pytest.approx(expected)
-  assert found.scores["dev_accuracy"] == 1.0
-  assert found.protocol["test_examples"] == 6 * 5
+  assert result.scores["dev_accuracy"] == 1.0
+  assert result.protocol["test_examples"] == 6 * 5
   # Nor does another language's own training or dev data change anything: they are not read.
   others = [row for split in ("train", "dev") for row in on_two_sides(split, flipped=True)]
   write(tmp_path, "bb", [*others, *on_two_sides("test", flipped=True)])
-  assert classification.evaluate(Points, str(tmp_path), train_language="en") == found
+  assert classification.evaluate(Points, str(tmp_path), train_language="en") == result
 
 
 def test_the_strength_is_the_best_on_dev():
@@ -77,14 +77,14 @@ def test_the_strength_is_the_best_on_dev():
   rng = np.random.default_rng(0)
   train, dev = rng.normal(size=(2, 60, 20))
   labels, dev_labels = ((x[:, 0] + rng.normal(size=60) > 0).astype(int) for x in (train, dev))
-  found, accuracy = classification.fit(train, labels, dev=dev, dev_labels=dev_labels)
+  classifier, accuracy = classification.fit(train, labels, dev=dev, dev_labels=dev_labels)
   each = {
     c: LogisticRegression(C=c, max_iter=5000).fit(train, labels).score(dev, dev_labels)
     for c in classification.STRENGTHS
   }
   assert len(set(each.values())) > 1
   assert accuracy == max(each.values())
-  assert min(c for c in each if each[c] == accuracy) == found.C
+  assert min(c for c in each if each[c] == accuracy) == classifier.C
 
 
 def test_features_of_pairs():
@@ -109,9 +109,9 @@ def test_pairs_need_both_sides(tmp_path):
   every = [row for split in ("train", "dev", "test") for row in rows(split)]
   write(tmp_path, "en", every, header=header)
   write(tmp_path, "aa", rows("test"), header=header)
-  found = classification.evaluate(Points, str(tmp_path), train_language="en")
-  assert found.scores["accuracy/aa"] == 1.0
-  assert found.protocol["task"] == "pairs of texts"
+  result = classification.evaluate(Points, str(tmp_path), train_language="en")
+  assert result.scores["accuracy/aa"] == 1.0
+  assert result.protocol["task"] == "pairs of texts"
   write(tmp_path, "bb", on_two_sides("test"))
   with pytest.raises(UserError, match=r"bb\.tsv has single texts, en\.tsv pairs of texts"):
     classification.evaluate(Points, str(tmp_path), train_language="en")
@@ -132,22 +132,22 @@ def test_files(tmp_path):
     "\ufefftext\tsplit\tlabel\nvier\ttest\tb\r\n", encoding="utf-8"
   )
   (tmp_path / "SOURCE.md").write_text("no language")
-  found = labelled_texts.read_labelled_texts(str(tmp_path), train_language="eng_Latn")
-  assert found.train == Examples(["one", "two"], ["a", "b"])
-  assert found.dev == Examples(["three"], ["a"])
-  assert found.test == {
+  examples = labelled_texts.read_labelled_texts(str(tmp_path), train_language="eng_Latn")
+  assert examples.train == Examples(["one", "two"], ["a", "b"])
+  assert examples.dev == Examples(["three"], ["a"])
+  assert examples.test == {
     "eng_Latn": Examples(["four"], ["b"]),
     "deu_Latn": Examples(["vier"], ["b"]),
   }
-  assert found.classes == ["a", "b"]
-  assert found.protocol()["empty_texts_left_out"] == "eng_Latn 1"
+  assert examples.classes == ["a", "b"]
+  assert examples.protocol()["empty_texts_left_out"] == "eng_Latn 1"
 
 
 GOOD = b"split\tlabel\ttext\ntrain\ta\tone\ntrain\tb\ttwo\ntest\ta\tthree\n"
 
 
 @pytest.mark.parametrize(
-  ("other", "said"),
+  ("other", "message"),
   [
     (GOOD + b"test\tb\n", r"aa\.tsv:5: 2 columns .*expected 3"),
     (GOOD + b"test\tb\ta\ttab\n", r"aa\.tsv:5: 4 columns"),
@@ -163,10 +163,10 @@ GOOD = b"split\tlabel\ttext\ntrain\ta\tone\ntrain\tb\ttwo\ntest\ta\tthree\n"
     (b"", "found nothing"),
   ],
 )
-def test_bad_files(tmp_path, other, said):
+def test_bad_files(tmp_path, other, message):
   (tmp_path / "en.tsv").write_bytes(GOOD)
   (tmp_path / "aa.tsv").write_bytes(other)
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     labelled_texts.read_labelled_texts(str(tmp_path), train_language="en")
 
 
@@ -192,14 +192,14 @@ def test_bad_folders(tmp_path):
 
 def test_the_real_topics(shared):
   """31 languages of SIB-200: 701, 99 and 204 sentences of 7 topics in each (its SOURCE.md)."""
-  found = labelled_texts.read_labelled_texts(
+  examples = labelled_texts.read_labelled_texts(
     str(shared / "data" / "sib200"), train_language="eng_Latn"
   )
-  assert len(found.train.labels) == 701
-  assert len(found.dev.labels) == 99
-  assert [len(split.labels) for split in found.test.values()] == [204] * 31
-  assert len(found.classes) == 7
-  assert not found.left_out
+  assert len(examples.train.labels) == 701
+  assert len(examples.dev.labels) == 99
+  assert [len(split.labels) for split in examples.test.values()] == [204] * 31
+  assert len(examples.classes) == 7
+  assert not examples.left_out
 
 
 def test_the_command(commands, tmp_path):
@@ -215,7 +215,7 @@ def test_the_command(commands, tmp_path):
     f"--data={tmp_path}",
     f"--output={scores}",
   )
-  found = json.loads(scores.read_text())
-  accuracy = {name.split("/")[-1]: value for name, value in found.items() if "/accuracy/" in name}
+  content = json.loads(scores.read_text())
+  accuracy = {name.split("/")[-1]: value for name, value in content.items() if "/accuracy/" in name}
   assert set(accuracy) == {"en", "aa", "zero_shot_mean"}
   assert accuracy["en"] > 0.5  # chance is 0.2

@@ -79,19 +79,19 @@ def test_standard_input_and_bfloat16(commands, tmp_path):
   settings = environment(commands.folder / "cache", devices=4)
   text = "the red page\r\n\na new word"  # an empty line in the middle, no end of the last
   subprocess.run(command, cwd=ROOT, env=settings, input=text.encode(), check=True, timeout=300)
-  found = np.load(tmp_path / "out.npy")
+  vectors = np.load(tmp_path / "out.npy")
   exact = embedder.load(commands.straight).encode(["the red page", "", "a new word"])
-  assert found.dtype == np.float32 and found.shape == exact.shape
-  assert 0.99 < (found * exact).sum(1).min() < 1 - 1e-7
+  assert vectors.dtype == np.float32 and vectors.shape == exact.shape
+  assert 0.99 < (vectors * exact).sum(1).min() < 1 - 1e-7
 
 
 @pytest.mark.parametrize(
-  ("content", "said"),
+  ("content", "message"),
   [(b"", "is empty"), (b"good\nb\xe4d\n", r"in\.txt:2: not UTF-8")],
 )
-def test_input_that_is_no_text(tmp_path, content, said):
+def test_input_that_is_no_text(tmp_path, content, message):
   (tmp_path / "in.txt").write_bytes(content)
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     vector_files.examine(str(tmp_path / "in.txt"))
 
 
@@ -110,10 +110,10 @@ def test_a_broken_model_writes_no_vectors(commands, tmp_path):
 def test_outputs_that_cannot_be_written_are_refused_at_once(commands, tmp_path):
   (tmp_path / "in.txt").write_text("the red page\n")
   flags = [f"--model={commands.straight}", f"--input={tmp_path}/in.txt"]
-  said = commands.fail("embed", *flags, f"--output={tmp_path}/none/out.npy", status=1)
-  assert "none/out.npy cannot be written" in said
-  for output, said in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "is an input")):
-    with pytest.raises(UserError, match=said):
+  message = commands.fail("embed", *flags, f"--output={tmp_path}/none/out.npy", status=1)
+  assert "none/out.npy cannot be written" in message
+  for output, message in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "is an input")):
+    with pytest.raises(UserError, match=message):
       vector_files.check_output(str(output), source=f"{tmp_path}/in.txt")
   assert (tmp_path / "in.txt").read_text() == "the red page\n"
 

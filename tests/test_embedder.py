@@ -21,9 +21,9 @@ def test_minilm_gives_sentence_transformers_vectors():
   texts = [text for row in rows for text in row.values()][::97][:300]
   assert len(texts) == 300
   loaded = embedder.load(str(folder))
-  theirs = sentence_transformers.SentenceTransformer(str(folder))
-  assert loaded.max_tokens == theirs.max_seq_length
-  cosines = (loaded.encode(texts) * theirs.encode(texts)).sum(1)
+  peer = sentence_transformers.SentenceTransformer(str(folder))
+  assert loaded.max_tokens == peer.max_seq_length
+  cosines = (loaded.encode(texts) * peer.encode(texts)).sum(1)
   assert cosines.min() > 0.99999
   assert np.abs(cosines - 1).max() < 1e-5
 
@@ -71,15 +71,15 @@ def test_states_of_words_are_those_of_the_sentence(commands):
   """Each layer's mean over pieces, [CLS] and [SEP] comes back from the pieces' states."""
   model = embedder.load(commands.straight)
   sentences = [["the", "red", "page"], [], ["a"], ["the", "old", "group"] * 15]
-  found = model.word_states(sentences)
-  for pieces in found:
+  of_sentences = model.word_states(sentences)
+  for pieces in of_sentences:
     assert len(pieces.words) == pieces.states.shape[1]
     assert (np.diff(pieces.words) >= 0).all()
-  assert list(np.unique(found[0].words)) == [0, 1, 2] and len(found[1].words) == 0
-  assert len(found) == 4 and found[3].words.max() < 44  # cut at max_tokens
+  assert list(np.unique(of_sentences[0].words)) == [0, 1, 2] and len(of_sentences[1].words) == 0
+  assert len(of_sentences) == 4 and of_sentences[3].words.max() < 44  # cut at max_tokens
   # Alone in its batch or not, a word's state is the same.
   alone = model.word_states(sentences[:1])[0]
-  np.testing.assert_allclose(alone.states, found[0].states, atol=1e-5)
+  np.testing.assert_allclose(alone.states, of_sentences[0].states, atol=1e-5)
   # "the red page" has no other pieces than those of its words, [CLS] and [SEP].
   ((ids, words),) = model.tokenizer.encode_words(sentences[:1])
   assert ids == model.tokenizer.encode_ragged(["the red page"])[0]

@@ -53,13 +53,13 @@ def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
   )
 
 
-def network_of(found, *, size, max_tokens=24):
+def network_of(checkpoint, *, size, max_tokens=24):
   """Our network for an imported folder, and its parameters."""
   tokens = type("Tokens", (), {"size": size, "pad_id": 0, "cls_id": 2, "sep_id": 3, "mask_id": 4})
-  section = model_section(**found.model_config)
+  section = model_section(**checkpoint.model_config)
   network = embedder.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
-  return network, sharding.place(from_hf.encoder_leaves(found), abstract)
+  return network, sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
@@ -80,16 +80,16 @@ def test_states_are_transformers(tmp_path, tokenizer_folder, model_type):
     {"params": params["encoder"]}, jnp.array(ids), jnp.array(mask), deterministic=True
   )
   assert len(hidden) == len(expected)
-  for ours, theirs in zip(hidden, expected, strict=True):
-    np.testing.assert_allclose(ours[mask], theirs.numpy()[mask], atol=1e-5)
+  for states, reference in zip(hidden, expected, strict=True):
+    np.testing.assert_allclose(states[mask], reference.numpy()[mask], atol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder, model_type):
   module = transformers_model(model_type, vocabulary_size=23)
-  found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
-  _, params = network_of(found, size=23)
-  section = model_section(**found.model_config)
+  checkpoint = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
+  _, params = network_of(checkpoint, size=23)
+  section = model_section(**checkpoint.model_config)
   pad = module.config.pad_token_id
   written(tmp_path / "out", params, section, tokenizer_folder, pad=pad, max_tokens=24)
   stored = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
@@ -99,7 +99,7 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
   for name, array in tensors.items():
     assert stored[name].tobytes() == array.tobytes(), name
   back = from_hf.read_folder(tmp_path / "out")
-  assert back.model_config["encoder"] == found.model_config["encoder"]
+  assert back.model_config["encoder"] == checkpoint.model_config["encoder"]
   assert back.max_tokens == 24
   ours, again = trees.flatten(params), trees.flatten(network_of(back, size=23)[1])
   assert set(ours) == set(again)
@@ -117,14 +117,14 @@ def test_torch_to_flax_to_torch_to_flax_is_byte_equal(tmp_path, tokenizer_folder
 def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, model_type, dense):
   """And we read what it writes: the same vectors, of the same length."""
   module = transformers_model(model_type, vocabulary_size=23)
-  found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
+  checkpoint = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
   section = model_section(
-    encoder=found.model_config["encoder"],
+    encoder=checkpoint.model_config["encoder"],
     pooling="cls",
     normalize=not dense,
     dense={"width": dense, "activation": "tanh"},
   )
-  params = network_of(found, size=23)[1]
+  params = network_of(checkpoint, size=23)[1]
   if dense:
     kernel = np.random.default_rng(0).normal(0, 0.1, (48, dense)).astype(np.float32)
     params["dense"] = {"kernel": kernel, "bias": kernel[0]}
@@ -136,13 +136,13 @@ def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, m
     pad=module.config.pad_token_id,
     max_tokens=16,
   )
-  theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
-  vectors = theirs.encode(TEXTS)
+  peer = sentence_transformers.SentenceTransformer(str(tmp_path / "out"))
+  vectors = peer.encode(TEXTS)
   assert vectors.shape[1] == (dense or 48)
   if not dense:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
   np.testing.assert_allclose(embedder.load(str(tmp_path / "out")).encode(TEXTS), vectors, atol=2e-6)
-  theirs.save(str(tmp_path / "theirs"))  # in the layout of its own version
+  peer.save(str(tmp_path / "theirs"))  # in the layout of its own version
   again = embedder.load(str(tmp_path / "theirs")).encode(TEXTS)
   np.testing.assert_allclose(again, vectors, atol=2e-6)
 
@@ -179,11 +179,11 @@ def test_old_names_and_half_precision(tmp_path, tokenizer_folder):
 def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   """On a 4 x 2 mesh each device holds its own part, equal to the whole read at once."""
   module = transformers_model("modernbert", vocabulary_size=24)
-  found = from_hf.read_folder(saved(tmp_path, module, tokenizer_folder))
-  network, whole = network_of(found, size=23)
+  checkpoint = from_hf.read_folder(saved(tmp_path, module, tokenizer_folder))
+  network, whole = network_of(checkpoint, size=23)
   abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
-  spread = sharding.place(from_hf.encoder_leaves(found), abstract)
+  spread = sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
   qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]
   assert {shard.data.shape for shard in qkv.addressable_shards} == {(48, 3, 24)}
   for path, array in trees.flatten(spread).items():
@@ -193,9 +193,9 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
 def test_an_export_that_fails_leaves_nothing_and_takes_nothing(tmp_path, tokenizer_folder):
   """Neither a part of the folder, nor a neighbour that happens to be called like a part."""
   module = transformers_model("bert", vocabulary_size=23)
-  found = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
-  params = network_of(found, size=23)[1]
-  section = model_section(**found.model_config)
+  checkpoint = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
+  params = network_of(checkpoint, size=23)[1]
+  section = model_section(**checkpoint.model_config)
   (tmp_path / "out.tmp").mkdir()
   with pytest.raises(UserError, match="cannot be written"):
     written(tmp_path / "out", params, section, tmp_path / "none", pad=0, max_tokens=8)

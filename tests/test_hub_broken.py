@@ -135,7 +135,7 @@ def test_a_link_out_of_the_folder_is_a_file_like_any_other(folder):
 
 
 @pytest.mark.parametrize(
-  ("changes", "said"),
+  ("changes", "message"),
   [
     ({"vocab_size": 24}, "is [23, 48], expected [24, 48]"),
     ({"num_hidden_layers": 4}, "missing encoder.layer.3"),
@@ -154,9 +154,9 @@ def test_a_link_out_of_the_folder_is_a_file_like_any_other(folder):
     ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan, expected more than 0"),
   ],
 )
-def test_a_config_that_lies(folder, changes, said):
+def test_a_config_that_lies(folder, changes, message):
   change_json(folder / "config.json", **changes)
-  assert said in refused(folder)
+  assert message in refused(folder)
 
 
 @pytest.mark.parametrize("content", ["", "[1", "3", "[" * 100_000])
@@ -166,7 +166,7 @@ def test_a_config_that_is_no_json_object(folder, content):
 
 
 @pytest.mark.parametrize(
-  ("changes", "said"),
+  ("changes", "message"),
   [
     ({"global_attn_every_n_layers": 0}, "expected 1 or more"),
     ({"local_attention": "128"}, "expected a number"),
@@ -175,8 +175,8 @@ def test_a_config_that_is_no_json_object(folder, content):
     ({"layer_types": ["full_attention", "full_attention", "sliding_attention"]}, "no fixed period"),
   ],
 )
-def test_a_modernbert_that_we_do_not_have(changes, said):
-  with pytest.raises(UserError, match=said):
+def test_a_modernbert_that_we_do_not_have(changes, message):
+  with pytest.raises(UserError, match=message):
     configs.encoder_section({**MMBERT, **changes}, where="config.json")
 
 
@@ -212,13 +212,13 @@ def test_a_strange_folder_called_decoder_is_not_ours(folder):
 
 
 @pytest.mark.parametrize(
-  ("architecture", "said"),
+  ("architecture", "message"),
   [("BertModel", "import AutoModel as"), ("BertForMaskedLM", "MaskedLM as")],
 )
-def test_the_conversion_makes_up_no_head(folder, architecture, said):
+def test_the_conversion_makes_up_no_head(folder, architecture, message):
   (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
   change_json(folder / "config.json", architectures=[architecture])
-  assert said in refused(folder)
+  assert message in refused(folder)
 
 
 def test_another_file_system():
@@ -229,8 +229,8 @@ def test_another_file_system():
 def test_a_default_prompt_is_refused(folder):
   listed = [{"path": "", "type": "Transformer"}, {"path": "1_P", "type": "Pooling"}]
   (folder / "modules.json").write_text(json.dumps(listed))
-  said = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
-  (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
+  settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+  (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
   assert "default prompt" in refused(folder)
 
 
@@ -248,7 +248,7 @@ def test_a_tokenizer_larger_than_the_embedding(folder):
 
 
 @pytest.mark.parametrize(
-  ("modules", "said"),
+  ("modules", "message"),
   [
     ([("../model", "Transformer"), ("", "Pooling")], "expected a folder of the model"),
     ([("/tmp", "Transformer"), ("", "Pooling")], "expected a folder of the model"),
@@ -257,10 +257,10 @@ def test_a_tokenizer_larger_than_the_embedding(folder):
     ([("", "Transformer"), ("1_P", "Pooling")], "cannot read"),
   ],
 )
-def test_modules_that_we_do_not_have(folder, modules, said):
+def test_modules_that_we_do_not_have(folder, modules, message):
   listed = [{"path": path, "type": f"x.{kind}"} for path, kind in modules]
   (folder / "modules.json").write_text(json.dumps(listed))
-  assert said in refused(folder)
+  assert message in refused(folder)
 
 
 def test_a_pooling_that_we_do_not_have(folder):

@@ -35,10 +35,10 @@ MAX_TOKENS = 32
 def lines(request):
   """Every line of Tatoeba where it is at hand, the sample everywhere."""
   folder = request.config.rootpath.parent / "shared" / "data" / "tatoeba_v1"
-  found = list(SAMPLE)
+  texts = list(SAMPLE)
   for path in sorted(folder.glob("*.gz")):
-    found += gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[:-1]
-  return found
+    texts += gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[:-1]
+  return texts
 
 
 def word_pieces(folder, lines):
@@ -80,16 +80,16 @@ def test_ids_are_transformers_for_every_line(checkpoint, lines):
   ours = Tokenizer.from_files(
     hub_tokenizer.convert_tokenizer(checkpoint), where="test", max_tokens=MAX_TOKENS
   )
-  theirs = transformers.AutoTokenizer.from_pretrained(checkpoint)
-  assert ours.size == len(theirs)
+  reference = transformers.AutoTokenizer.from_pretrained(checkpoint)
+  assert ours.size == len(reference)
   special = ("pad", "unk", "cls", "sep", "mask")
   for role in special:
-    assert getattr(ours, f"{role}_id") == getattr(theirs, f"{role}_token_id"), role
+    assert getattr(ours, f"{role}_id") == getattr(reference, f"{role}_token_id"), role
   for start in range(0, len(lines), 5000):
     part = lines[start : start + 5000]
-    expected = theirs(part, truncation=True, max_length=MAX_TOKENS)["input_ids"]
-    found = ours.encode_ragged(part)
-    for text, a, b in zip(part, found, expected, strict=True):
+    expected = reference(part, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    ids = ours.encode_ragged(part)
+    for text, a, b in zip(part, ids, expected, strict=True):
       assert a == b, text
   assert max(map(len, ours.encode_ragged(SAMPLE))) == MAX_TOKENS  # something was cut
 
@@ -114,12 +114,12 @@ def test_what_export_writes_reads_alike_everywhere(checkpoint, tmp_path):
   """Our files through AutoTokenizer: the same ids, and no token types for models without them."""
   files = hub_tokenizer.convert_tokenizer(checkpoint)
   hub_tokenizer.write_tokenizer(files, tmp_path)
-  theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+  reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
   ours = Tokenizer.load(tmp_path, max_tokens=MAX_TOKENS)
-  encoded = theirs(SAMPLE, truncation=True, max_length=MAX_TOKENS)
+  encoded = reference(SAMPLE, truncation=True, max_length=MAX_TOKENS)
   assert encoded["input_ids"] == ours.encode_ragged(SAMPLE)
   assert set(encoded) == {"input_ids", "attention_mask"}
-  assert theirs.mask_token_id == ours.mask_id
+  assert reference.mask_token_id == ours.mask_id
   assert hub_tokenizer.convert_tokenizer(tmp_path)["tokenizer.json"] == files["tokenizer.json"]
 
 

@@ -49,8 +49,8 @@ def test_planted_pairs_are_found_on_any_number_of_devices(bare, tmp_path):
   """At most 0.75 for unrelated ones of width 32: 0.85 parts them."""
   planted = save_vectors(tmp_path)
   one, eight = tmp_path / "one.tsv", tmp_path / "eight.tsv"
-  said = bare.run(*vector_flags(tmp_path, one, "--min_cosine=0.85"))
-  assert "600 x 600 sentences; ratio margin, 4 neighbours" in said and "exact search" in said
+  log = bare.run(*vector_flags(tmp_path, one, "--min_cosine=0.85"))
+  assert "600 x 600 sentences; ratio margin, 4 neighbours" in log and "exact search" in log
   rows = read_rows(one)
   assert {(int(i) - 1, int(j) - 1) for _, _, i, j in rows} == planted
   scores = [float(row[0]) for row in rows]
@@ -75,10 +75,10 @@ def test_killed_in_the_search_it_gives_the_same_file(bare, tmp_path):
   assert process.returncode == -signal.SIGKILL and not killed.exists()
   swap = {"--source_vectors": "--target_vectors", "--target_vectors": "--source_vectors"}
   halves = (flag.partition("=") for flag in vector_flags(tmp_path, killed))
-  said = bare.fail(*(swap.get(name, name) + equals + value for name, equals, value in halves))
-  assert "source_vectors='" in said and "an unfinished command with" in said and state.exists()
-  said = bare.run(*vector_flags(tmp_path, killed))
-  done, count = said.split("the search goes on: ")[1].split(" rows")[0].split(" of ")
+  log = bare.fail(*(swap.get(name, name) + equals + value for name, equals, value in halves))
+  assert "source_vectors='" in log and "an unfinished command with" in log and state.exists()
+  log = bare.run(*vector_flags(tmp_path, killed))
+  done, count = log.split("the search goes on: ")[1].split(" rows")[0].split(" of ")
   assert 0 < int(done) < int(count) == 25_000
   assert killed.read_bytes() == straight.read_bytes()
   assert planted <= {(int(i) - 1, int(j) - 1) for _, _, i, j in read_rows(straight)}
@@ -99,9 +99,9 @@ def test_texts_through_a_model(commands, tmp_path):
   (tmp_path / "en.txt.gz").write_bytes(gzip.compress(data))
   texts = [f"--source={tmp_path}/aa.txt", f"--target={tmp_path}/en.txt.gz"]
   output = tmp_path / "pairs.tsv"
-  said = commands.run("mine", f"--model={commands.straight}", *texts, f"--output={output}")
-  assert "aa.txt: 1 empty of 62 lines" in said and "aa.txt: 1 repeated of 62 lines" in said
-  assert "mine: 60 x 60 sentences" in said and "numbers differ in 0 of" in said
+  log = commands.run("mine", f"--model={commands.straight}", *texts, f"--output={output}")
+  assert "aa.txt: 1 empty of 62 lines" in log and "aa.txt: 1 repeated of 62 lines" in log
+  assert "mine: 60 x 60 sentences" in log and "numbers differ in 0 of" in log
   rows = read_rows(output)
   assert len(rows) > 10
   for _, _, one, other, numbers, i, j in rows:
@@ -123,8 +123,8 @@ def test_broken_vectors_are_left_out_and_named(bare, tmp_path):
   x[6], x[17, 3], x[20, 0] = 0.0, np.nan, np.inf
   np.save(tmp_path / "x.npy", x)
   output = tmp_path / "pairs.tsv"
-  said = bare.run(*vector_flags(tmp_path, output, "--min_cosine=0.85"))
-  assert "--source: 3 of 600 vectors are 0 or not finite" in said and "line 7" in said
+  log = bare.run(*vector_flags(tmp_path, output, "--min_cosine=0.85"))
+  assert "--source: 3 of 600 vectors are 0 or not finite" in log and "line 7" in log
   expected = {(i, j) for i, j in planted if i not in (6, 17, 20)}
   assert {(int(i) - 1, int(j) - 1) for *_, i, j in read_rows(output)} == expected
 
@@ -134,12 +134,12 @@ def test_wrong_input_leaves_nothing(bare, tmp_path):
   np.save(tmp_path / "y.npy", np.ones((600, 31), np.float32))
   output = tmp_path / "pairs.tsv"
   before = set(tmp_path.iterdir())
-  said = bare.fail(*vector_flags(tmp_path, output))
-  assert "are 32 wide" in said and "31" in said
+  log = bare.fail(*vector_flags(tmp_path, output))
+  assert "are 32 wide" in log and "31" in log
   (tmp_path / "t.txt").write_text("a\nb\n")
   texts = [f"--source={tmp_path}/t.txt", f"--target={tmp_path}/t.txt"]
-  said = bare.fail(*vector_flags(tmp_path, output, *texts))
-  assert "600 rows" in said and "2 lines" in said
+  log = bare.fail(*vector_flags(tmp_path, output, *texts))
+  assert "600 rows" in log and "2 lines" in log
   bare.fail(*vector_flags(tmp_path, output, "--model=runs/demo"), status=2)
   bare.fail(*vector_flags(tmp_path, output, "--margin=rato"), status=2)
   bare.fail(*vector_flags(tmp_path, output, "--index=hnsw"), status=2)
@@ -147,8 +147,8 @@ def test_wrong_input_leaves_nothing(bare, tmp_path):
   bare.fail("mine", f"--output={output}", f"--source={tmp_path}/t.txt", status=2)
   save_vectors(tmp_path)
   np.save(tmp_path / "y.npy", np.full((600, 32), np.nan, np.float32))
-  said = bare.fail(*vector_flags(tmp_path, output))
-  assert "--target: every vector is 0 or not finite" in said
+  log = bare.fail(*vector_flags(tmp_path, output))
+  assert "--target: every vector is 0 or not finite" in log
   assert set(tmp_path.iterdir()) == before | {tmp_path / "t.txt"}
 
 
@@ -156,8 +156,8 @@ def test_faiss_is_called_approximate(bare, tmp_path):
   pytest.importorskip("faiss", reason="needs faiss-cpu of requirements-dev.txt, which is absent")
   planted = save_vectors(tmp_path)
   output = tmp_path / "pairs.tsv"
-  said = bare.fail(*vector_flags(tmp_path, output, "--index=faiss:Nonsense"))
-  assert "--index=faiss:Nonsense is refused" in said
+  log = bare.fail(*vector_flags(tmp_path, output, "--index=faiss:Nonsense"))
+  assert "--index=faiss:Nonsense is refused" in log
   assert not Path(f"{output}.work").exists()
   flags = vector_flags(tmp_path, output, "--index=faiss:IVF4,Flat:nprobe=4", "--min_cosine=0.85")
   assert "APPROXIMATE search by FAISS" in bare.run(*flags)
@@ -165,7 +165,7 @@ def test_faiss_is_called_approximate(bare, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("array", "said"),
+  ("array", "message"),
   [
     (np.zeros(3, np.float32), "holds [3]"),
     (np.zeros((0, 4), np.float32), "holds [0, 4]"),
@@ -174,12 +174,12 @@ def test_faiss_is_called_approximate(bare, tmp_path):
     (np.array([{}, 1], object), "cannot be read"),
   ],
 )
-def test_files_that_hold_no_vectors(tmp_path, array, said):
+def test_files_that_hold_no_vectors(tmp_path, array, message):
   path = tmp_path / "v.npy"
   np.save(path, array, allow_pickle=True)
   with pytest.raises(UserError) as raised:
     inputs.open_vectors(str(path), flag="source_vectors")
-  assert said in str(raised.value) and "--source_vectors=" in str(raised.value)
+  assert message in str(raised.value) and "--source_vectors=" in str(raised.value)
 
 
 def test_a_cut_short_vector_file(tmp_path):

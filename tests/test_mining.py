@@ -219,23 +219,23 @@ def test_broken_files_are_named(tmp_path):
     bucc.read_corpora(tmp_path)
   write_split(tmp_path, "training", pairs=7)
   gold = tmp_path / "de-en.training.gold"
-  for content, said in (
+  for content, message in (
     (b"de-1\ten-1\nde-0\ten-99\n", "training.gold:2: the id en-99 is not in its text"),
     (b"de-0 en-1\n", "training.gold:1: expected two fields"),
     (b"", "training.gold is empty"),
     (b"de-0\ten-1\n\xff\ten-1\n", "training.gold:2: not UTF-8"),
   ):
     gold.write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
       bucc.read_corpora(tmp_path)
   gold.write_text("de-0\ten-11\n")
   english = tmp_path / "de-en.training.en"
-  for content, said in (
+  for content, message in (
     ("en-11\tone\nen-11\ttwo\n", "training.en: 1 of its ids occur a second time"),
     ("en-11\tone\nen-12\t\n", "training.en:2: expected two fields"),
   ):
     english.write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
       bucc.read_corpora(tmp_path)
   (tmp_path / "again").mkdir()
   write_split(tmp_path / "again", "training", pairs=7)

@@ -49,8 +49,8 @@ class Similarity(Local, AbsTaskSTS):
 
 def scores_of(model, task, *, cache=None):
   """What MTEB says of the only split."""
-  found = mteb.evaluate(model, task, cache=cache, co2_tracker=False, show_progress_bar=False)
-  return found.task_results[0].scores["test"][0]
+  results = mteb.evaluate(model, task, cache=cache, co2_tracker=False, show_progress_bar=False)
+  return results.task_results[0].scores["test"][0]
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +87,10 @@ def test_sts_is_our_correlation(model, texts):
   task = Similarity()
   task.columns = {"sentence1": texts["en"], "sentence2": other, "score": gold.tolist()}
   ours = sts.sts({"t": sts.Track(gold, texts["en"], other)}, model.loaded.encode)
-  found = scores_of(model, task)
-  assert 100 * found["cosine_spearman"] == pytest.approx(ours["spearman/t"], abs=1e-4)
-  assert 100 * found["cosine_pearson"] == pytest.approx(ours["pearson/t"], abs=1e-4)
-  assert found["main_score"] == found["cosine_spearman"]
+  scores = scores_of(model, task)
+  assert 100 * scores["cosine_spearman"] == pytest.approx(ours["spearman/t"], abs=1e-4)
+  assert 100 * scores["cosine_pearson"] == pytest.approx(ours["pearson/t"], abs=1e-4)
+  assert scores["main_score"] == scores["cosine_spearman"]
 
 
 def test_what_mteb_knows_of_the_model(commands, model):
@@ -140,8 +140,8 @@ try:
 except errors.UserError as error:
   print(error)
 """
-  found = subprocess.run(
+  process = subprocess.run(
     [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
   )
-  assert "needs mteb 2" in found.stdout
-  assert "pip install mteb" in found.stdout
+  assert "needs mteb 2" in process.stdout
+  assert "pip install mteb" in process.stdout

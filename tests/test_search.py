@@ -32,8 +32,8 @@ def both(x, y, **arguments):
   return exact_search.nearest(exact_search.Side.whole(x), exact_search.Side.whole(y), **arguments)
 
 
-def assert_full_sort(found, x, y, k=K):
-  for near, sides in zip(found, ((x, y), (y, x)), strict=True):
+def assert_full_sort(result, x, y, k=K):
+  for near, sides in zip(result, ((x, y), (y, x)), strict=True):
     cosines, rows = full_sort(*sides, k=k)
     np.testing.assert_array_equal(near.rows, rows)
     np.testing.assert_allclose(near.cosines, cosines, rtol=0, atol=1e-14)
@@ -108,10 +108,10 @@ def test_rows_that_take_no_part():
   rows = np.arange(0, len(x), 3)
   broken = np.full_like(x, np.nan)
   broken[rows] = x[rows]
-  found = exact_search.nearest(
+  result = exact_search.nearest(
     exact_search.Side(broken, rows), exact_search.Side.whole(y), neighbours=K
   )
-  assert_full_sort(found, x[rows], y)
+  assert_full_sort(result, x[rows], y)
 
 
 class Stopped(Exception):
@@ -145,14 +145,14 @@ def test_a_search_goes_on(tmp_path, caplog, monkeypatch):
       sides[0], sides[1]._replace(vectors=Failing(y, 10)), checkpoint=checkpoint, **arguments
     )
   caplog.set_level(logging.INFO)
-  kept = path.read_bytes()
-  found = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
+  content = path.read_bytes()
+  result = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
   assert "256 of 301 rows were done" in caplog.text
-  jax.tree.map(np.testing.assert_array_equal, found, both(x, y))
-  path.write_bytes(kept[: len(kept) // 2])
-  found = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
+  jax.tree.map(np.testing.assert_array_equal, result, both(x, y))
+  path.write_bytes(content[: len(content) // 2])
+  result = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
   assert "cannot be read" in caplog.text
-  jax.tree.map(np.testing.assert_array_equal, found, both(x, y))
+  jax.tree.map(np.testing.assert_array_equal, result, both(x, y))
 
 
 def faiss_nearest(x, y, factory):

@@ -62,7 +62,7 @@ def test_files(tmp_path):
   track = sts.read_tracks(tmp_path)["a.en"]
   assert track.gold.tolist() == [4.5, 1.0]
   assert track.second == ["two", "four, “five”"]
-  for content, said in (
+  for content, message in (
     ("1\tonly\n", "line 1: expected score"),
     ("2\ta\tb\nx\ta\tb\n", "line 2: expected score"),
     ("nan\ta\tb\n", "line 1: the score is nan"),
@@ -71,7 +71,7 @@ def test_files(tmp_path):
     ("1\ta\tb\n1\tc\td\n", "two different scores"),
   ):
     (tmp_path / "a.en.tsv").write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
       sts.read_tracks(tmp_path)
   with pytest.raises(UserError, match="has no .tsv files"):
     sts.read_tracks(tmp_path / "none")

@@ -20,8 +20,8 @@ def test_margins_by_hand():
     ("distance", [0.16, 0.9]),
     ("ratio", [1.25, -np.inf]),
   ):
-    found = score_margin(cosine, around, margin=margin)
-    np.testing.assert_allclose(found, expected)
+    scores = score_margin(cosine, around, margin=margin)
+    np.testing.assert_allclose(scores, expected)
 
 
 def test_vectors_that_are_no_numbers_are_refused():
@@ -126,17 +126,17 @@ def test_the_command(commands, tmp_path):
   }
   write(tmp_path, "aa", lines["aa"][:50], lines["en"][:50])
   scores = tmp_path / "scores.json"
-  said = commands.run(
+  log = commands.run(
     "evaluate",
     f"--model={commands.straight}",
     "--suite=tatoeba",
     f"--data={tmp_path}",
     f"--output={scores}",
   )
-  found = json.loads(scores.read_text())
-  assert found["eval/tatoeba/to_english_accuracy/aa"] > 0.1  # chance is 0.02
-  assert "xsim" in said
-  protocol = found["protocol"]["tatoeba"]
+  result = json.loads(scores.read_text())
+  assert result["eval/tatoeba/to_english_accuracy/aa"] > 0.1  # chance is 0.02
+  assert "xsim" in log
+  protocol = result["protocol"]["tatoeba"]
   assert protocol["xsim"] == "ratio margin, 4 neighbours"
   assert protocol["pooling"] == "mean" and protocol["max_tokens"] == 12
   commands.fail("evaluate", f"--model={commands.straight}", "--suite=tatoeba", status=2)

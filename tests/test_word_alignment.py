@@ -88,7 +88,7 @@ def test_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("texts", "gold", "said"),
+  ("texts", "gold", "message"),
   [
     ("a ||| b\n", "0-0\n", r"src-tgt:1, its gold: 0-0 counts words from 0; set first_index=0"),
     ("a ||| b\n", "1:1\n", "'1:1' is neither i-j nor ipj"),
@@ -98,9 +98,9 @@ def test_files(tmp_path):
     ("a ||| b\n", "1p1\n", "has no sure link"),
   ],
 )
-def test_mistakes(tmp_path, texts, gold, said):
+def test_mistakes(tmp_path, texts, gold, message):
   write(tmp_path, texts, gold)
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     word_alignment.read_alignments(tmp_path, first_index=1)
 
 
@@ -126,11 +126,11 @@ def test_the_command(commands, tmp_path):
   scores = tmp_path / "scores.json"
   flags = [f"--model={commands.straight}", "--suite=word_alignment", f"--data={tmp_path}"]
   commands.run("evaluate", *flags, "--setting=unit_of_alignment=word", f"--output={scores}")
-  found = json.loads(scores.read_text())
+  content = json.loads(scores.read_text())
   name = "eval/word_alignment[unit_of_alignment=word]"
-  assert found[f"{name}/aer/aaen"] == 0.0 and found[f"{name}/recall/mean"] == 1.0
-  assert found[f"{name}/aer_layer_0/aaen"] == found[f"{name}/aer_layer_1/aaen"] == 0.0
-  said = commands.fail("evaluate", *flags, "--setting=layer=7", status=1)
-  assert "layers 0 (embeddings) to 1" in said
-  said = commands.fail("evaluate", *flags, "--setting=threshold=nan", status=1)
-  assert "threshold=nan: expected" in said
+  assert content[f"{name}/aer/aaen"] == 0.0 and content[f"{name}/recall/mean"] == 1.0
+  assert content[f"{name}/aer_layer_0/aaen"] == content[f"{name}/aer_layer_1/aaen"] == 0.0
+  message = commands.fail("evaluate", *flags, "--setting=layer=7", status=1)
+  assert "layers 0 (embeddings) to 1" in message
+  message = commands.fail("evaluate", *flags, "--setting=threshold=nan", status=1)
+  assert "threshold=nan: expected" in message

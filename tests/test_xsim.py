@@ -50,9 +50,9 @@ def test_brute_force(margin):
     four = sorted(range(60), key=lambda j: -float(a @ y[j]))[:4]  # noqa: B023
     scores = []
     for j in four:
-      own = np.mean([a @ y[other] for other in four])
-      theirs = np.mean(sorted((float(y[j] @ other) for other in x), reverse=True)[:4])
-      around = (own + theirs) / 2
+      mean_x = np.mean([a @ y[other] for other in four])
+      mean_y = np.mean(sorted((float(y[j] @ other) for other in x), reverse=True)[:4])
+      around = (mean_x + mean_y) / 2
       cosine = a @ y[j]
       scores.append(
         {"absolute": cosine, "distance": cosine - around, "ratio": cosine / around}[margin]
@@ -90,8 +90,8 @@ def test_hard_negatives_only_go_towards_the_pivot(tmp_path):
   (tmp_path / "en.txt").write_text("one\ntwo\n")
   (tmp_path / "de.txt").write_text("eins\nzwei\n")
   (tmp_path / "negatives").write_text("almost one\n")
-  given = {"margin": "absolute", "neighbours": 1}
-  result = xsim.evaluate(Model(), str(tmp_path), negatives=f"{tmp_path}/negatives", **given)
+  settings = {"margin": "absolute", "neighbours": 1}
+  result = xsim.evaluate(Model(), str(tmp_path), negatives=f"{tmp_path}/negatives", **settings)
   assert result.scores == {
     "to_pivot_xsim/mean": 0.0,
     "to_pivot_xsim/de": 0.0,
@@ -101,7 +101,7 @@ def test_hard_negatives_only_go_towards_the_pivot(tmp_path):
     "to_pivot_xsim++/de": 0.5,
   }
   assert result.protocol["hard_negatives"] == 1
-  every = xsim.evaluate(Model(), str(tmp_path), every_pair=True, **given)
+  every = xsim.evaluate(Model(), str(tmp_path), every_pair=True, **settings)
   assert set(every.scores) == {"xsim/mean", "xsim/de-en", "xsim/en-de"}
   with pytest.raises(UserError, match="margin=cosine"):
     xsim.evaluate(Model(), str(tmp_path), margin="cosine")
@@ -123,11 +123,11 @@ def test_the_command(commands, tmp_path):
     "--setting=languages=aa",
     f"--output={scores}",
   )
-  found = json.loads(scores.read_text())
+  content = json.loads(scores.read_text())
   name = "xsim[languages=aa,margin=distance]"
-  assert 0 <= found[f"eval/{name}/to_pivot_xsim/aa"] < 0.95  # chance: 19 of 20 wrong
-  assert found["protocol"][name]["neighbours"] == 4
-  for setting, said, *more in (
+  assert 0 <= content[f"eval/{name}/to_pivot_xsim/aa"] < 0.95  # chance: 19 of 20 wrong
+  assert content["protocol"][name]["neighbours"] == 4
+  for setting, message, *more in (
     ("margins=ratio", "takes, each once, margin=ratio, neighbours=4"),
     ("neighbours=four", "expected a value of type int"),
     ("languages=xx", "no text of the language xx"),
@@ -135,4 +135,4 @@ def test_the_command(commands, tmp_path):
   ):
     flags = [f"--model={commands.straight}", "--suite=xsim"]
     flags += [f"--setting={one}" for one in (setting, *more)]
-    assert said in commands.fail("evaluate", *flags, status=1)
+    assert message in commands.fail("evaluate", *flags, status=1)
