@@ -72,9 +72,7 @@ def test_python_3_11_stays_with_jax_0_10():
 
 def expected_files():
   """What of the tree a wheel must hold, by its paths there."""
-  package = [*(ROOT / "dap_jax").rglob("*.py"), ROOT / "dap_jax" / "py.typed"]
-  package += [(ROOT / "dap_jax" / "report_page" / f"{name}") for name in ("page.css", "page.js")]
-  package += [(ROOT / "dap_jax" / "report_page" / f"{name}.html") for name in ("page", "run")]
+  package = [path for path in (ROOT / "dap_jax").rglob("*.*") if path.suffix != ".pyc"]
   files = {path.relative_to(ROOT).as_posix() for path in package}
   configs = [path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.py")]
   return files | {f"dap_jax/{path}" for path in configs}
