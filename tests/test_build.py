@@ -81,8 +81,8 @@ def test_own_rules_come_first_and_one_that_matches_nothing_is_told(caplog):
   layer = params["layers_0"]
   assert layer["mlp_in"]["kernel"].sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
   assert layer["mlp_out"]["kernel"].sharding.spec == jax.sharding.PartitionSpec("model", "fsdp")
-  told = [record.getMessage() for record in caplog.records]
-  assert told == ["sharding_rules: 'no/such/parameter' matches no parameter"]
+  messages = [record.getMessage() for record in caplog.records]
+  assert messages == ["sharding_rules: 'no/such/parameter' matches no parameter"]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_large_matrix_that_cannot_be_cut_is_told(caplog):
   train_program = build.build(vocabulary=VOCABULARY, **settings)
   words = train_program.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
   assert words.sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
-  told = [text for text in caplog.messages if "encoder/embeddings/word/embedding" in text]
-  assert told == [
+  messages = [text for text in caplog.messages if "encoder/embeddings/word/embedding" in text]
+  assert messages == [
     "params/encoder/embeddings/word/embedding [50, 32768] is whole along model: not divisible"
   ]
 
@@ -147,12 +147,12 @@ def test_adamw_is_optax_adamw_where_eps_is_small():
   params = {"a": jax.random.normal(jax.random.key(0), (4, 3))}
   rate = optax.constant_schedule(0.01)
   ours = optim.adamw(rate, b1=0.9, b2=0.999, eps=1e-12, weight_decay=0.0)
-  theirs = optax.adam(rate, eps=1e-12)
-  states = [ours.init(params), theirs.init(params)]
+  reference = optax.adam(rate, eps=1e-12)
+  states = [ours.init(params), reference.init(params)]
   for seed in range(4):
     grads = {"a": jax.random.normal(jax.random.key(seed), (4, 3))}
     updates = []
-    for i, optimizer in enumerate((ours, theirs)):
+    for i, optimizer in enumerate((ours, reference)):
       update, states[i] = optimizer.update(grads, states[i], params)
       updates.append(update["a"])
     np.testing.assert_allclose(*updates, rtol=1e-5)

@@ -84,8 +84,8 @@ def test_restores_onto_the_mesh_of_now(tmp_path):
     abstract = abstract_of(sharding.make_mesh(data=4, model=2))
     restored = checkpoints.restore(abstract)
   assert restored.step == 7
-  for leaf, wanted in zip(jax.tree.leaves(restored.state), jax.tree.leaves(abstract), strict=True):
-    assert leaf.sharding == wanted.sharding
+  for leaf, target in zip(jax.tree.leaves(restored.state), jax.tree.leaves(abstract), strict=True):
+    assert leaf.sharding == target.sharding
   assert is_state_of(7, restored.state)
 
 

@@ -42,8 +42,8 @@ def on_one_device(commands):
 )
 def test_processes_and_meshes_change_no_loss(commands, on_one_device, processes, mesh):
   """Every step's loss to 1e-5, dropout on, against one device."""
-  found = short_run(commands, f"{processes}_{mesh}", *mesh_flags(mesh), processes=processes)
-  assert found == pytest.approx(on_one_device, rel=1e-5)
+  losses = short_run(commands, f"{processes}_{mesh}", *mesh_flags(mesh), processes=processes)
+  assert losses == pytest.approx(on_one_device, rel=1e-5)
 
 
 def stop_after(started, run, lines):
@@ -69,12 +69,12 @@ def test_stopped_on_four_finished_on_two_and_on_one(commands):
   flags += mesh_flags("2x2x2")
   stop_after(commands.start_processes(*flags, folders=(ROOT,) * 2), run, 30)
   assert "resumed at step" in commands.run(*flags, devices=8)
-  (found, scores), (expected, their_scores) = map(by_step, (run, straight))
+  (losses, scores), (expected, their_scores) = map(by_step, (run, straight))
   # A start's first step has no line of its own, and is part of the next one's mean.
-  alone = [step for step in found if step - 1 in found]
+  alone = [step for step in losses if step - 1 in losses]
   assert len(alone) >= 60 - 2 * 3
   for step in alone:
-    assert found[step] == pytest.approx(expected[step], rel=1e-5), step
+    assert losses[step] == pytest.approx(expected[step], rel=1e-5), step
   assert scores.pop("step") == their_scores.pop("step") == 60
   assert scores == pytest.approx(their_scores, abs=1e-6)
 

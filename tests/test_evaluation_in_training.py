@@ -56,9 +56,9 @@ def test_an_evaluation_that_was_missed_is_made_up(commands, folder, tmp_path):
   flags = commands.train_flags(run, "--config.steps=10", "--config.eval_steps=5")
   commands.run(*flags)
   lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
-  kept = [line for line in lines if "eval/" not in line or json.loads(line)["step"] != 10]
-  assert len(kept) == len(lines) - 1
-  (run / "metrics.jsonl").write_text("".join(kept))
+  remaining = [line for line in lines if "eval/" not in line or json.loads(line)["step"] != 10]
+  assert len(remaining) == len(lines) - 1
+  (run / "metrics.jsonl").write_text("".join(remaining))
   assert "step 10: held-out retrieval" in commands.run(*flags)
   again = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
   assert json.loads(again[-1]) == json.loads(lines[-1])
@@ -71,13 +71,13 @@ def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
   shutil.copytree(folder, mine)
   flags = [SUITE.format(mine), "--config.eval_steps=15", "--config.checkpoint.save_steps=1000"]
   (mine / "aa-en.tsv").write_text("no number\ta\tb\n")
-  said = commands.fail(*commands.train_flags(run, *flags), status=1)
-  assert "aa-en.tsv, line 1: expected score" in said
+  output = commands.fail(*commands.train_flags(run, *flags), status=1)
+  assert "aa-en.tsv, line 1: expected score" in output
   with checkpointing.Checkpoints(run, keep_last=1, best_metric="") as checkpoints:
     assert checkpoints.steps() == [15]
   shutil.copy(folder / "aa-en.tsv", mine)
-  said = commands.run(*commands.train_flags(run, *flags))
-  assert "resumed at step 15" in said
+  output = commands.run(*commands.train_flags(run, *flags))
+  assert "resumed at step 15" in output
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
     ("sts={0},sts={0}", "eval_suites names sts twice"),
   ],
 )
-def test_mistakes(commands, folder, tmp_path, value, said):
+def test_mistakes(commands, folder, tmp_path, value, output):
   flags = [f"--config.eval_suites={value.format(folder)}"]
-  assert said in commands.fail(*commands.train_flags(tmp_path / "run", *flags), status=1)
+  assert output in commands.fail(*commands.train_flags(tmp_path / "run", *flags), status=1)
   assert not layout.is_workdir(tmp_path / "run")
 
 
@@ -107,8 +107,8 @@ def test_a_run_that_diverged_stops_before_its_evaluation(commands, tmp_path):
   """A learning rate of 1e30 overflows float32; what it made is neither scored nor saved."""
   run = tmp_path / "run"
   flags = ["--config.optimizer.learning_rate=1e30", "--config.eval_steps=5"]
-  said = commands.fail(*commands.train_flags(run, *flags), status=1)
-  assert "is not finite: loss " in said
+  output = commands.fail(*commands.train_flags(run, *flags), status=1)
+  assert "is not finite: loss " in output
   assert not [line for line in lines_of(run) if "eval/retrieval/to_pivot_accuracy" in line]
   with checkpointing.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
     assert checkpoints.steps() == []

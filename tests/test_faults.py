@@ -73,23 +73,23 @@ DIVERGING = ("--config.optimizer.learning_rate=1e30", "--config.optimizer.warmup
 
 def test_a_run_that_diverges_says_where_and_keeps_the_batch(commands):
   run = commands.prepared("diverging")
-  said = commands.fail(*commands.train_flags(run, *DIVERGING))
-  step = int(said.split("step ")[1].split(" ")[0])
-  assert f"--replay_step={step}" in said
-  assert "optimizer.learning_rate" in said
-  with np.load(run / "not_finite" / f"{step}.npz") as kept:
-    assert kept["ids"].shape[:2] == (16, 2)
+  output = commands.fail(*commands.train_flags(run, *DIVERGING))
+  step = int(output.split("step ")[1].split(" ")[0])
+  assert f"--replay_step={step}" in output
+  assert "optimizer.learning_rate" in output
+  with np.load(run / "not_finite" / f"{step}.npz") as batch:
+    assert batch["ids"].shape[:2] == (16, 2)
   assert not any((run / "checkpoints").glob("[0-9]*"))  # nothing broken is kept
 
 
 def test_steps_that_may_be_passed_over_are_counted(commands):
   run = commands.prepared("skipping")
   flags = commands.train_flags(run, *DIVERGING, "--config.skip_not_finite=60")
-  said = commands.run(*flags, "--config.steps=20", "--config.eval_steps=40", status=1)
-  assert "skip_not_finite=60, so it goes on" in said
-  assert "vectors are not finite" in said  # the evaluation at the end has no number to give
+  output = commands.run(*flags, "--config.steps=20", "--config.eval_steps=40", status=1)
+  assert "skip_not_finite=60, so it goes on" in output
+  assert "vectors are not finite" in output  # the evaluation at the end has no number to give
   counted = sum(line.get("not_finite", 0) for line in lines_of(run))
-  assert counted == said.count("so it goes on") > 0
+  assert counted == output.count("so it goes on") > 0
   # What is written stays JSON.
   assert all(np.isfinite(list(line.values())).all() for line in lines_of(run))
 
@@ -100,20 +100,20 @@ def test_one_step_again(commands):
   flags = commands.train_flags(run, "--config.steps=40", "--config.log_steps=1")
   commands.run(*flags)
   before = sorted(path.name for path in run.rglob("*"))
-  said = commands.run(
+  output = commands.run(
     *commands.train_flags(run, "--config.log_steps=1", "--config.steps=40"), "--replay_step=37"
   )
   assert sorted(path.name for path in run.rglob("*")) == before
-  (line,) = [own for own in lines_of(run) if own["step"] == 38 and "loss" in own]
+  (line,) = [each for each in lines_of(run) if each["step"] == 38 and "loss" in each]
   for name in ("loss", "translation_ranking", "grad_norm"):
-    (found,) = [text.split()[1] for text in said.splitlines() if text.split()[:1] == [name]]
-    assert float(found) == pytest.approx(line[name], rel=1e-5)
-  assert "encoder/embeddings/word/embedding" in said
-  assert "NOT FINITE" not in said
-  said = commands.fail(
+    (figure,) = [text.split()[1] for text in output.splitlines() if text.split()[:1] == [name]]
+    assert float(figure) == pytest.approx(line[name], rel=1e-5)
+  assert "encoder/embeddings/word/embedding" in output
+  assert "NOT FINITE" not in output
+  output = commands.fail(
     *commands.train_flags(run, "--config.log_steps=1", "--config.steps=40"), "--replay_step=3"
   )
-  assert "the oldest checkpoint is of step" in said
+  assert "the oldest checkpoint is of step" in output
 
 
 def test_processes_that_differ_do_not_start(commands):
@@ -138,7 +138,7 @@ def test_a_run_that_hangs_ends():
     "  print('still here', flush=True)\n"
     "  time.sleep(60)"
   )
-  found = subprocess.run(
+  process = subprocess.run(
     [sys.executable, "-c", program],
     cwd=ROOT,
     capture_output=True,
@@ -146,10 +146,10 @@ def test_a_run_that_hangs_ends():
     timeout=50,
     check=False,
   )
-  assert found.returncode == 1
-  assert found.stdout == "still here\n"
-  assert "error: no step for 1 s (hang_seconds)" in found.stderr
-  assert "in <module>" in found.stderr  # where it stood
+  assert process.returncode == 1
+  assert process.stdout == "still here\n"
+  assert "error: no step for 1 s (hang_seconds)" in process.stderr
+  assert "in <module>" in process.stderr  # where it stood
   with pytest.raises(UserError, match="hang_seconds=-1"):
     Watchdog(-1)
 
@@ -188,10 +188,10 @@ def small_disk(limit):
 def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
   """A checkpoint here has a file of more than 100 kB."""
   mesh = sharding.make_mesh(data=8, model=1)
-  given = {"keep_last": 2, "best_metric": ""}
+  options = {"keep_last": 2, "best_metric": ""}
   with (
     pytest.raises(UserError, match=r"no checkpoint can be written to .*File too large"),
-    checkpointing.Checkpoints(tmp_path, **given) as checkpoints,
+    checkpointing.Checkpoints(tmp_path, **options) as checkpoints,
   ):
     checkpoints.save(1, state_of(1, mesh), metrics={})
     checkpoints.wait()
@@ -199,7 +199,7 @@ def test_a_save_that_fails_is_told_and_the_one_before_stays(tmp_path, caplog):
       checkpoints.save(2, state_of(2, mesh), metrics={})
       checkpoints.wait()
   assert not [record for record in caplog.records if record.exc_info]  # no page of tracebacks
-  with checkpointing.Checkpoints(tmp_path, **given) as checkpoints:
+  with checkpointing.Checkpoints(tmp_path, **options) as checkpoints:
     restored = checkpoints.restore(abstract_of(mesh))
     assert restored.step == 1 and is_state_of(1, restored.state)
     checkpoints.save(2, state_of(2, mesh), metrics={})
@@ -211,9 +211,9 @@ def test_data_that_cannot_be_written_is_told_and_prepared_anew(commands, tmp_pat
   flags = commands.train_flags(tmp_path / "r", "--config.steps=2")
   process = commands.start(*flags)
   resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
-  said = "".join(process.communicate(timeout=300))
-  assert process.returncode == 1 and "Traceback" not in said, said
-  (line,) = [line for line in said.split("\n") if line.startswith("error: ")]
+  output = "".join(process.communicate(timeout=300))
+  assert process.returncode == 1 and "Traceback" not in output, output
+  (line,) = [line for line in output.split("\n") if line.startswith("error: ")]
   assert "cannot be written: [Errno 27] File too large" in line
   assert "resumed" not in commands.run(*flags)
 

@@ -83,16 +83,16 @@ def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
   head, pooled = jax.device_get((params["classifier"], encoded.pooled[:, 0]))
   hidden = np.tanh(pooled @ head["dense"]["kernel"] + head["dense"]["bias"])
   expected = hidden @ head["logits"]["kernel"] + head["logits"]["bias"]
-  found = inference_step.classify_step(params, ids[:, 0], mask[:, 0], model=train_program.model)
-  np.testing.assert_allclose(found, expected, atol=1e-6)
+  logits = inference_step.classify_step(params, ids[:, 0], mask[:, 0], model=train_program.model)
+  np.testing.assert_allclose(logits, expected, atol=1e-6)
 
   def loss(params):
-    given = {
+    arguments = {
       "model": train_program.model,
       "objectives": train_program.objectives,
       "vocabulary": VOCABULARY,
     }
-    return train_step.loss_fn(params, batch, key=None, **given)[0]
+    return train_step.loss_fn(params, batch, key=None, **arguments)[0]
 
   norms = jax.tree_util.tree_map_with_path(
     lambda path, grad: (jax.tree_util.keystr(path), float(jnp.abs(grad).max())),
@@ -162,15 +162,15 @@ def test_a_pair_is_one_sequence(processor, between):
 
 def test_meshes_give_the_same_parameters():
   """Four steps, dropout and the smaller last batch among them, on 8 x 1 and 2 x 4 devices."""
-  batches, found = batches_of(), []
+  batches, results = batches_of(), []
   for shape in ({"data": 8, "fsdp": 1, "model": 1}, {"data": 2, "fsdp": 1, "model": 4}):
     train_program = parts_of(shape)
     with jax.set_mesh(train_program.mesh):
       state = train_program.init({})
       for step in range(4):
         state, means = train_program.step(state, batches.batch(step), Frozen())
-    found.append((jax.device_get(state.params), float(means["loss"].compute())))
-  (params, loss), (other_params, other_loss) = found
+    results.append((jax.device_get(state.params), float(means["loss"].compute())))
+  (params, loss), (other_params, other_loss) = results
   assert loss == pytest.approx(other_loss, rel=1e-5)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, other_params)
 
@@ -185,8 +185,8 @@ def settings_of(commands, data, run, **changes):
   settings = {"step": "newest", "train_language": "en", "epochs": 6, "batch_size": 16}
   settings |= {"learning_rate": 5e-3, "max_tokens": 20, "dropout": 0.1, "seed": 0}
   settings |= {"save_steps": 500, "compute_dtype": ""}
-  given = {"model": str(commands.straight), "data": str(data), "workdir": str(run)}
-  return settings | given | changes
+  paths = {"model": str(commands.straight), "data": str(data), "workdir": str(run)}
+  return settings | paths | changes
 
 
 def test_a_word_decides(commands, tmp_path):
@@ -230,13 +230,13 @@ def test_a_pair_needs_both_sides(commands, tmp_path):
 def test_mistakes(commands, tmp_path):
   write_topics(commands.corpus, tmp_path, "en")
   run = tmp_path / "run"
-  for changes, said in (
+  for changes, message in (
     ({"batch_size": 12}, "batch_size=12 is not divisible by the 8"),
     ({"max_tokens": 128}, "positions=24 is too few for max_tokens=128"),
     ({"workdir": str(commands.straight)}, "is a run of train"),
     ({"learning_rate": 1e30}, "lower --learning_rate"),
   ):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
       finetune(**settings_of(commands, tmp_path, run, **changes))
     assert run.exists() == ("learning_rate" in changes)  # nothing is left of the others
   commands.fail("finetune", f"--model={commands.straight}", status=2)
@@ -257,9 +257,9 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
   while process.poll() is None and not (lines.exists() and lines.read_text()):
     time.sleep(0.02)
   process.send_signal(signal.SIGTERM)
-  said = process.communicate(timeout=300)[1]
+  message = process.communicate(timeout=300)[1]
   assert process.returncode == 0
-  assert "the same command resumes" in said
+  assert "the same command resumes" in message
   assert not (tmp_path / "stopped" / "scores.json").exists()
   table = commands.run("finetune", *flags("stopped"))
   assert "zero_shot_mean" in table
@@ -307,18 +307,18 @@ def test_stopped_where_it_saves_it_saves_once(commands, tmp_path):
     assert process.poll() is None and time.monotonic() < deadline
     time.sleep(0.02)
   process.send_signal(signal.SIGTERM)
-  out, said = process.communicate(timeout=120)
-  assert process.returncode == 0 and "Traceback" not in said, said
+  out, message = process.communicate(timeout=120)
+  assert process.returncode == 0 and "Traceback" not in message, message
   assert "accuracy" in commands.run(*flags)
 
 
 def test_nothing_to_test_on(commands, tmp_path):
   write_topics(commands.corpus, tmp_path, "en")
   path = tmp_path / "en.tsv"
-  kept = [
+  remaining = [
     line for line in path.read_text().splitlines(keepends=True) if not line.startswith("test")
   ]
-  path.write_text("".join(kept))
+  path.write_text("".join(remaining))
   with pytest.raises(UserError, match="no test split in any language"):
     finetune(**settings_of(commands, tmp_path, tmp_path / "run"))
 

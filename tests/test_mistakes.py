@@ -9,64 +9,65 @@ from tests.commands import final_state
 
 
 def test_unknown_key(commands, tmp_path):
-  said = commands.fail(*commands.train_flags(tmp_path / "r", "--config.modle.width=8"))
-  assert "modle" in said
+  message = commands.fail(*commands.train_flags(tmp_path / "r", "--config.modle.width=8"))
+  assert "modle" in message
   assert not (tmp_path / "r").exists()
 
 
 def test_value_of_the_wrong_type(commands, tmp_path):
-  said = commands.fail(*commands.train_flags(tmp_path / "r", "--config.steps=many"))
-  assert "steps" in said and "many" in said
+  message = commands.fail(*commands.train_flags(tmp_path / "r", "--config.steps=many"))
+  assert "steps" in message and "many" in message
 
 
 def test_a_config_that_is_no_config(commands, tmp_path):
   (tmp_path / "c.py").write_text("def get_config():\n  return 3\n")
-  said = commands.fail("train", f"--config={tmp_path}/c.py", f"--workdir={tmp_path}/r")
-  assert "c.py" in said
+  message = commands.fail("train", f"--config={tmp_path}/c.py", f"--workdir={tmp_path}/r")
+  assert "c.py" in message
 
 
 def test_a_config_that_is_not_there(commands, tmp_path):
-  said = commands.fail("train", f"--config={tmp_path}/no.py", f"--workdir={tmp_path}/r")
-  assert "no.py" in said
+  message = commands.fail("train", f"--config={tmp_path}/no.py", f"--workdir={tmp_path}/r")
+  assert "no.py" in message
 
 
 def test_workdir_of_another_config(commands):
   before = (commands.straight / "config.json").read_bytes()
-  said = commands.fail(*commands.train_flags(commands.straight, "--config.batch_size=8"))
-  assert "batch_size=16" in said and "8" in said and "another --workdir" in said
+  message = commands.fail(*commands.train_flags(commands.straight, "--config.batch_size=8"))
+  assert "batch_size=16" in message and "8" in message and "another --workdir" in message
   assert (commands.straight / "config.json").read_bytes() == before
 
 
 def test_unwritable_workdir(commands, tmp_path):
   (tmp_path / "file").write_text("mine")
-  said = commands.fail(*commands.train_flags(tmp_path / "file"))
-  assert "cannot be written" in said
+  message = commands.fail(*commands.train_flags(tmp_path / "file"))
+  assert "cannot be written" in message
   assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_language_without_pairs(commands, tmp_path):
-  said = commands.fail(*commands.train_flags(tmp_path / "r", "--config.data.languages=('aa','xx')"))
-  assert "'xx' in data.languages has no pairs" in said and "aa, bb, cc" in said
+  flags = commands.train_flags(tmp_path / "r", "--config.data.languages=('aa','xx')")
+  message = commands.fail(*flags)
+  assert "'xx' in data.languages has no pairs" in message and "aa, bb, cc" in message
 
 
 def test_vocabulary_too_large(commands, tmp_path):
-  said = commands.fail(
+  message = commands.fail(
     *commands.train_flags(tmp_path / "r", "--config.tokenizer.vocabulary_size=50000")
   )
-  assert "vocabulary_size=50000" in said and "at most" in said
+  assert "vocabulary_size=50000" in message and "at most" in message
 
 
 def test_batch_that_does_not_divide(commands, tmp_path):
   flags = commands.train_flags(tmp_path / "r", "--config.batch_size=12")
-  said = commands.run(*flags, status=1, devices=8)
-  assert "error: batch_size=12 is not divisible by the 8" in said
+  message = commands.run(*flags, status=1, devices=8)
+  assert "error: batch_size=12 is not divisible by the 8" in message
 
 
 def test_gradient_accumulation(commands, tmp_path):
-  said = commands.fail(
+  message = commands.fail(
     *commands.train_flags(tmp_path / "r", "--config.gradient_accumulation_steps=4")
   )
-  assert "another, easier loss" in said
+  assert "another, easier loss" in message
 
 
 def test_truncated_newest_checkpoint(commands):
@@ -75,8 +76,8 @@ def test_truncated_newest_checkpoint(commands):
   files = [p for p in (run / "checkpoints" / "60" / "state").rglob("*") if p.is_file()]
   largest = max(files, key=lambda p: p.stat().st_size)
   largest.write_bytes(largest.read_bytes()[:100])
-  said = commands.run(*commands.train_flags(run))
-  assert "checkpoint 60 cannot be read" in said and "resumed at step 50" in said
+  message = commands.run(*commands.train_flags(run))
+  assert "checkpoint 60 cannot be read" in message and "resumed at step 50" in message
   jax.tree.map(
     np.testing.assert_array_equal, final_state(run)[0], final_state(commands.straight)[0]
   )
@@ -96,6 +97,6 @@ def test_a_model_that_is_none(commands, tmp_path):
 
 def test_export_overwrites_nothing(commands, tmp_path):
   (tmp_path / "mine.txt").write_text("")
-  said = commands.fail("export", f"--workdir={commands.straight}", f"--output={tmp_path}")
-  assert "exists already" in said
+  message = commands.fail("export", f"--workdir={commands.straight}", f"--output={tmp_path}")
+  assert "exists already" in message
   assert list(tmp_path.iterdir()) == [tmp_path / "mine.txt"]

@@ -28,9 +28,9 @@ def bare(tmp_path_factory):
 TRANSPORT = re.compile(r"Gloo|peer ranks|^[ \d:.]*$")
 
 
-def spoken(said):
+def spoken(output):
   """The lines of a process that are ours."""
-  return [line for line in said.split("\n") if not TRANSPORT.search(line)]
+  return [line for line in output.split("\n") if not TRANSPORT.search(line)]
 
 
 def test_scores_are_those_of_one_process(commands, tmp_path):
@@ -38,14 +38,14 @@ def test_scores_are_those_of_one_process(commands, tmp_path):
   for name in ("retrieval", "xsim"):
     shutil.copytree(commands.corpus, tmp_path / name)
   flags = [f"--model={commands.straight}", "--suite=retrieval,xsim", f"--data={tmp_path}"]
-  said = commands.run("evaluate", *flags, f"--output={tmp_path}/one.json", devices=8)
+  output = commands.run("evaluate", *flags, f"--output={tmp_path}/one.json", devices=8)
   first, second = commands.run_processes("evaluate", *flags, f"--output={tmp_path}/two.json")
   one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
   assert list(one) == list(two) and len(one) > 8
   for name in set(one) - {"model", "protocol"}:
     assert two[name] == pytest.approx(one[name], abs=1e-6), name
   assert one["protocol"] == two["protocol"]
-  assert spoken(first) == spoken(said)
+  assert spoken(first) == spoken(output)
   assert spoken(second) == []
 
 
@@ -91,8 +91,8 @@ def test_pairs_are_those_of_one_process(commands, tmp_path):
   assert len(one) > 100
   assert [row[2:] for row in two] == [row[2:] for row in one]
   for column in (0, 1):  # printed to six places
-    own, theirs = (np.array([row[column] for row in rows], float) for rows in (two, one))
-    np.testing.assert_allclose(own, theirs, rtol=0, atol=2e-6)
+    ours, expected = (np.array([row[column] for row in rows], float) for rows in (two, one))
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-6)
   assert not list(tmp_path.glob("*.work*"))
 
 
@@ -144,8 +144,8 @@ def test_a_mistake_of_one_ends_all(commands, tmp_path):
     (folder / "in.txt").write_text(f"the red page {number}\n")
   flags = ["embed", f"--model={commands.straight}", "--input=in.txt", "--output=out.npy"]
   first, second = commands.run_processes(*flags, status=1, folders=folders)
-  said = "process 1 has another text to encode than process 0 (1 of 2 differ): give all the same"
-  assert spoken(first) == [f"error: {said} data"] and spoken(second) == []
+  output = "process 1 has another text to encode than process 0 (1 of 2 differ): give all the same"
+  assert spoken(first) == [f"error: {output} data"] and spoken(second) == []
   (folders[1] / "in.txt").write_bytes(b"\xff\n")
   first, second = commands.run_processes(*flags, status=1, folders=folders)
   (line,) = spoken(first)
@@ -183,8 +183,8 @@ def test_sigterm_ends_a_command(bare, tmp_path):
 
 def test_wrong_flags_of_processes(bare):
   flags = ["embed", "--model=m", "--input=i", "--output=o"]
-  said = bare.fail(*flags, "--coordinator=a:1", status=2)
-  assert "--coordinator, --processes and --process_id are all needed" in said
+  output = bare.fail(*flags, "--coordinator=a:1", status=2)
+  assert "--coordinator, --processes and --process_id are all needed" in output
   assert "which is not given" in bare.fail(*flags, "--processes=2", status=2)
 
 
@@ -194,8 +194,8 @@ def test_a_process_that_stays_alone(bare, number):
   address = bare.free_address()
   flags = [f"--coordinator={address}", "--processes=2", f"--process_id={number}"]
   flags += ["--meet_seconds=3", "--model=m", "--input=i", "--output=o"]
-  said = bare.fail("embed", *flags, status=1)
-  assert f"error: after 3 s not all of 2 processes have met at {address}" in said
+  output = bare.fail("embed", *flags, status=1)
+  assert f"error: after 3 s not all of 2 processes have met at {address}" in output
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 16])
@@ -203,7 +203,7 @@ def test_a_process_that_stays_alone(bare, number):
 def test_shares_are_all_rows_once(monkeypatch, count, processes):
   monkeypatch.setattr(row_shares.jax, "process_count", lambda: processes)
   rows = [list(range(count))[row_shares.of_process(count, number)] for number in range(processes)]
-  assert [row for own in rows for row in own] == list(range(count))
+  assert [row for part in rows for row in part] == list(range(count))
   assert max(map(len, rows)) == -(-count // processes)
 
 
@@ -224,6 +224,6 @@ def test_lists_of_processes_become_one():
   """Two processes, one row, by hand: 0.9 of both is equal, and the first process has lower rows."""
   values = np.array([[[0.9, 0.2]], [[0.9, 0.5]]], np.float32)
   rows = np.array([[[1, 3]], [[7, 6]]], np.int32)
-  found = exact_search.best_of_processes(values, rows)
-  np.testing.assert_array_equal(found.values, np.array([[0.9, 0.9]], np.float32))
-  np.testing.assert_array_equal(found.rows, [[1, 7]])
+  best = exact_search.best_of_processes(values, rows)
+  np.testing.assert_array_equal(best.values, np.array([[0.9, 0.9]], np.float32))
+  np.testing.assert_array_equal(best.rows, [[1, 7]])

@@ -68,18 +68,18 @@ def prepared(folder, corpus, guide):
   return store.load(folder / "data", pad_id=0)
 
 
-def elements(found, language, number=40):
+def elements(data, language, number=40):
   """The first elements of a language as one batch."""
-  rows = [found.sources[language][i] for i in range(number)]
+  rows = [data.sources[language][i] for i in range(number)]
   return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def texts_of(found, corpus, language, number=40):
+def texts_of(data, corpus, language, number=40):
   """Their texts: the corpus in its order, without what is held out."""
-  held = {row["en"] for row in found.heldout}
+  heldout = {row["en"] for row in data.heldout}
   columns = [(corpus / f"{code}.tsv").read_text().splitlines() for code in ("en", language)]
   columns = [[line.split("\t")[1] for line in lines] for lines in columns]
-  return [pair for pair in zip(*columns, strict=True) if pair[0] not in held][:number]
+  return [pair for pair in zip(*columns, strict=True) if pair[0] not in heldout][:number]
 
 
 def vectors_of(guide, batch, view, *, microbatches=1):
@@ -87,8 +87,8 @@ def vectors_of(guide, batch, view, *, microbatches=1):
   network, params = guide.network or (None, None)
   rows = jnp.full(len(batch["ids"]), view)
   batch = jax.tree.map(jnp.asarray, batch)
-  given = {"model": network, "microbatches": microbatches}
-  return np.asarray(train_step.teacher_vectors(params, batch, rows, **given))
+  settings = {"model": network, "microbatches": microbatches}
+  return np.asarray(train_step.teacher_vectors(params, batch, rows, **settings))
 
 
 def test_in_the_step_and_beforehand_it_says_the_same(corpus, teacher, tmp_path):
@@ -96,12 +96,12 @@ def test_in_the_step_and_beforehand_it_says_the_same(corpus, teacher, tmp_path):
   expected = embedder.load(teacher)
   for when in teachers.WHEN:
     guide = load(model=teacher, when=when, languages=("aa", "en"))
-    found = prepared(tmp_path / when, corpus, guide)
+    data = prepared(tmp_path / when, corpus, guide)
     for language, side in (("aa", 1), ("bb", 0)):
-      batch = elements(found, language)
+      batch = elements(data, language)
       assert (batch["teacher_side"] == side).all()
-      for k, own in enumerate(zip(*texts_of(found, corpus, language), strict=True)):
-        vectors = expected.encode(own) if (language, k) != ("bb", 1) else np.zeros((40, WIDTH))
+      for k, texts in enumerate(zip(*texts_of(data, corpus, language), strict=True)):
+        vectors = expected.encode(texts) if (language, k) != ("bb", 1) else np.zeros((40, WIDTH))
         for chunks in (1, 4):
           got = vectors_of(guide, batch, k, microbatches=chunks)
           np.testing.assert_allclose(got, vectors, atol=2e-6)
@@ -110,11 +110,11 @@ def test_in_the_step_and_beforehand_it_says_the_same(corpus, teacher, tmp_path):
 def test_a_vector_is_kept_once(corpus, teacher, tmp_path):
   """English alone: 460 texts of three languages, and the row of no text."""
   guide = load(model=teacher)
-  found = prepared(tmp_path, corpus, guide)
-  assert found.info["extras"]["teacher"] == {"texts": 460, "texts_without_vector": 0}
+  data = prepared(tmp_path, corpus, guide)
+  assert data.info["extras"]["teacher"] == {"texts": 460, "texts_without_vector": 0}
   stored = np.load(tmp_path / "data" / "train.npz")
   assert stored["teacher_vectors/values"].shape == (461, WIDTH)
-  batch = elements(found, "cc")
+  batch = elements(data, "cc")
   assert vectors_of(guide, batch, 0).any(1).all() and not vectors_of(guide, batch, 1).any()
   assert "teacher_side" not in batch
 
@@ -145,8 +145,8 @@ def test_vectors_from_files(corpus, english, teacher, tmp_path, caplog):
 
   (tmp_path / "own.txt").write_text("".join(f"{text}\n" for text in texts[:450]))
   np.save(tmp_path / "own.npy", vectors[:450])
-  found = prepared(tmp_path / "some", corpus, load(**files))
-  assert found.info["extras"]["teacher"] == {"texts": 460, "texts_without_vector": 10}
+  data = prepared(tmp_path / "some", corpus, load(**files))
+  assert data.info["extras"]["teacher"] == {"texts": 460, "texts_without_vector": 10}
   assert "10 of the 460 texts have no teacher's vector" in caplog.text
 
   (tmp_path / "own.txt").write_text("".join(f"{text}\n" for text in texts[:200]))
@@ -223,8 +223,8 @@ def soft_run(tmp_path_factory, corpus, teacher):
 
 def train_soft(run, corpus, teacher):
   sharp = {"soft_alignment": {"temperature": 0.01}}  # a random teacher's cosines are all high
-  given = {"model": teacher, "when": "step"}
-  train(run, corpus, objective="soft_alignment", teacher=given, objectives=sharp)
+  settings = {"model": teacher, "when": "step"}
+  train(run, corpus, objective="soft_alignment", teacher=settings, objectives=sharp)
 
 
 def test_soft_alignment_learns(soft_run):
@@ -258,12 +258,12 @@ def test_distillation_learns(corpus, teacher, tmp_path):
   """With vectors made beforehand; once the data is there, the teacher may be gone."""
   gone = tmp_path / "gone"
   shutil.copytree(teacher, gone)
-  given = {"objective": "distillation", "teacher": {"model": str(gone)}}
+  settings = {"objective": "distillation", "teacher": {"model": str(gone)}}
   with pytest.raises(UserError, match="width 16, the teacher's 32: set model.dense.width=32"):
-    train(tmp_path / "run", corpus, **given, model={"dense": {"width": 16}})
+    train(tmp_path / "run", corpus, **settings, model={"dense": {"width": 16}})
   assert not lines_of(tmp_path / "run")
   shutil.rmtree(gone)
-  train(tmp_path / "run", corpus, **given, model={"dense": {"width": WIDTH}})
+  train(tmp_path / "run", corpus, **settings, model={"dense": {"width": WIDTH}})
   lines = [line for line in lines_of(tmp_path / "run") if "loss" in line]
   assert lines[-1]["distillation"] < 0.5 * lines[0]["distillation"]
   assert lines[-1]["teacher_cosine"] > 0.9

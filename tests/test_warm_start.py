@@ -35,8 +35,9 @@ def parts_of(
   config = base.get_config().to_dict()
   for name, weight in weights.items():
     config["objectives"][name]["weight"] = weight
-  asked = {**config["model"], "encoder": {**config["model"]["encoder"], "vocabulary_size": rows}}
-  model = {**initial_weights.decide(asked, source.model), "projection": projection, "dropout": 0.0}
+  section = {**config["model"], "encoder": {**config["model"]["encoder"], "vocabulary_size": rows}}
+  model = initial_weights.decide(section, source.model)
+  model |= {"projection": projection, "dropout": 0.0}
   vocabulary = vocabulary_of(
     tokens, rows=model["encoder"]["vocabulary_size"], english_ids=english_ids
   )
@@ -81,24 +82,24 @@ def test_rows_of_no_id_change_nothing(checkpoint):
   batch = {"ids": ids, "mask": np.ones_like(ids, bool)}
   batch["language"] = np.tile(np.int32([0, 1]), (8, 1))
   batch["text_hash"] = np.arange(16, dtype=np.int32).reshape(8, 2)
-  found = []
+  results = []
   for rows in (0, 44):
     train_program = parts_of(source, tokens, None, english_head=False, rows=rows, masked_lm=1.0)
-    params, said = initial_weights.first_params(
+    params, output = initial_weights.first_params(
       source, train_program.abstract_state.params, english_ids=None
     )
-    assert ("4 rows of no id after its 40" in said) == (rows == 44)
+    assert ("4 rows of no id after its 40" in output) == (rows == 44)
     with jax.set_mesh(train_program.mesh):
       state = train_program.init(params)
       placed = sharding.put_whole_batch(batch, train_program.mesh)
       means, gradient = train_program.gradients(state, placed, Frozen())
     words = state.params["encoder"]["embeddings"]["word"]["embedding"]
     assert words.shape[0] == (rows or 40)
-    own = gradient["encoder"]["embeddings"]["word"]["embedding"]
-    np.testing.assert_array_equal(own[40:], 0)
-    found.append((float(means["loss"].compute()), np.asarray(own[:40])))
-  np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
-  np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+    of_words = gradient["encoder"]["embeddings"]["word"]["embedding"]
+    np.testing.assert_array_equal(of_words[40:], 0)
+    results.append((float(means["loss"].compute()), np.asarray(of_words[:40])))
+  np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-6)
+  np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-4, atol=1e-6)
 
 
 def test_the_decoder_starts_from_the_checkpoint(checkpoint):
@@ -107,10 +108,10 @@ def test_the_decoder_starts_from_the_checkpoint(checkpoint):
   source = initial_weights.open_source(str(folder))
   tokens = Tokenizer.from_files(source.tokenizer_files, where="test", max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH)
-  params, said = initial_weights.first_params(
+  params, output = initial_weights.first_params(
     source, train_program.abstract_state.params, english_ids=ENGLISH
   )
-  assert "its last 2 layers and its masked-LM head" in said
+  assert "its last 2 layers and its masked-LM head" in output
   state = train_program.init(params)
   encoder, decoder = state.params["encoder"], state.params["decoder"]
   depth = train_program.model.encoder.family.layers
@@ -140,10 +141,10 @@ def test_without_a_head_the_projection_starts_from_the_word_embeddings(checkpoin
   source = initial_weights.open_source(str(tmp_path))
   tokens = Tokenizer.load(tmp_path, max_tokens=12)
   train_program = parts_of(source, tokens, ENGLISH, layers=1)
-  params, said = initial_weights.first_params(
+  params, output = initial_weights.first_params(
     source, train_program.abstract_state.params, english_ids=ENGLISH
   )
-  assert "its word embeddings, since it has no masked-LM head" in said
+  assert "its word embeddings, since it has no masked-LM head" in output
   state = train_program.init(params)
   words = np.asarray(state.params["encoder"]["embeddings"]["word"]["embedding"])
   kernel = state.params["decoder"]["head"]["vocabulary"]["kernel"]
@@ -192,10 +193,10 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
     max_tokens=12,
     readme="",
   )
-  again, said = initial_weights.first_params(
+  again, output = initial_weights.first_params(
     initial_weights.open_source(str(tmp_path / "model")), abstract, english_ids=ENGLISH
   )
-  assert "its RTL decoder included" in said
+  assert "its RTL decoder included" in output
   assert set(again) == {"encoder", "decoder", "projection"}
   jax.tree.map(np.testing.assert_array_equal, again, dict(state.params))
   # A tensor of a layer less is damage, not another decoder.
@@ -227,9 +228,9 @@ def early_loss(commands, name, init_from, *flags):
   """The loss of the second step of a run from `init_from`, and what the run said."""
   run = commands.folder / name
   flags = ("--config.steps=2", "--config.log_steps=1", "--config.model.dropout=0.0", *flags)
-  said = commands.run(*commands.train_flags(run, f"--config.init_from={init_from}", *flags))
+  output = commands.run(*commands.train_flags(run, f"--config.init_from={init_from}", *flags))
   losses = [line["loss"] for line in lines_of(run) if "loss" in line]
-  return losses[0], said
+  return losses[0], output
 
 
 def test_an_exported_folder_continues_with_the_workdirs_loss(commands):
@@ -238,11 +239,11 @@ def test_an_exported_folder_continues_with_the_workdirs_loss(commands):
   commands.run(
     "export", f"--workdir={commands.straight}", f"--output={folder}", "--include_decoder"
   )
-  theirs, said = early_loss(commands, "from_workdir", commands.straight)
-  assert "weights of" in said and "at step 60" in said
-  ours, said = early_loss(commands, "from_folder", folder)
-  assert "its RTL decoder included" in said
-  assert ours == pytest.approx(theirs, rel=1e-5)
+  expected, output = early_loss(commands, "from_workdir", commands.straight)
+  assert "weights of" in output and "at step 60" in output
+  ours, output = early_loss(commands, "from_folder", folder)
+  assert "its RTL decoder included" in output
+  assert ours == pytest.approx(expected, rel=1e-5)
   random = lines_of(commands.straight)[0]["loss"]
   assert ours < random / 2  # it did continue
 
@@ -266,17 +267,17 @@ def test_a_folder_without_the_decoder_starts_a_new_one(commands):
   folder = commands.folder / "without_decoder"
   commands.run("export", f"--workdir={commands.straight}", f"--output={folder}")
   assert not (folder / from_hf.DECODER).exists()
-  _, said = early_loss(commands, "from_bare_folder", folder)
-  assert "since it has no masked-LM head" in said
+  _, output = early_loss(commands, "from_bare_folder", folder)
+  assert "since it has no masked-LM head" in output
 
 
 def test_other_english_ids_keep_the_rows_they_share(commands):
   """Shorter sentences have fewer English ids: the head's rows are matched id by id."""
   run = commands.folder / "fewer"
   early_loss(commands, "fewer", commands.straight, "--config.max_tokens=4")
-  theirs = store.english_ids(commands.straight / "data")
+  source_ids = store.english_ids(commands.straight / "data")
   ours = store.english_ids(run / "data")
-  assert 0 < len(ours) < len(theirs)
+  assert 0 < len(ours) < len(source_ids)
 
 
 def test_a_begun_run_resumes_without_its_source(commands, tmp_path):
@@ -285,8 +286,8 @@ def test_a_begun_run_resumes_without_its_source(commands, tmp_path):
   commands.run("export", f"--workdir={commands.straight}", f"--output={source}")
   early_loss(commands, "begun", source)
   source.rename(tmp_path / "gone")
-  said = early_loss(commands, "begun", source)[1]
-  assert "resumed at step 2" in said
+  output = early_loss(commands, "begun", source)[1]
+  assert "resumed at step 2" in output
 
 
 def test_english_ids_that_lie_are_refused(commands, tmp_path):
@@ -298,8 +299,8 @@ def test_english_ids_that_lie_are_refused(commands, tmp_path):
   tensors = safetensors.numpy.load_file(file)
   tensors[from_hf.ENGLISH_IDS] = tensors[from_hf.ENGLISH_IDS][::-1].copy()
   safetensors.numpy.save_file(tensors, file)
-  said = commands.fail(*commands.train_flags(tmp_path / "run", f"--config.init_from={folder}"))
-  assert "english_ids are not rising ids" in said
+  output = commands.fail(*commands.train_flags(tmp_path / "run", f"--config.init_from={folder}"))
+  assert "english_ids are not rising ids" in output
 
 
 def test_a_run_that_never_stepped_may_be_mended(commands):
@@ -310,8 +311,8 @@ def test_a_run_that_never_stepped_may_be_mended(commands):
   other_data = commands.fail(*commands.train_flags(run, "--config.max_tokens=9"))
   assert "holds a run with max_tokens=12" in other_data
   commands.run(*commands.train_flags(run, "--config.steps=1"))
-  said = commands.fail(*commands.train_flags(run, "--config.steps=1", "--config.seed=5"))
-  assert "holds a run with seed=0" in said
+  output = commands.fail(*commands.train_flags(run, "--config.steps=1", "--config.seed=5"))
+  assert "holds a run with seed=0" in output
 
 
 def test_a_failed_start_leaves_no_vocabulary_to_the_next(commands):
