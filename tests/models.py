@@ -47,7 +47,7 @@ def logits_of(model, params, method, *arrays, **arguments):
   """The logits of a head: of the states that `method` gives, by its projection."""
   apply = model.apply
   states = apply({"params": params}, *arrays, deterministic=True, method=method, **arguments)
-  projection = apply({"params": params}, method, method="projection_of")
+  projection = apply({"params": params}, method=f"{method}_projection")
   return FactoredLogits(states, *projection).multiply()
 
 

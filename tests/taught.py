@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base
-from dap_jax.core import train_step
+from dap_jax.core import frozen_vectors, train_step
 from dap_jax.core.objective import Context
 from dap_jax.data import tokenizer
 from dap_jax.distributed import sharding
@@ -66,7 +66,9 @@ def context_of(z, vectors, *, side=None, text_hash=None):
   batch = {"teacher_vectors": vectors, "text_hash": jnp.asarray(text_hash)}
   if side is not None:
     batch["teacher_side"] = jnp.asarray(side)[..., None]
-  teacher = functools.partial(train_step.teacher_vectors, None, batch, model=None, microbatches=1)
+  teacher = functools.partial(
+    frozen_vectors.teacher_vectors, None, batch, model=None, microbatches=1
+  )
   return Context(batch, None, z, VOCABULARY, jax.random.key(0), teacher=teacher)
 
 

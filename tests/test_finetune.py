@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -65,8 +66,10 @@ def test_the_loss_is_numpys_cross_entropy():
   expected = -np.mean([np.log(probabilities[i, label[i]]) for i in (0, 1, 3)])
   hits = np.mean([logits[i].argmax() == label[i] for i in (0, 1, 3)])
   z = jnp.zeros((5, 1, 4))
-  context = Context({"label": jnp.array(label)}, None, z, None, VOCABULARY, jax.random.key(0))
-  context = context._replace(classify=lambda vectors: jnp.array(logits))
+  context = Context({"label": jnp.array(label)}, None, z, VOCABULARY, jax.random.key(0))
+  context = context._replace(
+    model=types.SimpleNamespace(classify=lambda vectors: jnp.array(logits))
+  )
   loss, extras = classification.objective(context)
   np.testing.assert_allclose(loss.compute(), expected, rtol=1e-6)
   np.testing.assert_allclose(extras["accuracy"].compute(), hits, rtol=1e-6)

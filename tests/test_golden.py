@@ -16,6 +16,7 @@ import pytest
 from dap_jax.core import optimizer as optim
 from dap_jax.core import train_step
 from dap_jax.core.mean import Mean
+from dap_jax.core.objective import Objective
 from dap_jax.hub import names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import Vocabulary
@@ -132,11 +133,11 @@ class Case:
       "language": jnp.asarray(golden["in/langs"][:, flip, 0], jnp.int32).at[:, 0].set(0),
     }
     ranking = bind(translation_ranking.objective, TR | settings, where="test")
-    self.objectives = {"translation_ranking": train_step.Objective(1.0, ranking)}
+    self.objectives = {"translation_ranking": Objective(1.0, ranking)}
     if english is not None:
       sides = {"to_pivot": ["tgt"], "from_pivot": ["src"], "both": ["tgt", "src"]}[direction]
       replaced = {side: golden[f"{name}/in/rtl_mask_{side}"] for side in sides}
-      self.objectives["representation_translation"] = train_step.Objective(
+      self.objectives["representation_translation"] = Objective(
         self.meta["rtl_weight"], lambda context: self.reconstruct(context, replaced)
       )
 

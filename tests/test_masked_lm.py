@@ -7,6 +7,7 @@ released program in ../shared/golden/dap_bert.npz (its README says how; skipped 
 import functools
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jax.test_util import check_grads
 
 from dap_jax.core import train_step
 from dap_jax.core.cross_entropy import FactoredLogits
+from dap_jax.core.objective import Objective
 from dap_jax.distributed import sharding
 from dap_jax.hub import names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
@@ -59,7 +61,7 @@ def network_of(**settings):
 
 def loss_of(model, params, batch, function, *, key=None):
   """The loss of one objective alone, and all means."""
-  objectives = {"own": train_step.Objective(1.0, function)}
+  objectives = {"own": Objective(1.0, function)}
   given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY}
   return jax.jit(functools.partial(train_step.loss_fn, **given))(params, batch, key=key)
 
@@ -82,7 +84,7 @@ def assert_a_mesh_changes_nothing(function):
   """Loss and gradients on one device and on a 4 x 2 mesh, with dropout."""
   model, params = network_of(dropout=0.1)
   batch, mesh = batch_of(LENGTHS * 2), sharding.make_mesh(data=4, model=2)
-  objectives = {"own": train_step.Objective(1.0, function)}
+  objectives = {"own": Objective(1.0, function)}
   given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY}
   loss = jax.value_and_grad(functools.partial(train_step.loss_fn, **given), has_aux=True)
   (expected, _), slope = jax.jit(loss)(params, batch, key=jax.random.key(3))
@@ -299,17 +301,18 @@ def test_the_released_tlm(shared, precision):
     def predict(h, mask, positions):
       apply = functools.partial(model.apply, {"params": own})
       states = apply(h, mask, positions, deterministic=True, method="predict")
-      _, bias = apply("predict", method="projection_of")
+      _, bias = apply(method="predict_projection")
       return FactoredLogits(states, projection.T, bias)
 
     def tlm(context):
-      context = context._replace(predict=predict)
+      heads = types.SimpleNamespace(encode=context.model.encode, predict=predict)
+      context = context._replace(model=heads)
       return masked_lm.prediction(context, drawn, mask, sentences=2), {}
 
     ranking = bind(translation_ranking.objective, TR, where="test")
     objectives = {
-      "translation_ranking": train_step.Objective(1.0, ranking),
-      "masked_lm": train_step.Objective(meta["tlm_weight"], tlm),
+      "translation_ranking": Objective(1.0, ranking),
+      "masked_lm": Objective(meta["tlm_weight"], tlm),
     }
     given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY, "key": None}
     return train_step.loss_fn(own, batch, chunk_tokens=10, **given)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax.core import train_step
+from dap_jax.core import frozen_vectors
 from dap_jax.data import store
 from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.inference import embedder
@@ -88,7 +88,7 @@ def vectors_of(guide, batch, view, *, microbatches=1):
   rows = jnp.full(len(batch["ids"]), view)
   batch = jax.tree.map(jnp.asarray, batch)
   settings = {"model": network, "microbatches": microbatches}
-  return np.asarray(train_step.teacher_vectors(params, batch, rows, **settings))
+  return np.asarray(frozen_vectors.teacher_vectors(params, batch, rows, **settings))
 
 
 def test_in_the_step_and_beforehand_it_says_the_same(corpus, teacher, tmp_path):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dap_jax.core.bound_model import BoundModel
 from dap_jax.core.cross_entropy import CHUNK_TOKENS
 from dap_jax.core.mean import Mean
 from dap_jax.model.vocabulary import Vocabulary
@@ -23,6 +24,8 @@ NEEDS = {
   "initial": "the parameters that the run began with",
   "synonyms": "words and synonyms in the batch, from `data.dictionaries`",
 }
+# `loss_fn` fills in every field of a context; a test of one formula may leave these out.
+LEFT_OUT: Any = None
 
 
 class Context(NamedTuple):
@@ -43,13 +46,11 @@ class Context(NamedTuple):
     negatives: float32 [B, n, D], sentence vectors of the hard negatives of each example, texts in
       the pivot's language that are no translation. Where there are some, the batch has
       `has_negative` bool [B, n] and `negative_hash` int32 [B, n], their text hashes.
-    encode: the encoder, `model.DualAlignment.encode` with parameters and dropout bound.
-    decode, predict, unmask: the heads of the same names, bound alike, -> `FactoredLogits`.
-    classify: the head of that name, bound alike.
+    model: the encoder and the heads, with parameters and dropout bound, see `BoundModel`.
     teacher: int32 [B], one view of each example -> float32 [B, D_T], the frozen teacher's
       vectors of these texts, as it gives them, zeros where it has none; no gradient.
     initial: () -> float32 [B, K, D], `z` under the parameters that the run began with; no gradient.
-    chunk_tokens: of each device whose logits over the vocabulary are held at a time.
+    chunk_tokens: tokens of each device whose logits over the vocabulary exist at the same time.
   """
 
   batch: dict[str, jax.Array]
@@ -58,13 +59,9 @@ class Context(NamedTuple):
   vocabulary: Vocabulary
   key: jax.Array
   negatives: jax.Array | None = None
-  encode: Callable[..., Any] | None = None
-  decode: Callable[..., Any] | None = None
-  predict: Callable[..., Any] | None = None
-  unmask: Callable[..., Any] | None = None
-  classify: Callable[..., jax.Array] | None = None
-  teacher: Callable[[jax.Array], jax.Array] | None = None
-  initial: Callable[[], jax.Array] | None = None
+  model: BoundModel = LEFT_OUT
+  teacher: Callable[[jax.Array], jax.Array] = LEFT_OUT
+  initial: Callable[[], jax.Array] = LEFT_OUT
   chunk_tokens: int = CHUNK_TOKENS
 
 

@@ -2,24 +2,26 @@
 
     key_n = fold_in(key(seed), n);   state_{n+1} = train_step(state_n, batch_n, key_n)
 
-B examples, K views, L tokens, D width.
+From the batch to the next state: `loss_fn` encodes all views once and hands the result to every
+objective (`objective.Context` is what one may read), `gradients` differentiates it, `train_step`
+updates the parameters. B examples, K views, L tokens, D width.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from dap_jax.core.cross_entropy import CHUNK_TOKENS, FactoredLogits
+from dap_jax.core.bound_model import BoundModel
+from dap_jax.core.cross_entropy import CHUNK_TOKENS
+from dap_jax.core.frozen_vectors import initial_vectors, teacher_vectors
 from dap_jax.core.geometry import geometry
-from dap_jax.core.inference_step import embed_step
 from dap_jax.core.mean import Mean
-from dap_jax.core.microbatches import in_chunks
 from dap_jax.core.objective import Context, Objective
 from dap_jax.model.dual_alignment import DualAlignment, Encodings
 from dap_jax.model.vocabulary import Vocabulary
@@ -34,7 +36,7 @@ class TrainState(NamedTuple):
 
 
 class Frozen(NamedTuple):
-  """Parameters that a step reads and never changes; they are in no checkpoint.
+  """Parameters that a step reads and never changes; no checkpoint holds them.
 
   Attributes:
     teacher: of the teacher's network, or None.
@@ -66,8 +68,8 @@ def loss_fn(
 
   Args:
     params: the model's parameters.
-    batch: see `objective.Context.batch`. With hard negatives, `has_negative` bool [B, n] says so,
-      and `ids`, `mask` and `text_hash` hold them as n further views.
+    batch: see `Context.batch`. With hard negatives it has `has_negative` bool [B, n] too, and
+      `ids`, `mask` and `text_hash` hold them as n further views.
     model: encoder, projection, decoder and heads.
     objectives: name -> weight and function.
     vocabulary: special ids and the English subset.
@@ -76,35 +78,14 @@ def loss_fn(
     frozen: see `Frozen`.
     teacher: the teacher's network.
     microbatches: chunks of rows that encoder and heads run over, see `microbatches.py`.
-    chunk_tokens: see `objective.Context`.
+    chunk_tokens: see `Context`.
 
   Returns:
-    The loss, a scalar, and the means of each objective and what else they report.
+    The loss, a scalar; and the means of each objective, of what else they report, and `geometry`.
   """
-  deterministic = key is None
-  encode_key, head_key, objective_key = jax.random.split(
-    jax.random.key(0) if deterministic else key, 3
-  )
-
-  def bound(method, params, *, dropout=None):  # flax mixes a module's name into the key
-    def apply(key, *arrays, **arguments):
-      rngs = None if key is None else {"dropout": key}
-      arguments |= {"deterministic": key is None, "rngs": rngs, "method": method}
-      return model.apply({"params": params}, *arrays, **arguments)
-
-    return functools.partial(in_chunks(apply, microbatches), None if deterministic else dropout)
-
-  def head(method):
-    states = bound(method, params, dropout=head_key)
-
-    def logits(*arrays, **arguments):
-      factors = model.apply({"params": params}, method, method="projection_of")
-      return FactoredLogits(states(*arrays, **arguments), *factors)
-
-    return logits
-
-  encodings = bound("encode", params, dropout=encode_key)(batch["ids"], batch["mask"])
-  batch, encodings, negatives = without_negatives(batch, encodings)
+  network, objective_key = bind_model(model, params, key, microbatches=microbatches)
+  encodings = network.encode(batch["ids"], batch["mask"])
+  batch, encodings, negatives = split_negatives(batch, encodings)
   context = Context(
     batch=batch,
     h=encodings.h,
@@ -112,77 +93,60 @@ def loss_fn(
     vocabulary=vocabulary,
     key=objective_key,
     negatives=negatives,
-    **{method: head(method) for method in ("decode", "predict", "unmask")},
-    classify=bound("classify", params, dropout=head_key),
+    model=network,
     teacher=functools.partial(
       teacher_vectors, frozen.teacher, batch, model=teacher, microbatches=microbatches
     ),
-    initial=lambda: jax.lax.stop_gradient(
-      bound("encode", frozen.initial)(batch["ids"], batch["mask"]).z
+    initial=functools.partial(
+      initial_vectors, frozen.initial, batch, model=model, microbatches=microbatches
     ),
     chunk_tokens=chunk_tokens,
   )
   loss, means = jnp.float32(0), geometry(encodings.z)
   for number, (name, objective) in enumerate(objectives.items()):
-    own_key, again_key = jax.random.split(jax.random.fold_in(objective_key, number))
-    own = context._replace(key=own_key, encode=bound("encode", params, dropout=again_key))
-    mean, extras = objective.function(own)
+    mean, extras = objective.function(with_keys(context, number))
     loss += objective.weight_at(step) * mean.compute()
     means |= {name: mean, **extras}
   return loss, means
 
 
-def without_negatives(
+def bind_model(
+  model: DualAlignment, params: optax.Params, key: jax.Array | None, *, microbatches: int
+) -> tuple[BoundModel, jax.Array]:
+  """The model with its parameters and its share of a step's key; and the key of the objectives.
+
+  Without a key there is no dropout, and objectives that sample do so from a fixed key.
+  """
+  encode_key, head_key, objective_key = jax.random.split(
+    jax.random.key(0) if key is None else key, 3
+  )
+  if key is None:
+    return BoundModel(model, params, microbatches=microbatches), objective_key
+  return BoundModel(model, params, encode_key, head_key, microbatches), objective_key
+
+
+def with_keys(context: Context, number: int) -> Context:
+  """The context of the objective with this number: keys of its own to sample and to encode with."""
+  key, encode_key = jax.random.split(jax.random.fold_in(context.key, number))
+  return context._replace(key=key, model=context.model.with_encode_key(encode_key))
+
+
+def split_negatives(
   batch: dict[str, jax.Array], encodings: Encodings
 ) -> tuple[dict[str, jax.Array], Encodings, jax.Array]:
   """Takes the hard negatives, the last views, out of a batch and its encodings.
 
   Returns:
     Both with K views, the batch with `negative_hash` int32 [B, n]; and the negatives' sentence
-    vectors, float32 [B, n, D].
+    vectors, float32 [B, n, D], n = 0 where the batch has none.
   """
   views = batch["ids"].shape[1]
   if "has_negative" in batch:
     views -= batch["has_negative"].shape[1]
     cut = {name: batch[name][:, :views] for name in ("ids", "mask", "text_hash")}
     batch = batch | cut | {"negative_hash": batch["text_hash"][:, views:]}
-  kept = Encodings(*(array[:, :views] for array in encodings))
-  return batch, kept, encodings.z[:, views:]
-
-
-def teacher_vectors(
-  params: optax.Params | None,
-  batch: dict[str, jax.Array],
-  view: jax.Array,
-  *,
-  model: DualAlignment | None,
-  microbatches: int,
-) -> jax.Array:
-  """The frozen teacher's vector of one view of each example: computed here, or in the batch.
-
-  Args:
-    params: the teacher's parameters.
-    batch: `teacher_ids` and `teacher_mask` [B, K, L_T], in the teacher's own vocabulary; or
-      `teacher_vectors` float32 [B, K, D_T]. A text that the teacher does not read has no ids.
-    view: int32 [B].
-    model: the teacher's network.
-    microbatches: chunks of rows that it runs over.
-
-  Returns:
-    float32 [B, D_T], without gradient; zeros for a text that the teacher has no vector of.
-  """
-
-  def chosen(name):
-    array = batch[name]
-    index = view.reshape(-1, *[1] * (array.ndim - 1))
-    return jnp.take_along_axis(array, index, axis=1)[:, 0]
-
-  if "teacher_vectors" in batch:
-    return chosen("teacher_vectors")
-  ids, mask = chosen("teacher_ids"), chosen("teacher_mask")
-  embed = in_chunks(lambda _, *own: embed_step(params, *own, model=model), microbatches)
-  vectors = embed(None, ids, mask)
-  return jax.lax.stop_gradient(jnp.where(mask.any(1, keepdims=True), vectors, 0))
+  positives = Encodings(*(array[:, :views] for array in encodings))
+  return batch, positives, encodings.z[:, views:]
 
 
 def gradients(
@@ -190,22 +154,23 @@ def gradients(
   batch: dict[str, jax.Array],
   frozen: Frozen,
   seed: jax.Array | int,
-  **settings,
+  **settings: Any,
 ) -> tuple[dict[str, Mean], optax.Params]:
   """The means of a step and the gradient of its loss.
 
   Args:
-    state, batch, frozen: see there.
+    state: the parameters and the step number.
+    batch, frozen: see `loss_fn`.
     seed: the run's, uint32; with the step number it makes this step's key.
-    **settings: the others of `loss_fn`, from `model` to `chunk_tokens`.
+    **settings: the other arguments of `loss_fn`: model, objectives, vocabulary, teacher,
+      microbatches and chunk_tokens.
 
   Returns:
     The loss, its parts, `grad_norm` and `tokens` (real tokens of the batch); and the gradient.
   """
   key = jax.random.fold_in(jax.random.key(seed), state.step)
-  own = {"key": key, "step": state.step, "frozen": frozen}
   (loss, means), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-    state.params, batch, **own, **settings
+    state.params, batch, key=key, step=state.step, frozen=frozen, **settings
   )
   means |= {
     "loss": Mean.of(loss),
@@ -222,7 +187,7 @@ def train_step(
   seed: jax.Array | int,
   *,
   optimizer: optax.GradientTransformation,
-  **settings,
+  **settings: Any,
 ) -> tuple[TrainState, dict[str, Mean]]:
   """One update; the arguments are those of `gradients`.
 

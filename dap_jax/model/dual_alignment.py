@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -130,28 +130,42 @@ class DualAlignment(nn.Module):
     """ids int32 [N, L], mask bool [N, L] -> the states of every layer, see `Encoder.__call__`."""
     return self.encoder(ids, mask, deterministic=True)
 
-  def decode(self, h: jax.Array, **arguments) -> jax.Array:
+  # Each head gives states, and a projection of its own makes logits of them: kernel [D, V] and
+  # bias [V]. They come apart, since the logits of all tokens are never held at once.
+
+  def decode(self, h: jax.Array, **arguments: Any) -> jax.Array:
     """See `Decoder.__call__`."""
+    assert self.decoder is not None
     return self.decoder(h, **arguments)
 
-  def predict(self, *arrays: jax.Array, **arguments) -> jax.Array:
+  def decode_projection(self) -> tuple[jax.Array, jax.Array]:
+    """See `Decoder.projection`."""
+    assert self.decoder is not None
+    return self.decoder.projection()
+
+  def predict(
+    self, h: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
+  ) -> jax.Array:
     """The masked-LM head, see `TokenHead.__call__`."""
-    return self.masked_lm(*arrays, **arguments)
+    assert self.masked_lm is not None
+    return self.masked_lm(h, mask, positions, deterministic=deterministic)
 
-  def unmask(self, *arrays: jax.Array, **arguments) -> jax.Array:
+  def predict_projection(self) -> tuple[jax.Array, jax.Array]:
+    """See `TokenHead.projection`; the kernel is the encoder's word embeddings."""
+    assert self.masked_lm is not None
+    return self.masked_lm.projection(self.encoder.embeddings.word.embedding)
+
+  def unmask(
+    self, h: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
+  ) -> jax.Array:
     """MEXMA's unmasking head, see `TokenHead.__call__`."""
-    return self.unmasking(*arrays, **arguments)
+    assert self.unmasking is not None
+    return self.unmasking(h, mask, positions, deterministic=deterministic)
 
-  def projection_of(self, method: str) -> tuple[jax.Array, jax.Array]:
-    """What makes logits of the states that `decode`, `predict` or `unmask` gives.
-
-    Returns:
-      Kernel [D, V] and bias [V]; the two heads' kernels are the encoder's word embeddings.
-    """
-    if method == "decode":
-      return self.decoder.projection()
-    head = self.masked_lm if method == "predict" else self.unmasking
-    return head.projection(self.encoder.embeddings.word.embedding)
+  def unmask_projection(self) -> tuple[jax.Array, jax.Array]:
+    """See `TokenHead.projection`; the kernel is the encoder's word embeddings."""
+    assert self.unmasking is not None
+    return self.unmasking.projection(self.encoder.embeddings.word.embedding)
 
   def classify(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
     """See `Classifier.__call__`."""
@@ -162,10 +176,13 @@ class DualAlignment(nn.Module):
     h, pooled, _ = self.encode(ids, mask, deterministic=True)
     if self.classes:
       self.classify(pooled[:, 0], deterministic=True)
-    for head, method in ((self.masked_lm, "predict"), (self.unmasking, "unmask")):
-      if head is not None:
-        head(h[:, 0], mask[:, 0], jnp.zeros((len(h), 1), jnp.int32), deterministic=True)
-        self.projection_of(method)
+    places = jnp.zeros((len(h), 1), jnp.int32)
+    if self.masked_lm is not None:
+      self.predict(h[:, 0], mask[:, 0], places, deterministic=True)
+      self.predict_projection()
+    if self.unmasking is not None:
+      self.unmask(h[:, 0], mask[:, 0], places, deterministic=True)
+      self.unmask_projection()
     if self.decoder is not None:
       self.decode(
         h[:, 1],
@@ -177,4 +194,4 @@ class DualAlignment(nn.Module):
         to_pivot=True,
         deterministic=True,
       )
-      self.projection_of("decode")
+      self.decode_projection()

@@ -93,36 +93,54 @@ def make_model(
   that do not fit together.
   """
   pooling = pooling or DEFAULT_POOLING
-  if pooling not in POOLINGS:
-    raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
-  if dense.get("activation") not in ACTIVATIONS:
-    raise UserError(
-      f"model.dense.activation={dense.get('activation')!r} is none of {', '.join(ACTIVATIONS)}"
-    )
-  given = {"vocabulary": vocabulary, "dropout": dropout, "compute_dtype": compute_dtype}
-  family = make_family(encoder, **given)
-  needed = family.position_offset + max_tokens * (2 if decoder else 1)
-  if family.positions < needed:
-    raise UserError(
-      f"model.encoder.positions={family.positions} is too few for max_tokens={max_tokens}: {needed}"
-      " are needed"
-      f"{' (the decoder reads source and target, one after the other)' if decoder else ''}"
-    )
-  given = {"family": family, "vocabulary": vocabulary}
-  given |= {"max_tokens": max_tokens, "languages": languages}
+  check_vector_settings(pooling, dense)
+  family = make_family(encoder, vocabulary=vocabulary, dropout=dropout, compute_dtype=compute_dtype)
+  check_positions(family, max_tokens, with_decoder=bool(decoder))
+  rtl_decoder = unmasking_head = None
+  if decoder:
+    rtl_decoder = bind(
+      make_decoder,
+      decoder,
+      where="decoder",
+      family=family,
+      vocabulary=vocabulary,
+      max_tokens=max_tokens,
+      languages=languages,
+    )()
+  if unmasking:
+    unmasking_head = bind(make_unmasking, unmasking, where="unmasking", family=family)()
   return DualAlignment(
     encoder=make_encoder(family, remat=remat, scan=scan_layers),
-    decoder=bind(make_decoder, decoder, where="decoder", **given)() if decoder else None,
+    decoder=rtl_decoder,
     masked_lm=TokenHead(family, layers=0) if masked_lm else None,
-    unmasking=bind(make_unmasking, unmasking, where="unmasking", family=family)()
-    if unmasking
-    else None,
+    unmasking=unmasking_head,
     pooling=pooling,
     dense_width=dense["width"],
     dense_activation=dense["activation"],
     normalize=normalize,
     projection=projection,
   )
+
+
+def check_vector_settings(pooling: str, dense: Mapping[str, Any]) -> None:
+  """Raises UserError for a pooling or an activation that does not exist."""
+  if pooling not in POOLINGS:
+    raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
+  if dense.get("activation") not in ACTIVATIONS:
+    raise UserError(
+      f"model.dense.activation={dense.get('activation')!r} is none of {', '.join(ACTIVATIONS)}"
+    )
+
+
+def check_positions(family: Family, max_tokens: int, *, with_decoder: bool) -> None:
+  """Raises UserError where the encoder has too few positions for the longest sequence."""
+  needed = family.position_offset + max_tokens * (2 if with_decoder else 1)
+  if family.positions < needed:
+    raise UserError(
+      f"model.encoder.positions={family.positions} is too few for max_tokens={max_tokens}: {needed}"
+      " are needed"
+      f"{' (the decoder reads source and target, one after the other)' if with_decoder else ''}"
+    )
 
 
 def make_encoder(family: Family, *, remat: str, scan: bool) -> Encoder:

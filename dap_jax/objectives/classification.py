@@ -33,7 +33,7 @@ def objective(context: Context) -> tuple[Mean, dict[str, Mean]]:
   """
   assert context.z.shape[1] == 1, "classification reads single sequences: K = 1"
   labels = context.batch["label"]
-  logits = context.classify(context.z[:, 0])
+  logits = context.model.classify(context.z[:, 0])
   labelled = labels >= 0
   losses = cross_entropy(logits, jnp.maximum(labels, 0))
   return Mean.of(losses, labelled), {"accuracy": Mean.of(logits.argmax(1) == labels, labelled)}

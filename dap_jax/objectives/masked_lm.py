@@ -79,16 +79,6 @@ def hidden_counts(tokens: int, mask_ratio: float) -> np.ndarray:
   return np.array([0, *counts], np.int32)
 
 
-def draw_ids(key: jax.Array, shape: tuple[int, ...], vocabulary: Vocabulary) -> jax.Array:
-  """Ids of `shape`, int32, uniform over all but the special ones."""
-  special = special_ids(vocabulary)
-  known = vocabulary.ids or vocabulary.size
-  ids = jax.random.randint(key, shape, 0, known - len(special), jnp.int32)
-  for skipped in special:
-    ids += ids >= skipped
-  return ids
-
-
 def draw(
   ids: jax.Array,
   mask: jax.Array,
@@ -111,35 +101,59 @@ def draw(
     mask_share: in [0, 1].
     key: of the draw; padding and the mesh do not change what it gives.
   """
-  *outer, sentences, length = ids.shape
-  flat = (*outer, sentences * length)
-
-  def of_each_token(sample: Callable) -> jax.Array:
-    # Positions come first: a longer padding appends numbers, it does not change those before.
-    return jnp.moveaxis(sample((length, *outer, sentences)), 0, -1).reshape(flat)
-
   choice_key, fate_key, id_key = jax.random.split(key, 3)
   ordinary = mask
   for special in special_ids(vocabulary):
     ordinary = ordinary & (ids != special)
-  ids, ordinary = ids.reshape(flat), ordinary.reshape(flat)
-
-  counts = hidden_counts(flat[-1], mask_ratio)
-  places = max(1, int(counts[max(0, flat[-1] - 2 * sentences)]))  # [CLS] and [SEP] are never hidden
-  scores = of_each_token(lambda shape: jax.random.uniform(choice_key, shape, jnp.float32))
-  positions = jax.lax.top_k(jnp.where(ordinary, scores, -1), places)[1]
-  count = jnp.asarray(counts)[ordinary.sum(-1)]
-  counted = jnp.arange(places)[None, None] < count[..., None]
+  positions, counted = draw_positions(choice_key, ordinary, mask_ratio=mask_ratio)
+  ids = ids.reshape(*ids.shape[:-2], -1)  # [B, G, T]
   # A comparison, not a scatter: it stays on the device that has the row.
-  chosen = positions[..., None] == jnp.arange(flat[-1])[None, None, None]
-  hidden = (chosen & counted[..., None]).any(2)
+  tokens = jnp.arange(ids.shape[-1])[None, None, None]
+  hidden = ((positions[..., None] == tokens) & counted[..., None]).any(2)
 
-  fate = of_each_token(lambda shape: jax.random.uniform(fate_key, shape, jnp.float32))
-  random = of_each_token(lambda shape: draw_ids(id_key, shape, vocabulary))
+  fate = per_token(lambda shape: jax.random.uniform(fate_key, shape, jnp.float32), mask.shape)
+  random = per_token(lambda shape: draw_ids(id_key, shape, vocabulary), mask.shape)
   replaced = jnp.where(fate < (1 + mask_share) / 2, random, ids)
   replaced = jnp.where(fate < mask_share, vocabulary.mask_id, replaced)
   labels = jnp.take_along_axis(ids, positions, axis=-1)
   return Draw(jnp.where(hidden, replaced, ids), positions, labels, counted)
+
+
+def draw_positions(
+  key: jax.Array, ordinary: jax.Array, *, mask_ratio: float
+) -> tuple[jax.Array, jax.Array]:
+  """Draws which tokens of each sequence are hidden, see `draw`; ordinary: bool [B, G, S, L].
+
+  Returns:
+    int32 [B, G, M], the places; bool [B, G, M], which of them count, the others only fill up.
+  """
+  scores = per_token(lambda shape: jax.random.uniform(key, shape, jnp.float32), ordinary.shape)
+  sentences, tokens = ordinary.shape[-2], scores.shape[-1]
+  ordinary = ordinary.reshape(scores.shape)
+  counts = hidden_counts(tokens, mask_ratio)
+  places = max(1, int(counts[max(0, tokens - 2 * sentences)]))  # [CLS] and [SEP] are never hidden
+  positions = jax.lax.top_k(jnp.where(ordinary, scores, -1), places)[1]
+  count = jnp.asarray(counts)[ordinary.sum(-1)]
+  return positions, jnp.arange(places)[None, None] < count[..., None]
+
+
+def draw_ids(key: jax.Array, shape: tuple[int, ...], vocabulary: Vocabulary) -> jax.Array:
+  """Ids of `shape`, int32, uniform over all but the special ones."""
+  special = special_ids(vocabulary)
+  known = vocabulary.ids or vocabulary.size
+  ids = jax.random.randint(key, shape, 0, known - len(special), jnp.int32)
+  for skipped in special:
+    ids += ids >= skipped
+  return ids
+
+
+def per_token(sample: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...]) -> jax.Array:
+  """One random number for each token of [B, G, S, L] -> [B, G, S L]; `sample` takes a shape.
+
+  Tokens come first in that shape: a longer padding appends numbers and leaves those before alone.
+  """
+  *outer, length = shape
+  return jnp.moveaxis(sample((length, *outer)), 0, -1).reshape(*outer[:-1], -1)
 
 
 def hidden_loss(logits: FactoredLogits, drawn: Draw, *, chunk_tokens: int) -> Mean:
@@ -155,8 +169,8 @@ def prediction(context: Context, drawn: Draw, mask: jax.Array, *, sentences: int
   """The loss of a given draw; mask bool [B, G, T], T = `sentences` * L."""
   tokens, places = mask.shape[-1], drawn.positions.shape[-1]
   restarting = jnp.tile(jnp.arange(tokens // sentences), sentences)[None]
-  h = context.encode(drawn.ids, mask, positions=restarting).h
-  logits = context.predict(
+  h = context.model.encode(drawn.ids, mask, positions=restarting).h
+  logits = context.model.predict(
     h.reshape(-1, tokens, h.shape[-1]),
     mask.reshape(-1, tokens),
     drawn.positions.reshape(-1, places),

@@ -57,12 +57,12 @@ def unmasking(context: Context, drawn: Draw) -> Mean:
     The mean over the two sides of the mean over their hidden tokens.
   """
   mask = context.batch["mask"]
-  h = sides(context.encode(drawn.ids, mask).h)  # [B, 2, K - 1, L, D]
+  h = sides(context.model.encode(drawn.ids, mask).h)  # [B, 2, K - 1, L, D]
   of_other = sides(context.z)[:, ::-1, :, None].astype(h.dtype)
   h = jnp.concatenate([of_other, h[..., 1:, :]], axis=-2)
   length, width = h.shape[-2:]
   positions = sides(drawn.positions)
-  logits = context.unmask(
+  logits = context.model.unmask(
     h.reshape(-1, length, width),
     sides(mask).reshape(-1, length),
     positions.reshape(-1, positions.shape[-1]),
@@ -96,6 +96,15 @@ def koleo(z: jax.Array, text_hash: jax.Array) -> Mean:
   return Mean.of(-0.5 * jnp.log(squared + EPSILON**2), ~alone)
 
 
+def check_settings(*, mask_share: float, mse_weight: float, koleo_weight: float) -> None:
+  """Raises UserError where a setting is out of its range."""
+  if not 0 <= mask_share <= 1:
+    raise UserError(f"mask_share={mask_share}: expected 0 to 1")
+  for name, weight in (("mse_weight", mse_weight), ("koleo_weight", koleo_weight)):
+    if weight < 0:
+      raise UserError(f"{name}={weight}: expected 0 or more")
+
+
 def objective(
   context: Context,
   *,
@@ -122,11 +131,7 @@ def objective(
     `mexma_koleo`.
   """
   check_ratio(mask_ratio)
-  if not 0 <= mask_share <= 1:
-    raise UserError(f"mask_share={mask_share}: expected 0 to 1")
-  for name, weight in (("mse_weight", mse_weight), ("koleo_weight", koleo_weight)):
-    if weight < 0:
-      raise UserError(f"{name}={weight}: expected 0 or more")
+  check_settings(mask_share=mask_share, mse_weight=mse_weight, koleo_weight=koleo_weight)
   if context.z.shape[-1] != context.h.shape[-1]:
     raise UserError(
       f"mexma puts a sentence vector of width {context.z.shape[-1]} among token states of width"

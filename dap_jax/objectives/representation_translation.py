@@ -62,7 +62,7 @@ def reconstruction(context: Context, *, to_pivot: bool, replaced: jax.Array) -> 
   arrays = {name: context.batch[name] for name in ("ids", "mask", "language")} | {"h": context.h}
   for name, array in arrays.items():
     sources[name], targets[name] = sides(array, to_pivot=to_pivot)
-  logits = context.decode(
+  logits = context.model.decode(
     sources["h"],
     source_mask=sources["mask"],
     target_h=targets["h"],

@@ -15,6 +15,7 @@ Shapes: B examples of the GLOBAL batch, K views, D width.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -83,7 +84,9 @@ def target_of(context: Context, k: int, *, strategy: str) -> Target:
   return Target(t, counted[:, None] & counted[None, :], counted, hard=False)
 
 
-def soft_cross_entropy(s: jax.Array, target: Target, *, temperature: float, margin: float):
+def soft_cross_entropy(
+  s: jax.Array, target: Target, *, temperature: float, margin: float
+) -> jax.Array:
   """-sum_j w_ij log p_ij: [B, B] -> [B]."""
   lowest = jnp.finfo(s.dtype).min
   logits = (s - margin * (target.t > SAME_MEANING)) / temperature
@@ -118,6 +121,26 @@ def correlation(s: jax.Array, target: Target) -> jax.Array:
   return jnp.where(defined, (a * b).sum() / count / scale, 0)
 
 
+def check_settings(
+  *,
+  strategy: str,
+  temperature: float,
+  margin: float,
+  monolingual_weight: float,
+  matrix_mse: bool,
+) -> None:
+  """Raises UserError where a setting is out of its range, or has no meaning beside another."""
+  if strategy not in STRATEGIES:
+    raise UserError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
+  if temperature <= 0 or monolingual_weight < 0:
+    raise UserError(
+      f"temperature={temperature}, monolingual_weight={monolingual_weight}: expected a temperature"
+      " above 0 and a weight of 0 or more"
+    )
+  if matrix_mse and margin:
+    raise UserError(f"margin={margin} has no meaning with matrix_mse: set one of them to 0")
+
+
 def objective(
   context: Context,
   *,
@@ -144,21 +167,19 @@ def objective(
     The loss over the pairs that the teacher has vectors of; and, with a teacher,
     `teacher_correlation`, Pearson's, of s and t off the diagonal.
   """
-  if strategy not in STRATEGIES:
-    raise UserError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
-  if temperature <= 0 or monolingual_weight < 0:
-    raise UserError(
-      f"temperature={temperature}, monolingual_weight={monolingual_weight}: expected a temperature"
-      " above 0 and a weight of 0 or more"
-    )
-  if matrix_mse and margin:
-    raise UserError(f"margin={margin} has no meaning with matrix_mse: set one of them to 0")
+  check_settings(
+    strategy=strategy,
+    temperature=temperature,
+    margin=margin,
+    monolingual_weight=monolingual_weight,
+    matrix_mse=matrix_mse,
+  )
 
-  def both_ways(s, target):
+  def both_ways(s: jax.Array, target: Target) -> jax.Array:
     if matrix_mse:
       return squared_difference(s, target) + squared_difference(s.T, target)
-    given = {"temperature": temperature, "margin": margin}
-    return soft_cross_entropy(s, target, **given) + soft_cross_entropy(s.T, target, **given)
+    cross_entropy = functools.partial(soft_cross_entropy, temperature=temperature, margin=margin)
+    return cross_entropy(s, target) + cross_entropy(s.T, target)
 
   assert context.z.shape[1] > 1, "soft alignment reads translations: K >= 2"
   loss = followed = Mean(jnp.float32(0), jnp.float32(0))
