@@ -28,7 +28,7 @@ MAY_IMPORT = {
     *("core", "model", "data", "data.readers", "hub", "distributed", "workdir", "evals"),
   },
   "evals": {"mining", "data", "data.readers", "workdir"},
-  "mining": {"data.readers", "distributed"},
+  "mining": {"core.unit_vectors", "data.readers", "distributed"},
   "planning": {"core", "model", "data", "distributed", "workdir", "training"},
   "report_page": {"data", "evals", "inference", "workdir"},
   "sweeps": {"cli", "evals", "report_page", "workdir"},

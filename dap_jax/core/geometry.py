@@ -16,12 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.core.mean import Mean
-
-
-def unit(z: jax.Array) -> jax.Array:
-  """Vectors of length 1 along the last axis, float32 or wider; a zero vector stays zero."""
-  z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-  return z / jnp.maximum(jnp.sqrt((z * z).sum(-1, keepdims=True)), 1e-8)
+from dap_jax.core.unit_vectors import unit
 
 
 def geometry(z: jax.Array) -> dict[str, Mean]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dap_jax.core.unit_vectors import unit
 from dap_jax.model.dual_alignment import DualAlignment, pool
 
 
@@ -19,9 +20,7 @@ def embed_step(
   pooled = model.apply(
     {"params": params}, ids[:, None], mask[:, None], deterministic=True, method="encode"
   ).pooled[:, 0]
-  if not model.normalize:
-    return pooled
-  return pooled / jnp.maximum(jnp.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
+  return unit(pooled) if model.normalize else pooled
 
 
 def classify_step(

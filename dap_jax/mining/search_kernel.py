@@ -17,6 +17,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dap_jax.core.unit_vectors import unit
+
 GROUP = 16  # neighbouring entries of a row or column
 
 ArrayT = TypeVar("ArrayT", np.ndarray, jax.Array)  # on the host, or on the devices
@@ -55,7 +57,7 @@ def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[DeviceLists, DeviceList
   """
 
   def compare(x, y, ends):
-    cosines = jnp.matmul(unit(x), unit(y).T, precision=jax.lax.Precision.HIGHEST)
+    cosines = jnp.matmul(unit(scale(x)), unit(scale(y)).T, precision=jax.lax.Precision.HIGHEST)
     first = ends[0, 0] + jax.lax.axis_index("rows") * len(x)
     of_x = best_of_rows(cosines, k, ends[1, 0], ends[1, 1])
     of_y = best_of_columns(cosines, k, first, ends[0, 1])
@@ -74,12 +76,11 @@ def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[DeviceLists, DeviceList
   return jax.jit(step, out_shardings=(by_rows, everywhere))
 
 
-def unit(vectors: jax.Array) -> jax.Array:
-  """[*, D] -> float32 of length 1; zeros stay. The first division keeps squares within float32."""
+def scale(vectors: jax.Array) -> jax.Array:
+  """[*, D] of any size -> float32, the largest entry 1 or -1, so that squares stay in range."""
   vectors = vectors.astype(jnp.float32)
-  tiny = jnp.finfo(jnp.float32).tiny
-  vectors = vectors / jnp.maximum(jnp.abs(vectors).max(1, keepdims=True), tiny)
-  return vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=1, keepdims=True), tiny)
+  largest = jnp.abs(vectors).max(1, keepdims=True)
+  return vectors / jnp.maximum(largest, jnp.finfo(jnp.float32).tiny)
 
 
 def best_of_rows(cosines: jax.Array, k: int, first: jax.Array, count: jax.Array) -> DeviceLists:

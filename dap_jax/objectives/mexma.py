@@ -25,9 +25,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dap_jax.core.geometry import unit
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
+from dap_jax.core.unit_vectors import unit
 from dap_jax.objectives.masked_lm import Draw, check_ratio, draw, hidden_loss
 from dap_jax.utils.errors import UserError
 

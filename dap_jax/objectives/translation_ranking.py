@@ -21,9 +21,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from dap_jax.core.geometry import unit
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
+from dap_jax.core.unit_vectors import unit
 from dap_jax.utils.errors import UserError
 
 SENTENCE_LEVEL = True

@@ -1,4 +1,4 @@
-"""Vectors of length 1, in numpy. Under jit, `dap_jax.core` has the same function of JAX arrays."""
+"""Vectors of length 1, in numpy; `core/unit_vectors.py` has the same function of JAX arrays."""
 
 from __future__ import annotations
 
