@@ -57,6 +57,13 @@ def summed_cross_entropy(
     labels: int32 [B, ...], each in [0, V).
     weights: shaped like the labels, of any dtype; constants.
     chunk: tokens of a device at a time, at most.
+
+  Examples:
+    >>> states = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
+    >>> logits = FactoredLogits(states, kernel=jnp.eye(3), bias=jnp.zeros(3))
+    >>> labels, weights = jnp.array([1, 2]), jnp.array([1.0, 0.0])
+    >>> print(f"{summed_cross_entropy(logits, labels, weights, chunk=256):.4f}")  # log 4
+    1.3863
   """
   return _summed(logits, labels, weights.astype(jnp.float32), chunk)
 

@@ -20,7 +20,13 @@ from dap_jax.core.unit_vectors import unit
 
 
 def geometry(z: jax.Array) -> dict[str, Mean]:
-  """z [B, K, D] -> the three means, without gradient; none of them for single texts (K = 1)."""
+  """z [B, K, D] -> the three means, without gradient; none of them for single texts (K = 1).
+
+  Examples:
+    >>> z = jnp.array([[[1.0, 0.0], [2.0, 0.0]], [[0.0, 1.0], [0.0, 3.0]]])  # cosines 1 and 0
+    >>> {name: round(float(mean.compute()), 4) for name, mean in geometry(z).items()}
+    {'alignment': 0.0, 'uniformity': -4.0, 'off_diagonal_cosine': 0.0}
+  """
   examples, views = z.shape[:2]
   if views < 2 or examples < 2:
     return {}

@@ -14,6 +14,13 @@ class Mean(NamedTuple):
   Attributes:
     total: float32 (or wider) scalar, the sum of the values.
     count: float32 scalar, how many values there were (or the sum of their weights).
+
+  Examples:
+    >>> loss = Mean.of(jnp.array([1.0, 2.0, 100.0]), jnp.array([True, True, False]))
+    >>> print(loss.compute())
+    1.5
+    >>> print(loss.merge(Mean.of(jnp.array([6.0]))).compute())  # (1 + 2 + 6) / 3
+    3.0
   """
 
   total: jax.Array

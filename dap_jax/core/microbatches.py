@@ -67,7 +67,13 @@ def in_chunks(function: Callable, chunks: int) -> Callable:
 
 
 def cut_rows(array: jax.Array, chunks: int) -> jax.Array:
-  """[R, ...] -> [n, R / n, ...]."""
+  """[R, ...] -> [n, R / n, ...].
+
+  Examples:
+    >>> print(cut_rows(jnp.arange(6), 2))
+    [[0 2 4]
+     [1 3 5]]
+  """
   return spread(array.reshape(-1, chunks, *array.shape[1:]).swapaxes(0, 1))
 
 

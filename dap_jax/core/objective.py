@@ -69,6 +69,11 @@ class Objective(NamedTuple):
   """weight: its factor in the loss; function: `objectives.NAME.objective` with settings bound.
 
   A weight is a number, or a schedule: pairs (step, value), linear between them, constant outside.
+
+  Examples:
+    >>> ramp = Objective(weight=((10, 0.0), (20, 1.0)), function=lambda context: ...)
+    >>> [float(ramp.weight_at(step)) for step in (0, 15, 20, 1000)]
+    [0.0, 0.5, 1.0, 1.0]
   """
 
   weight: float | Sequence[tuple[int, float]]

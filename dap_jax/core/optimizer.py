@@ -25,6 +25,14 @@ def schedule(name: str, *, learning_rate: float, warmup_steps: int, steps: int) 
   """step -> learning rate: a linear rise over `warmup_steps`, then to 0 at `steps`.
 
   "linear" (the released runs, with no warm-up), "cosine" (arXiv 1608.03983), or "constant".
+
+  Raises:
+    UserError: `name` is none of these.
+
+  Examples:
+    >>> rate = schedule("linear", learning_rate=1.0, warmup_steps=2, steps=6)
+    >>> [float(rate(step)) for step in range(7)]
+    [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
   """
   if name not in SCHEDULES:
     raise UserError(f"optimizer.schedule_name={name!r} is none of {', '.join(SCHEDULES)}")
@@ -53,6 +61,13 @@ def adamw(
       u = sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps);   p <- (p - lr u) (1 - lr wd)
 
   Two details differ from optax.adamw: eps is not bias-corrected, and decay follows the update.
+
+  Examples:
+    >>> optimizer = adamw(lambda step: 0.1, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0)
+    >>> params, gradient = jnp.array([5.0]), jnp.array([-3.0])
+    >>> update, state = optimizer.update(gradient, optimizer.init(params), params)
+    >>> print(f"{update[0]:.4f}")  # the first step has the size of the rate, whatever the gradient
+    0.1000
   """
 
   def init(params):

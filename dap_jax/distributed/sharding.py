@@ -112,7 +112,15 @@ def dividing(shape: tuple[int, ...], axes: Sequence[str | None], mesh: Mesh | Ab
 def spec_of(
   path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules = RULES
 ) -> P:
-  """The PartitionSpec of one leaf by its rule; an axis that does not divide is not sharded."""
+  """The PartitionSpec of one leaf by its rule; an axis that does not divide is not sharded.
+
+  Examples:
+    >>> mesh = AbstractMesh((2, 2, 4), ("data", "fsdp", "model"))
+    >>> tuple(spec_of("encoder/layers_0/mlp_in/kernel", (384, 1536), mesh))
+    ('fsdp', 'model')
+    >>> tuple(spec_of("encoder/layers_0/mlp_in/kernel", (384, 1535), mesh))
+    ('fsdp', None)
+  """
   for pattern, spec in rules:
     if re.search(pattern, path):
       found = dividing(shape, spec, mesh)

@@ -37,6 +37,11 @@ def pool(hidden: Sequence[jax.Array], mask: jax.Array, *, pooling: str) -> jax.A
   """One vector a sequence: `hidden` (embeddings, then each layer) [N, L, D], mask [N, L] -> [N, D].
 
   Means run over the real tokens, [CLS] and [SEP] included, in float32.
+
+  Examples:
+    >>> states = jnp.array([[[1.0, 5.0], [3.0, 7.0], [99.0, 99.0]]])
+    >>> print(pool([states], jnp.array([[True, True, False]]), pooling="mean"))
+    [[2. 6.]]
   """
   if pooling == "cls":
     return hidden[-1][:, 0]

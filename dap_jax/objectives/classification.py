@@ -30,6 +30,14 @@ def objective(context: Context) -> tuple[Mean, dict[str, Mean]]:
 
   Returns:
     The loss over the labelled examples, and their `accuracy`, in [0, 1].
+
+  Examples:
+    >>> model = types.SimpleNamespace(classify=lambda vectors: vectors)  # the logits are z itself
+    >>> z = jnp.log(jnp.array([[[0.75, 0.25]], [[0.9, 0.1]]]))
+    >>> batch = {"label": jnp.array([0, -1])}
+    >>> loss, extras = objective(Context(batch, None, z, None, None, model=model))
+    >>> print(f"{loss.compute():.4f} {extras['accuracy'].compute():.1f}")  # -log .75
+    0.2877 1.0
   """
   assert context.z.shape[1] == 1, "classification reads single sequences: K = 1"
   labels = context.batch["label"]

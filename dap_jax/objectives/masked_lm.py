@@ -74,7 +74,12 @@ def special_ids(vocabulary: Vocabulary) -> list[int]:
 
 
 def hidden_counts(tokens: int, mask_ratio: float) -> np.ndarray:
-  """How many of 0, 1, ..., `tokens` ordinary tokens are hidden: int32 [tokens + 1]."""
+  """How many of 0, 1, ..., `tokens` ordinary tokens are hidden: int32 [tokens + 1].
+
+  Examples:
+    >>> print(hidden_counts(5, mask_ratio=0.4))
+    [0 1 1 1 2 2]
+  """
   counts = [max(1, round(mask_ratio * n)) for n in range(1, tokens + 1)]
   return np.array([0, *counts], np.int32)
 
@@ -197,6 +202,23 @@ def objective(
 
   Returns:
     The mean over the hidden tokens, and no extra metrics.
+
+  Raises:
+    UserError: a setting is none of these, or out of its range.
+
+  Examples:
+    >>> def predict(h, mask, positions):  # a head without an idea: all 50 logits are 0
+    ...   states = jnp.zeros((*positions.shape, 1))
+    ...   return FactoredLogits(states, kernel=jnp.zeros((1, 50)), bias=jnp.zeros(50))
+    >>> def encode(ids, mask, positions):
+    ...   return types.SimpleNamespace(h=jnp.zeros((*ids.shape, 1)))
+    >>> ids = jnp.array([[[2, 7, 8, 9, 3]]])  # [B, K, L]: [CLS] ... [SEP]
+    >>> batch, vocabulary = {"ids": ids, "mask": ids > 0}, Vocabulary(50, 0, 2, 3, 4, None)
+    >>> model = types.SimpleNamespace(encode=encode, predict=predict)
+    >>> context = Context(batch, None, None, vocabulary, jax.random.key(0), model=model)
+    >>> loss, _ = objective(context, sequence="sentence", mask_ratio=1.0)
+    >>> print(f"{loss.compute():.4f} {loss.count:.0f}")  # log 50, of three hidden tokens
+    3.9120 3
   """
   if sequence not in SEQUENCES:
     raise UserError(f"sequence {sequence!r} is none of {', '.join(SEQUENCES)}")

@@ -85,6 +85,11 @@ def koleo(z: jax.Array, text_hash: jax.Array) -> Mean:
 
   Returns:
     The mean over all vectors that have a neighbour.
+
+  Examples:
+    >>> z = jnp.array([[[1.0, 0.0]], [[0.0, 5.0]]])  # unit vectors sqrt(2) apart
+    >>> print(f"{koleo(z, jnp.array([[1], [2]])).compute():.4f}")
+    -0.3466
   """
   u = unit(z).swapaxes(0, 1)  # [K, B, D]
   same = (text_hash[:, None] == text_hash[None, :]).any(-1)  # [B, B], the diagonal too
@@ -129,6 +134,25 @@ def objective(
   Returns:
     The loss; and its three parts without their weights, `mexma_masked`, `mexma_mse` and
     `mexma_koleo`.
+
+  Raises:
+    UserError: a setting is out of its range, or z is not as wide as h.
+
+  Examples:
+    >>> def unmask(h, mask, positions):  # a head without an idea: all 50 logits are 0
+    ...   states = jnp.zeros((*positions.shape, 1))
+    ...   return FactoredLogits(states, kernel=jnp.zeros((1, 50)), bias=jnp.zeros(50))
+    >>> ids = jnp.array([[[2, 7, 3], [2, 8, 3]], [[2, 9, 3], [2, 5, 3]]])  # [B, K, L]
+    >>> batch = {"ids": ids, "mask": ids > 0, "text_hash": jnp.arange(4).reshape(2, 2)}
+    >>> h, z = jnp.zeros((2, 2, 3, 2)), jnp.array([[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2])
+    >>> encode = lambda ids, mask: types.SimpleNamespace(h=h)
+    >>> model = types.SimpleNamespace(encode=encode, unmask=unmask)
+    >>> vocabulary, key = Vocabulary(50, 0, 2, 3, 4, None), jax.random.key(0)
+    >>> context = Context(batch, h, z, vocabulary, key, model=model)
+    >>> weights = {"mse_weight": 1.0, "koleo_weight": 1.0}
+    >>> _, parts = objective(context, mask_ratio=1.0, mask_share=1.0, **weights)
+    >>> [f"{part.compute():.4f}" for part in parts.values()]  # log 50, 0, -log sqrt(2)
+    ['3.9120', '0.0000', '-0.3466']
   """
   check_ratio(mask_ratio)
   check_settings(mask_share=mask_share, mse_weight=mse_weight, koleo_weight=koleo_weight)

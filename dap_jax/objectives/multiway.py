@@ -79,6 +79,13 @@ def objective(
     The loss over the B*K anchors that have a negative; it may be below 0. And `multiway_` of
     anchors `masked` (how many of other rows were masked out), of pairs `positive_cosine`,
     `negative_cosine`, of anchors `worst_positive_cosine`; `initial_distance`, the squared one.
+
+  Examples:
+    >>> z = jnp.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])  # [B, K, D]
+    >>> context = Context({"text_hash": jnp.array([[1, 2], [3, 4]])}, None, z, None, None)
+    >>> loss, extras = objective(context, temperature=1.0, hardness=0.0, anchor=0.0)
+    >>> print(f"{loss.compute():.4f}")  # log(e^0 + e^0) - 1
+    -0.3069
   """
   check(temperature=temperature, hardness=hardness, anchor=anchor)
   examples, views, width = context.z.shape

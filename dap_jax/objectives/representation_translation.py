@@ -94,6 +94,22 @@ def objective(
 
   Returns:
     The mean over the predicted tokens, and no extra metrics.
+
+  Raises:
+    UserError: an unknown direction, or one that the decoder's head has no ids for.
+
+  Examples:
+    >>> def decode(h, **arguments):  # a decoder without an idea: all 50 logits are 0
+    ...   states = jnp.zeros((*h.shape[:2], 1))
+    ...   return FactoredLogits(states, kernel=jnp.zeros((1, 50)), bias=jnp.zeros(50))
+    >>> ids = jnp.array([[[2, 7, 8, 3], [2, 9, 3, 0]]])  # [B, K, L]: pivot and translation
+    >>> batch = {"ids": ids, "mask": ids > 0, "language": jnp.array([[0, 1]])}
+    >>> vocabulary, model = Vocabulary(50, 0, 2, 3, 4, None), types.SimpleNamespace(decode=decode)
+    >>> h = jnp.zeros((*ids.shape, 1))
+    >>> context = Context(batch, h, None, vocabulary, jax.random.key(0), model=model)
+    >>> loss, _ = objective(context, mask_ratio=1.0, direction="to_pivot")
+    >>> print(f"{loss.compute():.4f} {loss.count:.0f}")  # log 50, of all tokens after [CLS]
+    3.9120 3
   """
   if direction not in ROUTES:
     raise UserError(f"direction {direction!r} is none of {', '.join(ROUTES)}")

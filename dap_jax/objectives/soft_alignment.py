@@ -166,6 +166,14 @@ def objective(
   Returns:
     The loss over the pairs that the teacher has vectors of; and, with a teacher,
     `teacher_correlation`, Pearson's, of s and t off the diagonal.
+
+  Examples:
+    >>> z = jnp.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])  # [B, K, D]
+    >>> context = Context({"text_hash": jnp.array([[1, 2], [3, 4]])}, None, z, None, None)
+    >>> settings = {"temperature": 1.0, "margin": 0.0, "monolingual_weight": 0.0}
+    >>> loss, _ = objective(context, strategy="identity", matrix_mse=False, **settings)
+    >>> print(f"{loss.compute():.4f}")  # log(1 + 1 / e) in each of the two directions
+    0.6265
   """
   check_settings(
     strategy=strategy,

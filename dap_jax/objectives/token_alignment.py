@@ -73,6 +73,15 @@ def objective(
     The mean over the synonyms, 0 where there are none; and `synonym_share`, the share of the words'
     tokens that have a synonym in their instance, `synonym_similarity` of the synonyms, and
     `unpaired_similarity` of their words with the unpaired ones, before the division by t.
+
+  Examples:
+    >>> h = jnp.array([[[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]])  # [B, K, L, D]
+    >>> words = jnp.array([[[0, 1], [0, 1]]])  # two words of one token on either side
+    >>> synonyms = jnp.array([[[[0, 0]]]])  # the first ones: two unpaired words of cosine 0 remain
+    >>> context = Context({"words": words, "synonyms": synonyms}, h, None, None, None)
+    >>> loss, extras = objective(context, temperature=1.0, similarity="cosine")
+    >>> print(f"{loss.compute():.4f}")  # log(1 + 2 / e)
+    0.5514
   """
   if similarity not in SIMILARITIES:
     raise UserError(f"similarity {similarity!r} is none of {', '.join(SIMILARITIES)}")

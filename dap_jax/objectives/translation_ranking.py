@@ -31,7 +31,13 @@ DIRECTIONS = ("to_pivot", "from_pivot", "both")
 
 
 def cosines(z_source: jax.Array, z_target: jax.Array) -> jax.Array:
-  """cos(z_source_i, z_target_j): [B, D], [C, D] -> float32 [B, C]. A zero vector has cosine 0."""
+  """cos(z_source_i, z_target_j): [B, D], [C, D] -> float32 [B, C]. A zero vector has cosine 0.
+
+  Examples:
+    >>> print(cosines(jnp.array([[3.0, 4.0], [0.0, 1.0]]), jnp.array([[1.0, 0.0], [0.0, 2.0]])))
+    [[0.6 0.8]
+     [0.  1. ]]
+  """
   return jnp.einsum("id,jd->ij", unit(z_source), unit(z_target))
 
 
@@ -122,6 +128,14 @@ def objective(
   Returns:
     The loss over the B (K - 1) pairs; and `masked_duplicates`, how many false negatives of an
     anchor were masked out.
+
+  Examples:
+    >>> z = jnp.array([[[1.0, 0.0], [3.0, 4.0]], [[0.0, 2.0], [0.0, 1.0]]])  # [B, K, D]
+    >>> context = Context({"text_hash": jnp.array([[1, 2], [3, 4]])}, None, z, None, None)
+    >>> settings = {"temperature": 1.0, "margin": 0.0, "legacy_world_size": 1}
+    >>> loss, extras = objective(context, direction="to_pivot", **settings)
+    >>> print(f"{loss.compute():.4f}")  # cosines [[.6, .8], [0, 1]]: log(1 + e^.2), log(1 + e^-1)
+    0.5557
   """
   if direction not in DIRECTIONS:
     raise UserError(f"direction {direction!r} is none of {', '.join(DIRECTIONS)}")

@@ -1,0 +1,51 @@
+"""The `Examples:` of docstrings give what they say."""
+
+import doctest
+import importlib
+import pkgutil
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dap_jax.core.cross_entropy import FactoredLogits
+from dap_jax.core.mean import Mean
+from dap_jax.model.vocabulary import Vocabulary
+
+# Every objective has an example, and what a newcomer calls first.
+WITH_EXAMPLES = {
+  *("core.cross_entropy", "core.geometry", "core.mean", "core.microbatches", "core.objective"),
+  *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.dual_alignment"),
+}
+NO_OBJECTIVE = {"selection"}
+# What an example may name beside the names of its own module.
+NAMES = {
+  "FactoredLogits": FactoredLogits,
+  "Mean": Mean,
+  "Vocabulary": Vocabulary,
+  "jax": jax,
+  "jnp": jnp,
+  "types": types,
+}
+
+
+def modules_of(package: str) -> list[str]:
+  folder = importlib.import_module(f"dap_jax.{package}")
+  return [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)]
+
+
+MODULES = [name for package in ("core", "model", "objectives") for name in modules_of(package)]
+
+
+@pytest.mark.parametrize("name", [*MODULES, "distributed.sharding"])
+def test_examples(name):
+  module = importlib.import_module(f"dap_jax.{name}")
+  results = doctest.testmod(module, extraglobs=NAMES)
+  assert results.failed == 0
+  is_objective = name.startswith("objectives.") and name.split(".")[1] not in NO_OBJECTIVE
+  assert results.attempted or not (is_objective or name in WITH_EXAMPLES), f"{name}: no example"
+
+
+def test_the_list_names_modules():
+  assert set(MODULES) | {"distributed.sharding"} >= WITH_EXAMPLES
