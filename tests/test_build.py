@@ -90,7 +90,7 @@ def test_own_rules_come_first_and_one_that_matches_nothing_is_told(caplog):
 )
 def test_rules_that_are_none_are_named(rule):
   with pytest.raises(UserError, match="expected .PATTERN, AXES.*: a regular expression"):
-    sharding.read_rules([("bias$", ()), rule])
+    sharding.parse_rules([("bias$", ()), rule])
 
 
 def test_a_large_matrix_that_cannot_be_cut_is_told(caplog):

@@ -213,7 +213,7 @@ def test_scanned_layers_drop_each_its_own():
 )
 def test_chunks_that_do_not_divide_are_named(chunks, message):
   with pytest.raises(UserError, match=message):
-    microbatches.check(chunks, batch_size=64, shards=4)
+    microbatches.check_chunks(chunks, batch_size=64, shards=4)
 
 
 def test_programs_that_there_are_not_are_named():

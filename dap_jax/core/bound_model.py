@@ -92,12 +92,16 @@ class BoundModel(NamedTuple):
     logits: jax.Array = self._apply(DualAlignment.classify, self.head_key, vectors)
     return logits
 
+  def hidden(self, ids: jax.Array, mask: jax.Array) -> list[jax.Array]:
+    """The states of every layer, see `DualAlignment.hidden`: ids int32 [N, L], mask bool [N, L]."""
+    states: Any = self.model.apply({"params": self.params}, ids, mask, method=DualAlignment.hidden)
+    return list(states)
+
   def _projection(self, method: Callable[..., Any]) -> tuple[jax.Array, jax.Array]:
     """Kernel [D, V] and bias [V] that make logits of a head's states."""
-    projection: tuple[jax.Array, jax.Array] = self.model.apply(
-      {"params": self.params}, method=method
-    )
-    return projection
+    projection: Any = self.model.apply({"params": self.params}, method=method)
+    kernel, bias = projection
+    return kernel, bias
 
   def _apply(
     self, method: Callable[..., Any], key: jax.Array | None, *arrays: jax.Array, **arguments: Any

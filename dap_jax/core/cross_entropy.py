@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from dap_jax.distributed import sharding
 
-CHUNK_TOKENS = 256  # unless the config says otherwise
+CHUNK_TOKENS = 256  # the default of the config's program.chunk_tokens
 
 
 class FactoredLogits(NamedTuple):
@@ -69,40 +69,49 @@ def summed_cross_entropy(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _summed(logits, labels, weights, chunk):
-  def add(total, part):
-    states, labels, weights = part
-    return total + _chunk(logits._replace(states=states), labels, weights)[0].sum(1), None
+def _summed(logits: FactoredLogits, labels: jax.Array, weights: jax.Array, chunk: int) -> jax.Array:
+  """The sum, where no gradient is asked for."""
 
-  logits, parts = logits.ready(), _cut(logits.states, labels, weights, chunk)
-  return jax.lax.scan(add, _zeros(parts, ()), parts)[0].sum()
+  def add(total: jax.Array, tokens: Tokens) -> tuple[jax.Array, None]:
+    losses, _ = _losses_of_chunk(logits, tokens)
+    return total + losses.sum(1), None
+
+  logits, chunks = logits.ready(), _cut(logits.states, labels, weights, chunk)
+  return jax.lax.scan(add, _zeros(chunks, ()), chunks)[0].sum()
 
 
-def _forward(logits, labels, weights, chunk):
-  dtype, given = jnp.promote_types(logits.states.dtype, jnp.float32), logits
-  logits, parts = logits.ready(), _cut(logits.states, labels, weights, chunk)
+def _forward(
+  logits: FactoredLogits, labels: jax.Array, weights: jax.Array, chunk: int
+) -> tuple[jax.Array, FactoredLogits]:
+  """The sum, and its derivative by states, kernel and bias: what the backward pass multiplies."""
+  dtype, states, kernel = jnp.promote_types(logits.states.dtype, jnp.float32), *logits[:2]
+  logits, chunks = logits.ready(), _cut(states, labels, weights, chunk)
 
-  def add(sums, part):
+  def add(sums: Sums, tokens: Tokens) -> tuple[Sums, jax.Array]:
     total, of_kernel, of_bias = sums
-    states, labels, weights = part
-    losses, slope = _chunk(logits._replace(states=states), labels, weights)
+    losses, slope = _losses_of_chunk(logits, tokens)
     of_bias += slope.sum(1)
-    slope = slope.astype(states.dtype)
-    of_kernel += jnp.einsum("std,stv->sdv", states, slope, preferred_element_type=dtype)
+    slope = slope.astype(tokens.states.dtype)
+    of_kernel += jnp.einsum("std,stv->sdv", tokens.states, slope, preferred_element_type=dtype)
     of_states = jnp.einsum("stv,dv->std", slope, logits.kernel)
     return (total + losses.sum(1), of_kernel, of_bias), of_states
 
-  zeros = [_zeros(parts, shape) for shape in ((), logits.kernel.shape, logits.bias.shape)]
-  (total, *sums), of_states = jax.lax.scan(add, tuple(zeros), parts)
-  # [chunks, shards, chunk, D] -> the states' shape, without what fills the last chunk
-  chunks, shards, size, width = of_states.shape
-  of_states = of_states.swapaxes(0, 1).reshape(shards, chunks * size, width)
-  of_states = of_states[:, : labels.size // shards].reshape(given.states.shape)
-  of_kernel, of_bias = (grad.sum(0).astype(given.kernel.dtype) for grad in sums)
-  return total.sum(), FactoredLogits(of_states, of_kernel, of_bias)
+  total, of_kernel, of_bias = (
+    _zeros(chunks, shape) for shape in ((), logits.kernel.shape, logits.bias.shape)
+  )
+  (total, of_kernel, of_bias), of_states = jax.lax.scan(add, (total, of_kernel, of_bias), chunks)
+  gradient = FactoredLogits(
+    _join(of_states, like=states, tokens=labels.size),
+    of_kernel.sum(0).astype(kernel.dtype),
+    of_bias.sum(0).astype(kernel.dtype),
+  )
+  return total.sum(), gradient
 
 
-def _backward(chunk, gradient, slope):
+def _backward(
+  chunk: int, gradient: FactoredLogits, slope: jax.Array
+) -> tuple[FactoredLogits, None, None]:
+  """The chain rule; labels and weights have no gradient."""
   del chunk
   return jax.tree.map(lambda array: array * slope.astype(array.dtype), gradient), None, None
 
@@ -110,14 +119,29 @@ def _backward(chunk, gradient, slope):
 _summed.defvjp(_forward, _backward)
 
 
-def _zeros(parts, shape):
+class Tokens(NamedTuple):
+  """Tokens that are cut into chunks: each array [chunks, shards, tokens, ...], or one chunk of it.
+
+  states: [..., D]; labels: int32; weights: float32, 0 for what fills up the last chunk.
+  """
+
+  states: jax.Array
+  labels: jax.Array
+  weights: jax.Array
+
+
+# Of the losses, [shards]; of the kernel's gradient, [shards, D, V]; of the bias's, [shards, V].
+Sums = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def _zeros(chunks: Tokens, shape: tuple[int, ...]) -> jax.Array:
   """[shards, *shape], where the sums over the chunks begin."""
-  states = parts[0]
-  return jnp.zeros((states.shape[1], *shape), jnp.promote_types(states.dtype, jnp.float32))
+  shards, dtype = chunks.states.shape[1], chunks.states.dtype
+  return jnp.zeros((shards, *shape), jnp.promote_types(dtype, jnp.float32))
 
 
-def _cut(states, labels, weights, chunk: int):
-  """Each -> [chunks, shards, tokens, ...], as even chunks as can be; what fills up has weight 0.
+def _cut(states: jax.Array, labels: jax.Array, weights: jax.Array, chunk: int) -> Tokens:
+  """Cuts the tokens of each shard into chunks as even as can be, of at most `chunk`.
 
   A device sums the gradient of its own shard of the rows over all chunks, and the shards meet once,
   after the loop; without that axis they would meet in every turn of it.
@@ -127,21 +151,29 @@ def _cut(states, labels, weights, chunk: int):
   chunks = -(-tokens // chunk)
   size = -(-tokens // chunks)
 
-  def cut(array, *width):
+  def cut(array: jax.Array, *width: int) -> jax.Array:
     array = array.reshape(shards, tokens, *width)
     array = jnp.pad(array, [(0, 0), (0, chunks * size - tokens), *[(0, 0) for _ in width]])
     return array.reshape(shards, chunks, size, *width).swapaxes(0, 1)
 
-  return cut(states, states.shape[-1]), cut(labels), cut(weights)
+  return Tokens(cut(states, states.shape[-1]), cut(labels), cut(weights))
 
 
-def _chunk(logits, labels, weights):
+def _join(chunks: jax.Array, *, like: jax.Array, tokens: int) -> jax.Array:
+  """The reverse of `_cut` for states: [chunks, shards, tokens, D] -> the shape of `like`."""
+  count, shards, size, width = chunks.shape
+  joined = chunks.swapaxes(0, 1).reshape(shards, count * size, width)
+  return joined[:, : tokens // shards].reshape(like.shape)
+
+
+def _losses_of_chunk(logits: FactoredLogits, tokens: Tokens) -> tuple[jax.Array, jax.Array]:
   """The weighted losses of one chunk, and their derivative by its logits."""
-  full = logits.multiply()
-  weights = weights.astype(full.dtype)
+  full = logits._replace(states=tokens.states).multiply()
+  weights = tokens.weights.astype(full.dtype)
   normaliser = jax.nn.logsumexp(full, axis=-1)
   # A comparison, not a gather: it stays local where the vocabulary is spread over devices.
-  hot = jax.lax.broadcasted_iota(jnp.int32, full.shape, full.ndim - 1) == labels[..., None]
+  ids = jax.lax.broadcasted_iota(jnp.int32, full.shape, full.ndim - 1)
+  hot = ids == tokens.labels[..., None]
   losses = normaliser - jnp.where(hot, full, 0).sum(-1)
   slope = (jnp.exp(full - normaliser[..., None]) - hot) * weights[..., None]
   return losses * weights, slope

@@ -32,15 +32,15 @@ def geometry(z: jax.Array) -> dict[str, Mean]:
     return {}
   u = unit(jax.lax.stop_gradient(z))
   pivot, others = u[:, :1], u[:, 1:]
-  own = (pivot * others).sum(-1)  # [B, K - 1]
+  matching = (pivot * others).sum(-1)  # [B, K - 1], cosines of translations
   # A sum over all pairs is the product of two sums: no B x B matrix.
-  crossed = jnp.einsum("d,kd->", pivot.sum((0, 1)), others.sum(0)) - own.sum()
+  crossed = jnp.einsum("d,kd->", pivot.sum((0, 1)), others.sum(0)) - matching.sum()
   pairs = float(examples * (examples - 1))  # of 65,536 examples more than an int32 holds
   cosine = jnp.einsum("ikd,jkd->kij", u, u)
   apart = ~jnp.eye(examples, dtype=bool)[None]
   near = jnp.where(apart, jnp.exp(-4 * (1 - cosine)), 0).sum((1, 2)) / pairs
   return {
-    "alignment": Mean.of(2 - 2 * own),
+    "alignment": Mean.of(2 - 2 * matching),
     "uniformity": Mean.of(jnp.log(near)),
     "off_diagonal_cosine": Mean(crossed, jnp.float32(pairs * (views - 1))),
   }

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dap_jax.core.bound_model import BoundModel
 from dap_jax.core.unit_vectors import unit
 from dap_jax.model.dual_alignment import DualAlignment, pool
 
@@ -17,9 +18,7 @@ def embed_step(
 
   ids int32 [N, L], mask bool [N, L] -> float32 [N, D], of unit length if the model normalizes.
   """
-  pooled = model.apply(
-    {"params": params}, ids[:, None], mask[:, None], deterministic=True, method="encode"
-  ).pooled[:, 0]
+  pooled = BoundModel(model, params).encode(ids[:, None], mask[:, None]).pooled[:, 0]
   return unit(pooled) if model.normalize else pooled
 
 
@@ -27,18 +26,16 @@ def classify_step(
   params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
 ) -> jax.Array:
   """ids int32 [N, L], mask bool [N, L] -> logits of the classes, float32 [N, classes]."""
-  variables = {"params": params}
-  encodings = model.apply(
-    variables, ids[:, None], mask[:, None], deterministic=True, method="encode"
-  )
-  return model.apply(variables, encodings.pooled[:, 0], deterministic=True, method="classify")
+  network = BoundModel(model, params)
+  encodings = network.encode(ids[:, None], mask[:, None])
+  return network.classify(encodings.pooled[:, 0])
 
 
 def layer_states_step(
   params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
 ) -> jax.Array:
   """ids int32 [N, L], mask bool [N, L] -> float32 [N, layers + 1, L, D], the embeddings first."""
-  hidden = model.apply({"params": params}, ids, mask, method="hidden")
+  hidden = BoundModel(model, params).hidden(ids, mask)
   return jnp.stack(hidden, axis=1).astype(jnp.float32)
 
 
@@ -46,6 +43,6 @@ def layer_means_step(
   params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
 ) -> jax.Array:
   """The mean of the real tokens' states in each layer: as above -> float32 [N, layers + 1, D]."""
-  hidden = model.apply({"params": params}, ids, mask, method="hidden")
+  hidden = BoundModel(model, params).hidden(ids, mask)
   means = [pool([states], mask, pooling="mean") for states in hidden]
   return jnp.stack(means, axis=1).astype(jnp.float32)

@@ -24,7 +24,7 @@ class Mean(NamedTuple):
   """
 
   total: jax.Array
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # hides tuple.count, which nothing here calls
 
   @classmethod
   def of(cls, values: jax.Array, mask: jax.Array | None = None) -> Mean:
@@ -35,6 +35,7 @@ class Mean(NamedTuple):
     return cls(jnp.where(mask, values, 0).sum(), mask.sum(dtype=jnp.float32))
 
   def merge(self, other: Mean) -> Mean:
+    """The mean over the values of both."""
     return Mean(self.total + other.total, self.count + other.count)
 
   def compute(self) -> jax.Array:

@@ -23,7 +23,7 @@ from dap_jax.distributed import sharding
 from dap_jax.utils.errors import UserError
 
 
-def check(chunks: int, *, batch_size: int, shards: int) -> None:
+def check_chunks(chunks: int, *, batch_size: int, shards: int) -> None:
   """Raises UserError where the rows of each device cannot be cut into `chunks`."""
   if chunks < 1 or batch_size % (chunks * shards):
     raise UserError(
@@ -32,7 +32,7 @@ def check(chunks: int, *, batch_size: int, shards: int) -> None:
     )
 
 
-def in_chunks(function: Callable, chunks: int) -> Callable:
+def in_chunks(function: Callable[..., Any], chunks: int) -> Callable[..., Any]:
   """function(key, *arrays, **arguments) -> arrays; the same, over one chunk of rows at a time.
 
   Args:
@@ -52,15 +52,17 @@ def in_chunks(function: Callable, chunks: int) -> Callable:
     of_rows = [isinstance(leaf, jax.Array) and leaf.shape[:1] == (rows,) for leaf in leaves]
 
     @jax.checkpoint
-    def one(number, cuts):
-      own_key = None if key is None else jax.random.fold_in(key, number)
-      cuts = iter(cuts)
-      own = [next(cuts) if cut else leaf for leaf, cut in zip(leaves, of_rows, strict=True)]
-      arrays, arguments = jax.tree.unflatten(tree, own)
-      return function(own_key, *arrays, **arguments)
+    def one_chunk(number: jax.Array, chunk: list[jax.Array]) -> Any:
+      chunk_key = None if key is None else jax.random.fold_in(key, number)
+      rest = iter(chunk)
+      chunk_leaves = [
+        next(rest) if is_cut else leaf for leaf, is_cut in zip(leaves, of_rows, strict=True)
+      ]
+      arrays, arguments = jax.tree.unflatten(tree, chunk_leaves)
+      return function(chunk_key, *arrays, **arguments)
 
-    cut = [cut_rows(leaf, chunks) for leaf, own in zip(leaves, of_rows, strict=True) if own]
-    result = jax.lax.map(lambda chunk: one(*chunk), (jnp.arange(chunks), cut))
+    cut = [cut_rows(leaf, chunks) for leaf, is_cut in zip(leaves, of_rows, strict=True) if is_cut]
+    result = jax.lax.map(lambda chunk: one_chunk(*chunk), (jnp.arange(chunks), cut))
     return jax.tree.map(join_rows, result)
 
   return run
@@ -83,7 +85,8 @@ def join_rows(array: jax.Array) -> jax.Array:
 
 
 def spread(array: jax.Array) -> jax.Array:
-  """Says that the rows of each chunk, the second axis, lie on all devices."""
+  """Constrains the rows of each chunk, the second axis, to be shared by all devices."""
   if sharding.batch_shards(array.shape[1]) == 1:
     return array
-  return jax.lax.with_sharding_constraint(array, P(None, sharding.ROWS))
+  constrained: jax.Array = jax.lax.with_sharding_constraint(array, P(None, sharding.ROWS))
+  return constrained

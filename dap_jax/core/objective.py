@@ -65,6 +65,9 @@ class Context(NamedTuple):
   chunk_tokens: int = CHUNK_TOKENS
 
 
+Function = Callable[[Context], tuple[Mean, dict[str, Mean]]]  # -> the loss, and what else to log
+
+
 class Objective(NamedTuple):
   """weight: its factor in the loss; function: `objectives.NAME.objective` with settings bound.
 
@@ -77,7 +80,7 @@ class Objective(NamedTuple):
   """
 
   weight: float | Sequence[tuple[int, float]]
-  function: Callable[[Context], tuple[Mean, dict[str, Mean]]]
+  function: Function
 
   def weight_at(self, step: jax.Array | int) -> float | jax.Array:
     """The weight at a step: the number itself, or float32."""

@@ -16,7 +16,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 class AdamState(NamedTuple):
   """count: int32 scalar, steps taken; m, v: the two moments, float32, shaped as the parameters."""
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # hides tuple.count, which nothing here calls
   m: optax.Params
   v: optax.Params
 
@@ -50,7 +50,7 @@ def schedule(name: str, *, learning_rate: float, warmup_steps: int, steps: int) 
 
 def decays(params: optax.Params) -> optax.Params:
   """Which leaves weight decay touches: matrices, not biases and LayerNorms (rank below 2)."""
-  return jax.tree.map(lambda p: p.ndim >= 2, params)
+  return jax.tree.map(lambda parameter: parameter.ndim >= 2, params)
 
 
 def adamw(
@@ -70,18 +70,20 @@ def adamw(
     0.1000
   """
 
-  def init(params):
+  def init(params: optax.Params) -> AdamState:
     zeros = jax.tree.map(jnp.zeros_like, params)
     return AdamState(jnp.zeros([], jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
 
-  def update(grads, state, params):
+  def update(
+    grads: optax.Updates, state: AdamState, params: optax.Params
+  ) -> tuple[optax.Updates, AdamState]:
     m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.m, grads)
     v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.v, grads)
     rate, t = learning_rate(state.count), state.count + 1
     scale = rate * jnp.sqrt(1 - b2**t) / (1 - b1**t)
 
-    def change(m, v, p, decayed):
-      adam = -scale * m / (jnp.sqrt(v) + eps)
+    def change(m: jax.Array, v: jax.Array, p: jax.Array, decayed: bool) -> jax.Array:
+      adam: jax.Array = -scale * m / (jnp.sqrt(v) + eps)
       return adam - rate * weight_decay * (p + adam) if decayed and weight_decay else adam
 
     updates = jax.tree.map(change, m, v, params, decays(params))

@@ -12,6 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,7 +41,7 @@ RULES = (
   (r"(^|/)(step|count|[0-9]+)$", P()),
 )
 Rules = tuple[tuple[str, P], ...]
-LARGE = 2**20  # numbers: a parameter worth a word where it cannot be cut
+LARGE = 2**20  # elements from which on a parameter that cannot be sharded is worth a warning
 # The axes that share the rows of a batch.
 ROWS = ("data", "fsdp")
 
@@ -50,7 +51,12 @@ def make_mesh(
 ) -> Mesh:
   """A `data` x `fsdp` x `model` mesh over all devices; `data` -1 means as many as are left.
 
-  Raises UserError where the factors do not cover the devices, `jax.devices()` unless given.
+  Args:
+    data, fsdp, model: the sizes of the axes.
+    devices: to use; None = all of them, `jax.devices()`.
+
+  Raises:
+    UserError: the sizes do not cover the devices.
   """
   count = jax.device_count() if devices is None else len(devices)
   others = fsdp * model
@@ -73,34 +79,34 @@ def row_shards(mesh: Mesh | AbstractMesh) -> int:
   return math.prod(mesh.shape.get(axis, 1) for axis in ROWS)
 
 
-def path_name(path: tuple) -> str:
+def path_name(path: tuple[Any, ...]) -> str:
   """The one way to write a tree path: `encoder/layers_0/mlp_in/kernel`."""
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def read_rules(given: Sequence[tuple[str, Sequence[str | None]]]) -> Rules:
+def parse_rules(entries: Sequence[tuple[str, Sequence[str | None]]]) -> Rules:
   """A config's `sharding_rules` -> rules like `RULES`, which they precede.
 
   Args:
-    given: (pattern of paths, for each dimension the axis that cuts it or None).
+    entries: (pattern of paths, for each dimension the axis that cuts it or None).
 
   Raises:
-    UserError: that is no pattern, or no axis.
+    UserError: an entry has no valid pattern, or an axis that the mesh lacks.
   """
-  found = []
-  for rule in given:
+  rules = []
+  for entry in entries:
     try:
-      pattern, axes = rule
+      pattern, axes = entry
       re.compile(pattern)
       if isinstance(axes, str) or not set(axes) <= {*ROWS, "model", None}:
         raise ValueError(axes)
     except (ValueError, TypeError, re.error) as error:
       raise UserError(
-        f"sharding_rules: {rule!r}: expected (PATTERN, AXES), e.g. ('word/embedding$', ('model',"
+        f"sharding_rules: {entry!r}: expected (PATTERN, AXES), e.g. ('word/embedding$', ('model',"
         " None)): a regular expression, and an axis of the mesh or None for each dimension"
       ) from error
-    found.append((pattern, P(*axes)))
-  return tuple(found)
+    rules.append((pattern, P(*axes)))
+  return tuple(rules)
 
 
 def dividing(shape: tuple[int, ...], axes: Sequence[str | None], mesh: Mesh | AbstractMesh) -> P:
@@ -112,7 +118,12 @@ def dividing(shape: tuple[int, ...], axes: Sequence[str | None], mesh: Mesh | Ab
 def spec_of(
   path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules = RULES
 ) -> P:
-  """The PartitionSpec of one leaf by its rule; an axis that does not divide is not sharded.
+  """The PartitionSpec of one leaf, by the first rule that matches its path.
+
+  An axis that does not divide its dimension is left out: the leaf is whole along it.
+
+  Raises:
+    ValueError: no rule matches.
 
   Examples:
     >>> mesh = AbstractMesh((2, 2, 4), ("data", "fsdp", "model"))
@@ -123,47 +134,50 @@ def spec_of(
   """
   for pattern, spec in rules:
     if re.search(pattern, path):
-      found = dividing(shape, spec, mesh)
-      lost = {axis for axis in spec if axis and mesh.shape[axis] > 1} - set(found)
+      dividing_spec = dividing(shape, tuple(spec), mesh)
+      lost = {axis for axis in spec if axis and mesh.shape[axis] > 1} - set(dividing_spec)
       if lost and path.startswith("params/") and math.prod(shape) >= LARGE:
         logger.warning("%s %s is whole along %s: not divisible", path, [*shape], ", ".join(lost))
-      return found
+      return dividing_spec
   raise ValueError(f"no sharding rule matches parameter {path!r}: add one to sharding.RULES")
 
 
-def with_shardings(tree, mesh: Mesh, own_rules: Rules = ()):
+def with_shardings(tree: Any, mesh: Mesh, user_rules: Rules = ()) -> Any:
   """A tree of ShapeDtypeStruct or arrays -> ShapeDtypeStructs that carry their NamedSharding.
 
-  Warns of each of the user's own rules that matches nothing.
+  Logs a warning for each of the user's rules that matches no parameter.
   """
-  rules, paths = own_rules + RULES, []
+  rules, paths = user_rules + RULES, []
 
-  def place(path, leaf):
+  def place(path: tuple[Any, ...], leaf: Any) -> jax.ShapeDtypeStruct:
     paths.append(path_name(path))
     sharding = NamedSharding(mesh, spec_of(paths[-1], leaf.shape, mesh, rules))
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
   placed = jax.tree_util.tree_map_with_path(place, tree)
-  for pattern, _ in own_rules:
+  for pattern, _ in user_rules:
     if paths and not any(re.search(pattern, path) for path in paths):
       logger.warning("sharding_rules: %r matches no parameter", pattern)
   return placed
 
 
-def place(tree, abstract):
+def place(tree: Any, abstract: Any) -> Any:
   """Parameters that are still in their files -> arrays on their devices, the largest first.
 
-  Never is more than one of them held beside the arrays; each device gets only its own part.
+  At most one parameter is in host memory at a time; each device gets only its shard of it.
 
   Args:
     tree: a nested dict; its leaves have `read(shape)` -> numpy array.
     abstract: ShapeDtypeStructs with shardings; a nested dict that holds the same paths.
+
+  Returns:
+    The tree, of arrays.
   """
   leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "read"))
-  wanted = dict(jax.tree_util.tree_leaves_with_path(abstract))
+  targets = dict(jax.tree_util.tree_leaves_with_path(abstract))
   placed = {}
-  for path, leaf in sorted(leaves, key=lambda item: -wanted[item[0]].size):
-    like = wanted[path]
+  for path, leaf in sorted(leaves, key=lambda item: -targets[item[0]].size):
+    like = targets[path]
     array = np.asarray(leaf.read(like.shape))
     pieces = [
       # No alias: the file may change or go away while the run lives.
@@ -178,10 +192,10 @@ def place(tree, abstract):
 
 
 def by_rows(array: jax.Array) -> jax.Array:
-  """States [N, ...] of a batch's rows, said to lie where their rows do; while a mesh is set.
+  """Constrains states [N, ...] to be sharded as the rows of the batch are; under a mesh.
 
-  Said once a layer: otherwise the compiler may take the cuts that `fsdp` makes in the parameters
-  over to the states, and send around states, which grow with the batch, in place of parameters.
+  Every layer does so: otherwise the compiler may shard states as `fsdp` shards the parameters, and
+  communicate states, which grow with the batch, instead of parameters.
   """
   if batch_shards(array.shape[0]) == 1:
     return array
@@ -189,7 +203,10 @@ def by_rows(array: jax.Array) -> jax.Array:
 
 
 def gathered(parameter: jax.Array, *axes: str | None) -> jax.Array:
-  """A matrix for use: no more cut by `fsdp`, only by these axes, if they divide; under a mesh."""
+  """A matrix, collected from all shards of `fsdp` for use; under a mesh.
+
+  It stays cut by `axes`, one for each dimension or None, where they divide.
+  """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.shape.get("fsdp", 1) == 1:
     return parameter
@@ -197,7 +214,7 @@ def gathered(parameter: jax.Array, *axes: str | None) -> jax.Array:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows over `data` and `fsdp`, everything else whole."""
+  """The sharding of a batch: rows over `data` and `fsdp`, everything else whole."""
   return NamedSharding(mesh, P(ROWS))
 
 
@@ -219,15 +236,15 @@ def check_batch(mesh: Mesh, batch_size: int) -> None:
 def local_rows(mesh: Mesh, batch_size: int) -> slice:
   """The contiguous rows of the global batch that this process's devices hold."""
   check_batch(mesh, batch_size)
-  slices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-  starts_stops = [piece[0].indices(batch_size)[:2] for piece in slices]
-  return slice(min(start for start, _ in starts_stops), max(stop for _, stop in starts_stops))
+  indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+  rows = [index[0].indices(batch_size)[:2] for index in indices if index is not None]
+  return slice(min(start for start, _ in rows), max(stop for _, stop in rows))
 
 
 def abstract_batch(
   element: Mapping[str, np.ndarray], mesh: Mesh, *, batch_size: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """What `put_batch` gives of a batch of such elements [...]: [batch_size, ...], without arrays."""
+  """The shapes, dtypes and shardings that `put_batch` gives a batch of such elements [...]."""
   return {
     name: jax.ShapeDtypeStruct(
       (batch_size, *array.shape), array.dtype, sharding=batch_sharding(mesh)

@@ -27,10 +27,10 @@ class Embeddings(nn.Module):
   token_types: int
   norm_eps: float
   dropout: float
-  dtype: jnp.dtype
+  dtype: jnp.dtype | None
 
-  def setup(self):
-    def table(kind, rows):
+  def setup(self) -> None:
+    def table(kind: type[nn.Embed], rows: int) -> nn.Embed:
       return kind(rows, self.width, dtype=self.dtype, embedding_init=INITIALIZER)
 
     self.word = table(Embed, self.vocabulary_size)
@@ -53,23 +53,24 @@ class Attention(nn.Module):
 
   heads: int
   dropout: float
-  dtype: jnp.dtype
+  dtype: jnp.dtype | None
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array, *, deterministic: bool) -> jax.Array:
     """x [N, L, D], mask bool [N, L] (True = may be read) -> [N, L, D]."""
     width = x.shape[-1]
 
-    def dense(name):
+    def dense(name: str) -> nn.Dense:
       return nn.Dense(width, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
 
-    def split(y):
+    def split(y: jax.Array) -> jax.Array:
       return y.reshape(*y.shape[:-1], self.heads, width // self.heads)
 
     query, key, value = (split(dense(name)(x)) for name in ("query", "key", "value"))
     drop = functools.partial(Dropout(self.dropout), deterministic=deterministic)
     mixed = attend(query, key, value, visible=mask[:, None, None, :], drop=drop)
-    return dense("output")(mixed)
+    output: jax.Array = dense("output")(mixed)
+    return output
 
 
 class Layer(nn.Module):
@@ -79,7 +80,7 @@ class Layer(nn.Module):
   mlp_width: int
   norm_eps: float
   dropout: float
-  dtype: jnp.dtype
+  dtype: jnp.dtype | None
 
   @nn.compact
   def __call__(
@@ -88,17 +89,18 @@ class Layer(nn.Module):
     """x [N, L, D], mask bool [N, L] -> [N, L, D]; positions came in with the embeddings."""
     del positions
 
-    def dense(features, name):
+    def dense(features: int, name: str) -> nn.Dense:
       return nn.Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
 
-    def norm(name):
+    def norm(name: str) -> nn.LayerNorm:
       return nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name=name)
 
     drop = functools.partial(Dropout(self.dropout), deterministic=deterministic)
     attention = Attention(self.heads, self.dropout, self.dtype, name="attention")
     x = norm("attention_norm")(x + drop(attention(x, mask, deterministic=deterministic)))
     y = nn.gelu(dense(self.mlp_width, "mlp_in")(x), approximate=False)
-    return norm("mlp_norm")(x + drop(dense(x.shape[-1], "mlp_out")(y)))
+    output: jax.Array = norm("mlp_norm")(x + drop(dense(x.shape[-1], "mlp_out")(y)))
+    return output
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

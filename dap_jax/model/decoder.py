@@ -18,21 +18,21 @@ class Head(nn.Module):
   size: int
   tied: bool
 
-  def setup(self):
-    like = self.family
-    shared = {"use_bias": like.head_bias, "dtype": like.dtype}
-    self.dense = nn.Dense(like.width, **shared, kernel_init=INITIALIZER)
-    self.norm = nn.LayerNorm(epsilon=like.norm_eps, **shared)
-    self.vocabulary = Projection(like.width, self.size, self.tied)
+  def setup(self) -> None:
+    width, dtype, use_bias = self.family.width, self.family.dtype, self.family.head_bias
+    self.dense = nn.Dense(width, use_bias=use_bias, dtype=dtype, kernel_init=INITIALIZER)
+    self.norm = nn.LayerNorm(epsilon=self.family.norm_eps, use_bias=use_bias, dtype=dtype)
+    self.vocabulary = Projection(width, self.size, self.tied)
 
   def __call__(self, x: jax.Array) -> jax.Array:
     """x [N, L, D] -> what `projection` makes logits of, [N, L, D]."""
-    return self.norm(nn.gelu(self.dense(x), approximate=False))
+    states: jax.Array = self.norm(nn.gelu(self.dense(x), approximate=False))
+    return states
 
   def projection(self, word_embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Kernel [D, size] and bias [size]; the kernel is `word_embedding` [V, D] if tied."""
     kernel, bias = self.vocabulary()
-    return word_embedding.T if self.tied else kernel, bias
+    return word_embedding.T if kernel is None else kernel, bias
 
 
 class Projection(nn.Module):
@@ -51,13 +51,13 @@ class Projection(nn.Module):
 class TokenHead(nn.Module):
   """Predicts tokens of a sequence from its states: transformer layers, then a masked-LM head.
 
-  With 0 layers it is BERT's masked-LM head. The projection is the embedding that is given.
+  With 0 layers it is BERT's masked-LM head. The projection is tied to an embedding.
   """
 
   family: Family
   layers: int
 
-  def setup(self):
+  def setup(self) -> None:
     first = self.family.layers - self.layers
     self.stack = [
       self.family.layer(first + i, name=f"layers_{i}", in_decoder=True) for i in range(self.layers)
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
   mask_id: int
   languages: int  # of targets; 0 = one alone, which needs no vector
 
-  def setup(self):
+  def setup(self) -> None:
     self.embeddings = self.family.embeddings()
     if self.languages:
       width, dtype = self.family.width, self.family.dtype

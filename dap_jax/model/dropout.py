@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) whose mask is made by itself, not inside of what reads it."""
+"""Dropout (Srivastava et al. 2014) that compiles quickly for TPUs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 
 class Dropout(nn.Module):
-  """nn.Dropout, bit for bit, in a program that the TPU compiler is done with in half the time.
+  """nn.Dropout, bit for bit, in a program that the TPU compiler finishes in half the time.
 
-  The random bits of a mask are a hundred operations a word. XLA would fuse them into whatever reads
-  the mask and try many ways to do so; behind a barrier they are one small program of their own.
+  The random bits of a mask take a hundred operations a word. XLA would try many ways to fuse them
+  into whatever reads the mask; behind a barrier they are a small program of their own.
 
   Attributes:
     rate: the share of elements that become 0; the others are divided by 1 - rate.
@@ -24,5 +24,5 @@ class Dropout(nn.Module):
     """[...] -> the same shape and dtype; draws from the rng "dropout" unless deterministic."""
     if deterministic or not self.rate:
       return x
-    kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, x.shape)
-    return jnp.where(jax.lax.optimization_barrier(kept), x / (1 - self.rate), 0)
+    mask = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, x.shape)
+    return jnp.where(jax.lax.optimization_barrier(mask), x / (1 - self.rate), 0)

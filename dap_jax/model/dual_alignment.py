@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -50,7 +51,8 @@ def pool(hidden: Sequence[jax.Array], mask: jax.Array, *, pooling: str) -> jax.A
     "mean_top2": hidden[-2:],
     "mean_first_last": [hidden[0], hidden[-1]],
   }[pooling]
-  states = sum(jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32)) for x in layers)
+  wide = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in layers]
+  states = functools.reduce(jnp.add, wide)
   weights = mask[..., None].astype(states.dtype)
   return (states * weights).sum(1) / weights.sum(1) / len(layers)
 
@@ -66,10 +68,13 @@ class Classifier(nn.Module):
   @nn.compact
   def __call__(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
     """[N, D] -> logits [N, classes], float32 or wider."""
-    given = {"dtype": self.dtype, "kernel_init": INITIALIZER}
-    x = jnp.tanh(nn.Dense(self.width, **given, name="dense")(vectors))
+
+    def dense(features: int, name: str) -> nn.Dense:
+      return nn.Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
+
+    x = jnp.tanh(dense(self.width, "dense")(vectors))
     x = Dropout(self.dropout)(x, deterministic=deterministic)
-    logits = nn.Dense(self.classes, **given, name="logits")(x)
+    logits: jax.Array = dense(self.classes, "logits")(x)
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
@@ -98,13 +103,14 @@ class DualAlignment(nn.Module):
   projection: bool
   classes: int = 0
 
-  def setup(self):
+  def setup(self) -> None:
     family = self.encoder.family
-    shared = {"dtype": family.dtype, "kernel_init": INITIALIZER}
     if self.dense_width:
-      self.dense = nn.Dense(self.dense_width, **shared)
+      self.dense = nn.Dense(self.dense_width, dtype=family.dtype, kernel_init=INITIALIZER)
     if self.projection:
-      self.project = nn.Dense(family.width, **shared, name="projection")
+      self.project = nn.Dense(
+        family.width, dtype=family.dtype, kernel_init=INITIALIZER, name="projection"
+      )
     if self.classes:
       self.classifier = Classifier(family.width, self.classes, family.dropout, family.dtype)
 
@@ -135,8 +141,8 @@ class DualAlignment(nn.Module):
     """ids int32 [N, L], mask bool [N, L] -> the states of every layer, see `Encoder.__call__`."""
     return self.encoder(ids, mask, deterministic=True)
 
-  # Each head gives states, and a projection of its own makes logits of them: kernel [D, V] and
-  # bias [V]. They come apart, since the logits of all tokens are never held at once.
+  # A head gives states, and its projection (kernel [D, V] and bias [V]) makes logits of them. The
+  # two are separate, since the logits of all tokens at once would not fit in memory.
 
   def decode(self, h: jax.Array, **arguments: Any) -> jax.Array:
     """See `Decoder.__call__`."""

@@ -19,4 +19,5 @@ class Embed(nn.Embed):
   def __call__(self, ids: jax.Array) -> jax.Array:
     """ids int32 [...] -> [..., D]."""
     (table,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
+    assert table is not None
     return jnp.take(sharding.gathered(table, "model", None), ids, axis=0)

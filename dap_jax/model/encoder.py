@@ -14,16 +14,19 @@ A family is a frozen dataclass of sizes that makes its own parts. What it offers
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dap_jax.distributed import sharding
+from dap_jax.model import bert, modernbert
 from dap_jax.model.bert import Bert
 from dap_jax.model.modernbert import ModernBert
 
 Family = Bert | ModernBert
-
+Layer = bert.Layer | modernbert.Layer
 
 # What a layer keeps for its backward pass: everything, nothing but its input, or the results of
 # its matrix multiplications with parameters.
@@ -48,7 +51,7 @@ class Encoder(nn.Module):
   remat: str = "none"
   scan: bool = False
 
-  def setup(self):
+  def setup(self) -> None:
     self.embeddings = self.family.embeddings()
     self.stack = [self.family.layer(i, name=f"layers_{i}") for i in range(self.family.layers)]
     self.final_norm = self.family.final_norm()
@@ -80,7 +83,7 @@ class Encoder(nn.Module):
   ) -> list[jax.Array]:
     """[N, L, D] -> the states of each layer."""
 
-    def apply(layer, *arrays):
+    def apply(layer: Layer, *arrays: jax.Array) -> jax.Array:
       return sharding.by_rows(layer(*arrays, deterministic=deterministic))
 
     if self.remat != "none":
@@ -102,22 +105,26 @@ class Encoder(nn.Module):
     if not deterministic:
       keys = jax.random.split(self.make_rng("dropout"), len(self.stack))
 
-    def apply(x, own):
-      params, key = own
+    def apply(
+      x: jax.Array, params_and_key: tuple[Any, jax.Array | None]
+    ) -> tuple[jax.Array, jax.Array]:
+      params, key = params_and_key
       rngs = None if key is None else {"dropout": key}
-      given = {"deterministic": deterministic, "rngs": rngs}
-      x = sharding.by_rows(layer.apply({"params": params}, x, mask, positions, **given))
+      states: Any = layer.apply(
+        {"params": params}, x, mask, positions, deterministic=deterministic, rngs=rngs
+      )
+      x = sharding.by_rows(states)
       return x, x
 
     if self.remat != "none":
       apply = jax.checkpoint(apply, policy=REMATS[self.remat], prevent_cse=False)
     last, hidden = jax.lax.scan(apply, x, (stacked, keys))
-    return [*hidden[:-1], last]  # so that nothing but `last` is held where no other is read
+    return [*hidden[:-1], last]  # where nothing reads the others, only `last` stays in memory
 
-  def _in_compute_dtype(self, params: dict) -> dict:
-    """What a layer would cast anyway is cast before it is stacked, to hold half of it twice."""
+  def _in_compute_dtype(self, params: Any) -> Any:
+    """Casts what a layer would cast anyway before it is stacked: half the memory for the copy."""
 
-    def cast(path, leaf):
+    def cast(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
       norm = "norm" in jax.tree_util.keystr(path)
       return leaf if norm or self.family.dtype is None else leaf.astype(self.family.dtype)
 

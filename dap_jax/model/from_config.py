@@ -18,8 +18,13 @@ from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
 
 # transformers' name of an architecture -> the family that computes it.
-FAMILIES = dict.fromkeys(("bert", "roberta", "xlm-roberta", "distilbert"), Bert)
-FAMILIES |= {"modernbert": ModernBert}
+FAMILIES: dict[str, type[Family]] = {
+  "bert": Bert,
+  "roberta": Bert,
+  "xlm-roberta": Bert,
+  "distilbert": Bert,
+  "modernbert": ModernBert,
+}
 DEFAULT_POOLING = "cls"
 # Arguments of `make_model` for the encoder without what only training needs.
 ENCODER_ALONE = {
@@ -53,7 +58,7 @@ def make_family(
       f"model.encoder.token_types={sizes.get('token_types')} does not fit"
       f" model.encoder.model_type={model_type!r}: DistilBERT has none, the others at least 1"
     )
-  family = bind(
+  family: Family = bind(
     FAMILIES[model_type],
     sizes,
     where="model.encoder",
@@ -172,12 +177,15 @@ def make_decoder(
   english_head: bool,
 ) -> Decoder:
   """The RTL decoder: `layers` transformer layers; `english_head` predicts the English ids only."""
-  tied = not english_head
+  tied, head_size = True, vocabulary.size
+  if english_head:
+    assert vocabulary.english_ids is not None, "an English head needs the English ids"
+    tied, head_size = False, len(vocabulary.english_ids)
   return Decoder(
     family=family,
     layers=layers,
     max_tokens=max_tokens,
-    head_size=vocabulary.size if tied else len(vocabulary.english_ids),
+    head_size=head_size,
     tied=tied,
     mask_id=vocabulary.mask_id,
     languages=languages,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -43,7 +44,7 @@ class Embeddings(nn.Module):
 
   sizes: ModernBert
 
-  def setup(self):
+  def setup(self) -> None:
     sizes = self.sizes
     self.word = Embed(
       sizes.vocabulary_size, sizes.width, dtype=sizes.dtype, embedding_init=INITIALIZER
@@ -80,23 +81,30 @@ class Layer(nn.Module):
     sizes = self.sizes
     drop = functools.partial(Dropout(sizes.dropout), deterministic=deterministic)
 
-    def dense(features, name):
+    def dense(features: int | tuple[int, ...], name: str) -> nn.DenseGeneral:
       return nn.DenseGeneral(
         features, use_bias=False, dtype=sizes.dtype, kernel_init=INITIALIZER, name=name
       )
 
     y = x if self.first else norm(sizes, "attention_norm")(x)
-    y = self._attend(y, mask, positions, dense=dense, drop=drop)
+    y = self._attend(dense((3, sizes.width), "qkv")(y), mask, positions, drop=drop)
     x = x + drop(dense(sizes.width, "output")(y))
     y = dense((2, sizes.mlp_width), "gated_in")(norm(sizes, "mlp_norm")(x))
     y = nn.gelu(y[..., 0, :], approximate=False) * y[..., 1, :]
-    return x + dense(sizes.width, "mlp_out")(drop(y))
+    output: jax.Array = x + dense(sizes.width, "mlp_out")(drop(y))
+    return output
 
-  def _attend(self, x, mask, positions, *, dense, drop):
-    """x [N, L, D] -> the mixed values, [N, L, D]."""
+  def _attend(
+    self,
+    qkv: jax.Array,
+    mask: jax.Array,
+    positions: jax.Array,
+    *,
+    drop: Callable[[jax.Array], jax.Array],
+  ) -> jax.Array:
+    """Queries, keys and values [N, L, 3, D] -> the mixed values, [N, L, D]."""
     heads, depth = self.sizes.heads, self.sizes.width // self.sizes.heads
-    qkv = dense((3, self.sizes.width), "qkv")(x)
-    qkv = qkv.reshape(*x.shape[:2], 3, heads, depth)
+    qkv = qkv.reshape(*qkv.shape[:3], heads, depth)
     query, key = (
       rotate(qkv[:, :, i], positions, theta=self.theta).astype(qkv.dtype) for i in range(2)
     )
@@ -140,12 +148,13 @@ class ModernBert:
   position_offset, head_bias, layers_alike = 0, False, False
 
   def embeddings(self) -> Embeddings:
+    """The module of the word embeddings."""
     return Embeddings(self)
 
   def layer(self, index: int, *, name: str, in_decoder: bool = False) -> Layer:
     """Layer `index`; in a decoder every layer sees all tokens, since a window would cut y from x.
 
-    That is our choice: the paper knows no local attention.
+    That is our choice: the paper of DAP has no local attention.
     """
     everywhere = index % self.global_every == 0
     return Layer(
@@ -157,4 +166,5 @@ class ModernBert:
     )
 
   def final_norm(self) -> nn.LayerNorm:
+    """What follows the last layer."""
     return norm(self)

@@ -17,8 +17,8 @@ from dap_jax.core.objective import Context
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """-log softmax(logits)_label: [B, C], int32 [B] in 0..C-1 -> [B]."""
-  own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-  return jax.nn.logsumexp(logits, axis=1) - own
+  logits_of_labels = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+  return jax.nn.logsumexp(logits, axis=1) - logits_of_labels
 
 
 def objective(context: Context) -> tuple[Mean, dict[str, Mean]]:

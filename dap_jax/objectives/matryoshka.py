@@ -7,13 +7,13 @@ arXiv 2205.13147, equation 1 with all weights 1; L is an objective that reads se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dap_jax.core.mean import Mean
-from dap_jax.core.objective import Context
+from dap_jax.core.objective import Context, Function
 
 
-def nested(function: Callable, *, dimensions: Sequence[int]) -> Callable:
+def nested(function: Function, *, dimensions: Sequence[int]) -> Function:
   """A sentence-level objective -> the same at its full width and at each of `dimensions`.
 
   The extra means are those of the full width.

@@ -70,10 +70,11 @@ def unmasking(context: Context, drawn: Draw) -> Mean:
   states = logits.states.reshape(*positions.shape, -1)
   losses = []
   for side in range(2):
-    own = Draw(*(sides(x)[:, side] for x in drawn))
-    of_side = logits._replace(states=states[:, side])
-    losses.append(hidden_loss(of_side, own, chunk_tokens=context.chunk_tokens).compute())
-  return Mean.of(sum(losses) / 2)
+    drawn_of_side = Draw(*(sides(x)[:, side] for x in drawn))
+    logits_of_side = logits._replace(states=states[:, side])
+    mean = hidden_loss(logits_of_side, drawn_of_side, chunk_tokens=context.chunk_tokens)
+    losses.append(mean.compute())
+  return Mean.of((losses[0] + losses[1]) / 2)
 
 
 def koleo(z: jax.Array, text_hash: jax.Array) -> Mean:

@@ -76,8 +76,9 @@ def target_of(context: Context, k: int, *, strategy: str) -> Target:
         "strategy='average' asks the teacher about translations too: name the languages that it"
         " reads in teacher.languages"
       )
-    (ours, has_ours), (theirs, has_theirs) = taught(context, pivot), taught(context, pivot + k)
-    t, counted = (ours + theirs) / 2, has_ours & has_theirs
+    of_pivots, has_pivot = taught(context, pivot)
+    of_translations, has_translation = taught(context, pivot + k)
+    t, counted = (of_pivots + of_translations) / 2, has_pivot & has_translation
   else:
     side = context.batch["teacher_side"][:, k - 1, 0] if several else 0
     t, counted = taught(context, pivot + k * side)
@@ -92,9 +93,10 @@ def soft_cross_entropy(
   logits = (s - margin * (target.t > SAME_MEANING)) / temperature
   log_p = jax.nn.log_softmax(jnp.where(target.candidate, logits, lowest), axis=1)
   if target.hard:
-    return -jnp.diagonal(log_p)
+    return jnp.negative(jnp.diagonal(log_p))
   labels = jnp.where(target.candidate, target.t / temperature, lowest)
-  return -jnp.where(target.candidate, jax.nn.softmax(labels, axis=1) * log_p, 0).sum(1)
+  weights = jax.nn.softmax(labels, axis=1)
+  return jnp.negative(jnp.where(target.candidate, weights * log_p, 0).sum(1))
 
 
 def squared_difference(s: jax.Array, target: Target) -> jax.Array:
@@ -111,7 +113,7 @@ def correlation(s: jax.Array, target: Target) -> jax.Array:
   others = target.candidate & ~jnp.eye(len(s), dtype=bool)
   count = jnp.maximum(others.sum(), 1)
 
-  def centred(x):
+  def centred(x: jax.Array) -> jax.Array:
     return jnp.where(others, x - jnp.where(others, x, 0).sum() / count, 0)
 
   a, b = centred(s), centred(target.t)

@@ -108,12 +108,12 @@ def objective(
   x, y = (jnp.einsum("bkpw,bkwd->bkpd", place, means) for place in (here, there))
   positive = (x * y).sum(-1)
   negative = jnp.broadcast_to(unpaired[:, :, None], here.shape)
-  losses, unlike = 0.0, []
+  losses, unlike = [], []
   for anchor in (x, y):
     similarities = jnp.einsum("bkpd,bkwd->bkpw", anchor, means)
-    losses += contrast(positive / temperature, similarities / temperature, negative) / 2
+    losses.append(contrast(positive / temperature, similarities / temperature, negative) / 2)
     unlike.append(Mean.of(similarities, negative & real[..., None]))
-  return Mean.of(losses, real), {
+  return Mean.of(losses[0] + losses[1], real), {
     "synonym_share": Mean(jnp.where(paired, pieces, 0).sum(), pieces.sum()),
     "synonym_similarity": Mean.of(positive, real),
     "unpaired_similarity": unlike[0].merge(unlike[1]),

@@ -18,6 +18,8 @@ written: the arrays are global.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -104,10 +106,15 @@ def pair_loss(
   duplicate = false_negatives(text_hash[:, 1], text_hash[:, 0])  # symmetric
   logits = cosine / temperature - margin * identity
   logits = jnp.where(duplicate, jnp.finfo(logits.dtype).min, logits)
-  own, candidates = diagonal(logits), jnp.concatenate([logits, hard], axis=1)
-  forward = jax.nn.logsumexp(candidates, axis=1) - own if direction != "from_pivot" else 0.0
-  backward = jax.nn.logsumexp(logits, axis=0) - own if direction != "to_pivot" else 0.0
-  return (forward + backward) / (2 if direction == "both" else 1), duplicate.sum(1)
+  of_pairs, candidates = diagonal(logits), jnp.concatenate([logits, hard], axis=1)
+  to_pivot = jax.nn.logsumexp(candidates, axis=1) - of_pairs
+  from_pivot = jax.nn.logsumexp(logits, axis=0) - of_pairs
+  losses = {
+    "to_pivot": to_pivot,
+    "from_pivot": from_pivot,
+    "both": (to_pivot + from_pivot) / 2,
+  }
+  return losses[direction], duplicate.sum(1)
 
 
 def objective(
@@ -140,14 +147,14 @@ def objective(
   if direction not in DIRECTIONS:
     raise UserError(f"direction {direction!r} is none of {', '.join(DIRECTIONS)}")
   assert context.z.shape[1] >= 2, "translation ranking reads a pivot and translations: K >= 2"
-  settings = {"temperature": temperature, "margin": margin, "direction": direction}
+  of_pair = functools.partial(
+    pair_loss, temperature=temperature, margin=margin, direction=direction
+  )
   losses, duplicates = [], []
   for k, hard in enumerate(hard_logits(context, temperature=temperature), 1):
     pair = slice(0, k + 1, k)  # views 0 and k
-    loss, masked = pair_loss(
-      context.z[:, pair], context.batch["text_hash"][:, pair], hard, **settings
-    )
+    loss, masked = of_pair(context.z[:, pair], context.batch["text_hash"][:, pair], hard)
     losses.append(loss)
     duplicates.append(masked)
-  loss = Mean.of(scale_gradient(jnp.stack(losses), 1 / legacy_world_size))
-  return loss, {"masked_duplicates": Mean.of(jnp.stack(duplicates))}
+  mean = Mean.of(scale_gradient(jnp.stack(losses), 1 / legacy_world_size))
+  return mean, {"masked_duplicates": Mean.of(jnp.stack(duplicates))}

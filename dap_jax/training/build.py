@@ -154,7 +154,7 @@ def build(
 
   Args:
     vocabulary: of the tokenizer.
-    sharding_rules: the user's own, see `sharding.read_rules`.
+    sharding_rules: the user's own, see `sharding.parse_rules`.
     languages: of the data, the pivot among them.
     teacher: a frozen network and its parameters, arrays or shapes.
     classes: of the classification head that fine-tuning needs; 0 = no head.
@@ -183,7 +183,7 @@ def build(
     optimizer=bind(make_optimizer, optimizer, where="optimizer", steps=steps)(),
     seed=seed,
     mesh=bind(sharding.make_mesh, mesh, where="mesh", devices=devices)(),
-    rules=sharding.read_rules(sharding_rules),
+    rules=sharding.parse_rules(sharding_rules),
     teacher_params=teacher_params,
     reads_initial="initial" in needed,
   )
@@ -297,4 +297,4 @@ def check_rows(mesh: Mesh, program: Mapping[str, Any], *, batch_size: int) -> No
   """Raises UserError where devices cannot share a batch, or cut their shares into microbatches."""
   sharding.check_batch(mesh, batch_size)
   chunks = bind(ProgramOptions, program, where="program")().microbatches
-  microbatches.check(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))
+  microbatches.check_chunks(chunks, batch_size=batch_size, shards=sharding.row_shards(mesh))
