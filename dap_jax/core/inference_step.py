@@ -1,4 +1,7 @@
-"""What a trained model gives for texts, as pure functions of arrays; N texts, L tokens, D width."""
+"""Inference, as pure functions of arrays: sentence vectors, classes and states of every layer.
+
+N texts, L tokens, D width. Training has its own way through the model, `train_step.loss_fn`.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The activations of a large batch in the memory of a small one, with the exact gradient.
 
-A contrastive loss needs the vectors of all rows at once; what lies between the ids and the vectors
-it needs for a few rows at a time. So a network runs over one chunk of rows after the other and
-keeps nothing but its results, and the backward pass computes each chunk again (jax.checkpoint). The
-loss sees all rows: unlike accumulated gradients of small batches, this is the gradient of the whole
-batch. GradCache (arXiv 2101.06983) does the same by hand, in three passes.
+A contrastive loss needs the vectors of all rows at once, but not the activations that lead to them.
+So the network runs over one chunk of rows after the other and keeps nothing but the vectors, and
+the backward pass computes each chunk again (jax.checkpoint). The loss sees all rows: unlike
+gradients accumulated over small batches, this is the gradient of the whole batch. GradCache (arXiv
+2101.06983) does the same by hand, in three passes.
 
 Chunk j of n holds rows j, j + n, j + 2n, ...: as many of every device's, so cutting moves nothing
 between devices, and which rows share a dropout key does not depend on the mesh.
@@ -33,15 +33,16 @@ def check_chunks(chunks: int, *, batch_size: int, shards: int) -> None:
 
 
 def in_chunks(function: Callable[..., Any], chunks: int) -> Callable[..., Any]:
-  """function(key, *arrays, **arguments) -> arrays; the same, over one chunk of rows at a time.
+  """Makes a function run over one chunk of the rows at a time.
 
   Args:
-    function: key is a PRNG key or None; its results are of the rows, along their first axis.
+    function: (key, *arrays, **arguments) -> arrays. The key is a PRNG key or None; the first axis
+      of the results is that of the rows.
     chunks: n; 1 gives the function itself.
 
   Returns:
-    A function of the same arguments. Arrays with as many rows as the first one are cut, each chunk
-    has a key of its own; everything else is passed on as it is.
+    A function of the same arguments. Arrays with as many rows as the first one are cut, and each
+    chunk has a key of its own; everything else is passed on as it is.
   """
   if chunks == 1:
     return function

@@ -1,4 +1,4 @@
-"""What an objective is: what it may read, what it gives back, and what it may ask for."""
+"""What an objective is: what it may read (`Context`), ask for (`NEEDS`), and returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dap_jax.core.cross_entropy import CHUNK_TOKENS
 from dap_jax.core.mean import Mean
 from dap_jax.model.vocabulary import Vocabulary
 
-# What costs memory, time or data, so it is there only where an objective needs it.
+# What `needs` of an objective may name. Each costs memory, time or data, so a run has it only where
+# an objective that is on needs it.
 NEEDS = {
   "decoder": "the RTL decoder",
   "languages": "the decoder's vectors of target languages",

@@ -1,4 +1,8 @@
-"""What predicts tokens: masked-LM heads, and the RTL decoder; shapes: `model/__init__.py`."""
+"""What predicts tokens: the masked-LM heads and the RTL decoder; shapes: `model/__init__.py`.
+
+Each gives states, and `projection` makes logits of them: the logits of all tokens of a batch are
+too large to exist at once, see `core/cross_entropy.py`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ class Head(nn.Module):
     self.vocabulary = Projection(width, self.size, self.tied)
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    """x [N, L, D] -> what `projection` makes logits of, [N, L, D]."""
+    """States x [N, L, D] -> states for `projection`, [N, L, D]."""
     states: jax.Array = self.norm(nn.gelu(self.dense(x), approximate=False))
     return states
 
@@ -73,7 +77,7 @@ class TokenHead(nn.Module):
     *,
     deterministic: bool,
   ) -> jax.Array:
-    """What the logits at some positions are made of.
+    """The states from which `projection` makes the logits at some positions.
 
     Args:
       h: [N, L, D], token states.
@@ -102,17 +106,26 @@ class Decoder(nn.Module):
   DAP (arXiv 2305.09148) section 3.2 and its released program: the target slots pass through the
   embedding layer twice, so they carry two position embeddings. The pivot's half, be it source or
   target, starts at position `max_tokens`, the padded length of the other half, whatever the length
-  of this batch. Where targets are of several languages a vector of the language is added to each
-  slot after its first pass, none for the pivot's: nothing else says in which to write.
+  of this batch. Where targets have several languages, the vector of its language is added to each
+  slot after the first pass (none for the pivot's): nothing else says in which language to write.
+
+  Attributes:
+    family: the encoder's sizes; the parameters are the decoder's own.
+    layers: of the decoder, the last ones of the encoder where it starts from its parameters.
+    max_tokens: the position at which the pivot's half starts.
+    head_size: ids that the head predicts.
+    tied: whether the head's kernel is the decoder's word embedding.
+    mask_id: of the [MASK] token that fills the slots.
+    languages: of targets; 0 = a single one, which needs no vector.
   """
 
-  family: Family  # the encoder's sizes; the parameters are the decoder's own
+  family: Family
   layers: int
   max_tokens: int
   head_size: int
   tied: bool
   mask_id: int
-  languages: int  # of targets; 0 = one alone, which needs no vector
+  languages: int
 
   def setup(self) -> None:
     self.embeddings = self.family.embeddings()
@@ -138,7 +151,7 @@ class Decoder(nn.Module):
     to_pivot: bool,
     deterministic: bool,
   ) -> jax.Array:
-    """What the logits at the target positions are made of.
+    """The states from which `projection` makes the logits of the target.
 
     Args:
       h, target_h: [B, L, D], the encoder's token states of source and target.

@@ -1,4 +1,4 @@
-"""What trains: encoder, pooling, projection, decoder, heads; shapes: `model/__init__.py`."""
+"""The model that trains: encoder, pooling, projection, heads; shapes: `model/__init__.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of word embeddings, the one parameter that is read by rows and not multiplied."""
+"""The table of word embeddings, whose rows are looked up."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dap_jax.distributed import sharding
 
 
 class Embed(nn.Embed):
-  """nn.Embed for a table that the mesh's axis `fsdp` cuts: collected before it is read.
+  """nn.Embed for a table that the mesh's axis `fsdp` shards: collected before it is read.
 
-  Looked up as it lies, each device would have a part of the width of other devices' tokens, and
-  what is then sent around are token states, which grow with the batch.
+  Otherwise each device would look up its part of the width for the tokens of all devices, and the
+  devices would exchange token states, which grow with the batch.
   """
 
   def __call__(self, ids: jax.Array) -> jax.Array:
