@@ -60,6 +60,13 @@ def test_an_unknown_direction_is_named():
     )
 
 
+@pytest.mark.parametrize("name", ["no_such", "matryoshka", "selection", "masked_lm.draw"])
+def test_a_name_without_an_objective_is_unknown(name):
+  """There is no such file, or it has no function `objective`."""
+  with pytest.raises(UserError, match=f"unknown objective '{name}' in the config: there is no"):
+    build.make_objectives({name: {"weight": 1.0}})
+
+
 def test_legacy_gradient_is_what_n_workers_computed():
   """The released scheme, written out: each worker detaches the others' vectors; then the mean."""
   workers, z = 4, jax.random.normal(jax.random.key(2), (8, 2, 16))
