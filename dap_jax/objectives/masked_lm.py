@@ -207,7 +207,7 @@ def objective(
     UserError: a setting is none of these, or out of its range.
 
   Examples:
-    >>> def predict(h, mask, positions):  # a head without an idea: all 50 logits are 0
+    >>> def predict(h, mask, positions):  # a head that knows nothing: all 50 logits are 0
     ...   states = jnp.zeros((*positions.shape, 1))
     ...   return FactoredLogits(states, kernel=jnp.zeros((1, 50)), bias=jnp.zeros(50))
     >>> def encode(ids, mask, positions):

@@ -140,7 +140,7 @@ def objective(
     UserError: a setting is out of its range, or z is not as wide as h.
 
   Examples:
-    >>> def unmask(h, mask, positions):  # a head without an idea: all 50 logits are 0
+    >>> def unmask(h, mask, positions):  # a head that knows nothing: all 50 logits are 0
     ...   states = jnp.zeros((*positions.shape, 1))
     ...   return FactoredLogits(states, kernel=jnp.zeros((1, 50)), bias=jnp.zeros(50))
     >>> ids = jnp.array([[[2, 7, 3], [2, 8, 3]], [[2, 9, 3], [2, 5, 3]]])  # [B, K, L]

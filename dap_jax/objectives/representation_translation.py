@@ -99,7 +99,7 @@ def objective(
     UserError: an unknown direction, or one that the decoder's head has no ids for.
 
   Examples:
-    >>> def decode(h, **arguments):  # a decoder without an idea: all 50 logits are 0
+    >>> def decode(h, **arguments):  # one that knows nothing: all 50 logits are 0
     ...   states = jnp.zeros((*h.shape[:2], 1))
     ...   return FactoredLogits(states, kernel=jnp.zeros((1, 50)), bias=jnp.zeros(50))
     >>> ids = jnp.array([[[2, 7, 8, 3], [2, 9, 3, 0]]])  # [B, K, L]: pivot and translation
