@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
 
 # transformers' name of an architecture -> the family that computes it.
-FAMILIES: dict[str, type[Family]] = {
+FAMILIES: dict[str, Callable[..., Family]] = {
   "bert": Bert,
   "roberta": Bert,
   "xlm-roberta": Bert,
@@ -58,7 +58,7 @@ def make_family(
       f"model.encoder.token_types={sizes.get('token_types')} does not fit"
       f" model.encoder.model_type={model_type!r}: DistilBERT has none, the others at least 1"
     )
-  family: Family = bind(
+  family = bind(
     FAMILIES[model_type],
     sizes,
     where="model.encoder",
