@@ -109,9 +109,12 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
     raise UserError(f"--output={output} is a folder: name the .tsv file to write")
   if not folder.parent.is_dir():
     raise UserError(f"--output={output} cannot be written: there is no folder {folder.parent}")
-  if (folder / SETTINGS).exists():
-    logger.info("%s is there: its work continues", folder)
-  elif folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
+  continues = (folder / SETTINGS).exists()
+  if (
+    not continues
+    and folder.exists()
+    and any(not file.name.startswith(".") for file in folder.iterdir())
+  ):
     raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
 
   def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
@@ -125,6 +128,8 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
 
   with writing(f"--output={output}"):
     claim_folder(epath.Path(folder), settings, file=SETTINGS, check=check)
+  if continues:
+    logger.info("%s is there: its work continues", folder)
 
 
 def remove(folder: Path) -> None:
