@@ -109,12 +109,9 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
     raise UserError(f"--output={output} is a folder: name the .tsv file to write")
   if not folder.parent.is_dir():
     raise UserError(f"--output={output} cannot be written: there is no folder {folder.parent}")
-  continues = (folder / SETTINGS).exists()
-  if (
-    not continues
-    and folder.exists()
-    and any(not file.name.startswith(".") for file in folder.iterdir())
-  ):
+  files = [file.name for file in folder.iterdir()] if folder.exists() else []
+  continues = SETTINGS in files
+  if not continues and any(not name.startswith(".") for name in files):
     raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
 
   def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
