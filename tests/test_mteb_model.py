@@ -134,7 +134,8 @@ def test_without_mteb():
   program = """
 import sys
 sys.modules["mteb"] = None
-from dap_jax import embedder, errors
+from dap_jax.inference import embedder
+from dap_jax.utils import errors
 try:
   from dap_jax import mteb_model
 except errors.UserError as error:
