@@ -31,6 +31,7 @@ HELP_OF_ALL = {"-helpfull", "--helpfull"}
 def parse(argv: list[str]) -> list[str]:
   """Parses the flags. A mistake in the config ends with status 1, one in other flags with 2."""
   show_help(argv[1:])
+  log_to_stderr()
   argv = [flag_with_new_name(flag) for flag in argv]
   sys.argv[1:] = argv[1:]  # where config_flags looks for --config.key=value
   try:
@@ -91,7 +92,6 @@ def run(main: Callable[[], None]) -> None:
 
   def guarded(argv: list[str]) -> None:
     del argv
-    log_to_stderr()
     leave_absent_tpus()
     try:
       main()
