@@ -68,7 +68,7 @@ def tree_of(tensors, entries):
 
 def weights(golden, *, english, projection, decoder, languages=False):
   """The released weights as our parameter tree."""
-  tensors = {name[2:]: golden[name] for name in golden.files if name.startswith("w/")}
+  tensors = {name[2:]: golden[name] for name in golden if name.startswith("w/")}
   plain = {name.removeprefix("bert."): array for name, array in tensors.items()}
   params = {"encoder": tree_of(plain, names.encoder_entries(names.BERT, 3))}
   if projection:
