@@ -3,6 +3,8 @@
 The corpus: English sentences of a small grammar, and three ciphers of it.
 """
 
+import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -18,8 +20,11 @@ from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build
 from dap_jax.workdir import checkpointing, layout, records
+from tests.warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[1]
+COLD = ("plan",)  # it sets what JAX reads when it is imported
+STARTED = []  # processes of the test that runs
 CIPHERS = {"aa": "nopqrstuvwxyzabcdefghijklm", "bb": "абвгдежзийклмнопрстуфхцчшщ"}
 CIPHERS["cc"] = "αβγδεζηθικλμνξοπρστυφχψωϊϋ"
 
@@ -38,22 +43,36 @@ def write_corpus(folder):
     (folder / f"{code}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
-def environment(cache, *, devices=1):
-  return {
-    **os.environ,
-    "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": str(devices),
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "HF_HUB_OFFLINE": "1",
-  }
+def environment(*, devices=1):
+  """The test's own, with so many devices: the compilation cache is that of all tests."""
+  return {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+
+
+@contextlib.contextmanager
+def locked(path):
+  """One process at a time, of all that name this file."""
+  with open(path, "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
 
 
 class Commands:
-  """Runs commands on one corpus, with one compilation cache."""
+  """Runs commands on one corpus, each in a process.
 
-  def __init__(self, folder):
-    self.folder, self.corpus = folder, folder / "corpus"
-    write_corpus(self.corpus)
+  Most are forks of a process that has its imports behind it (warm_process.py). `cold=True` starts
+  an interpreter, as a user does: where starting, or what is imported, is what a test is about.
+
+  Attributes:
+    folder: where this process's tests make their runs.
+    corpus: shared by all workers of pytest, since a run's config names it.
+  """
+
+  def __init__(self, folder, *, shared):
+    self.folder, self.shared, self.corpus = folder, shared, shared / "corpus"
+    shared.mkdir(exist_ok=True)
+    with locked(shared / "corpus.lock"):
+      if not self.corpus.exists():
+        write_corpus(self.corpus)
 
   def arguments(self, name, *flags):
     return [sys.executable, "-m", f"dap_jax.{name}", *map(str, flags)]
@@ -61,18 +80,26 @@ class Commands:
   def train_flags(self, run, *flags):
     return ["train", f"--config=tests/tiny.py:{self.corpus}", f"--workdir={run}", *flags]
 
-  def start(self, name, *flags, devices=1, folder=ROOT):
-    return subprocess.Popen(
-      self.arguments(name, *flags),
-      cwd=folder,
-      env=environment(self.folder / "cache", devices=devices) | {"PYTHONPATH": str(ROOT)},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
+  def start(self, name, *flags, devices=1, folder=ROOT, cold=False, **settings):
+    """A process; settings are of its environment."""
+    given = environment(devices=devices) | settings
+    if cold or name in COLD:
+      process = subprocess.Popen(
+        self.arguments(name, *flags),
+        cwd=folder,
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+    else:
+      flags = [str(flag) for flag in flags]
+      process = WarmProcess(f"dap_jax.{name}", flags, environment=given, folder=folder)
+    STARTED.append(process)
+    return process
 
-  def run(self, name, *flags, status=0, devices=1):
-    process = self.start(name, *flags, devices=devices)
+  def run(self, name, *flags, status=0, devices=1, **how):
+    process = self.start(name, *flags, devices=devices, **how)
     out, err = process.communicate(timeout=300)
     assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
     return out + err
@@ -83,11 +110,16 @@ class Commands:
       return f"127.0.0.1:{probe.getsockname()[1]}"
 
   def start_processes(self, name, *flags, folders=(ROOT, ROOT)):
-    """One command on several processes, each in its folder; eight devices in all."""
+    """One command on several processes, each in its folder; eight devices in all.
+
+    They start cold: each interpreter orders its sets in its own way, as those of several hosts do.
+    """
     count = len(folders)
     flags = (*flags, f"--coordinator={self.free_address()}", f"--processes={count}")
     return [
-      self.start(name, *flags, f"--process_id={number}", devices=8 // count, folder=folder)
+      self.start(
+        name, *flags, f"--process_id={number}", devices=8 // count, folder=folder, cold=True
+      )
       for number, folder in enumerate(folders)
     ]
 
@@ -100,9 +132,9 @@ class Commands:
       said.append(out + err)
     return said
 
-  def fail(self, name, *flags, status=1):
+  def fail(self, name, *flags, status=1, **how):
     """Runs a command that must fail with one clear line; returns that line."""
-    said = self.run(name, *flags, status=status)
+    said = self.run(name, *flags, status=status, **how)
     errors = [line for line in said.split("\n") if line.startswith("error: ")]
     assert len(errors) == 1, said
     assert "Traceback" not in said
@@ -117,9 +149,23 @@ class Commands:
     return run
 
   def straight_run(self):
-    self.straight = self.folder / "straight"
-    self.said = self.run(*self.train_flags(self.straight))
+    """A run of 60 steps that was never interrupted; made by one worker for all."""
+    self.straight = self.shared / "straight"
+    message = self.shared / "straight.txt"
+    with locked(self.shared / "straight.lock"):
+      if not message.exists():
+        message.write_text(self.run(*self.train_flags(self.straight), cold=True))
+    self.said = message.read_text()
     return self
+
+
+def kill_started():
+  """Ends what a test left running, so that nothing outlives it."""
+  for process in STARTED:
+    if process.poll() is None:
+      process.kill()
+      process.wait()
+  STARTED.clear()
 
 
 def final_state(run):

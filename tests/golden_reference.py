@@ -198,7 +198,7 @@ def numbers_of(arrays, case):
   tensors = tensors_of(arrays)
   losses = losses_of(tensors, arrays, case)
   gradients = [g.numpy() for g in gradients_of(tensors, losses[0]).values()]
-  numbers = dict(zip(("loss", "tr_loss", "rtl_loss"), map(float, losses), strict=True))
+  numbers = dict(zip(("loss", "tr_loss", "rtl_loss"), (x.item() for x in losses), strict=True))
   return numbers | {"gradient_norm": norm(gradients), "gradient_sine": sine(gradients)}
 
 
@@ -210,7 +210,7 @@ def three_steps(arrays, name):
   losses = []
   for step in range(3):
     loss = losses_of(tensors, arrays, "rtl_target_en")[0]
-    losses.append(float(loss))
+    losses.append(loss.item())
     gradients = gradients_of(tensors, loss)
     length = math.sqrt(sum(float((g**2).sum()) for g in gradients.values()))
     lr = rate * (step / warmup if step < warmup else (10 - step) / (10 - warmup))

@@ -162,7 +162,7 @@ def test_no_command_opens_a_connection(commands, tmp_path):
     ["mine", f"--model={run}", *sides, f"--output={tmp_path}/pairs.tsv"],
     ["report", f"--workdir={run}"],
   ]
-  settings = environment(commands.folder / "cache")
+  settings = environment()
   del settings["HF_HUB_OFFLINE"]
   for name, *flags in calls:
     command = [sys.executable, "-c", BLOCKED, f"dap_jax.{name}", *flags]

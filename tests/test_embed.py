@@ -27,7 +27,7 @@ def test_a_killed_run_goes_on(commands, tmp_path):
   commands.run("embed", *flags, f"--output={tmp_path}/whole.npy")
   command = commands.arguments("embed", *flags, f"--output={tmp_path}/killed.npy")
   partial = tmp_path / "killed.npy.partial"
-  process = subprocess.Popen(command, cwd=ROOT, env=environment(commands.folder / "cache"))
+  process = subprocess.Popen(command, cwd=ROOT, env=environment())
   piece_bytes = vector_files.BLOCK_LINES * 32 * 4
   deadline = time.monotonic() + 120
   while not partial.exists() or partial.stat().st_size < piece_bytes:
@@ -76,7 +76,7 @@ def test_standard_input_and_bfloat16(commands, tmp_path):
     f"--output={tmp_path}/out.npy",
     "--compute_dtype=bfloat16",
   )
-  settings = environment(commands.folder / "cache", devices=4)
+  settings = environment(devices=4)
   text = "the red page\r\n\na new word"  # an empty line in the middle, no end of the last
   subprocess.run(command, cwd=ROOT, env=settings, input=text.encode(), check=True, timeout=300)
   vectors = np.load(tmp_path / "out.npy")

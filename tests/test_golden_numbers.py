@@ -98,7 +98,7 @@ def test_the_reference_is_the_released_program(golden, name):
   tensors = golden_reference.tensors_of(golden)
   losses = golden_reference.losses_of(tensors, golden, name)
   for key, loss in zip(("loss", "tr_loss", "rtl_loss"), losses, strict=True):
-    np.testing.assert_allclose(float(loss), golden[f"{name}/f64/eval/{key}"], rtol=1e-10)
+    np.testing.assert_allclose(loss.item(), golden[f"{name}/f64/eval/{key}"], rtol=1e-10)
   gradients = golden_reference.gradients_of(tensors, losses[0])
   names = json.loads(str(golden["meta"]))["cases"][name]["grad_names"]
   length = float(golden[f"{name}/f64/grad_total_norm"])

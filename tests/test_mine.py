@@ -17,9 +17,9 @@ from tests.commands import Commands
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
+def bare(tmp_path_factory, common):
   """The commands, without a trained model."""
-  return Commands(tmp_path_factory.mktemp("mine"))
+  return Commands(tmp_path_factory.mktemp("mine"), shared=common)
 
 
 def save_vectors(folder, *, rows=600, width=32, planted=200, seed=0):

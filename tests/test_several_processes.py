@@ -19,9 +19,9 @@ TEXTS = ["the red page opens it", "", "a new word", "x " * 90, "the old group ke
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
+def bare(tmp_path_factory, common):
   """The commands, without a trained model."""
-  return Commands(tmp_path_factory.mktemp("processes"))
+  return Commands(tmp_path_factory.mktemp("processes"), shared=common)
 
 
 # What the transport says, from several threads at once: its lines may lie within each other.

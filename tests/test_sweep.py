@@ -46,7 +46,7 @@ def start(folder, *flags):
   return subprocess.Popen(
     [sys.executable, "launch/sweep.py", *map(str, flags)],
     cwd=ROOT,
-    env=environment(folder / "cache"),
+    env=environment(),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
@@ -61,9 +61,9 @@ def finish(process, *, status):
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, common):
   """A sweep that was stopped in its third run, and started again; what both starts said."""
-  commands = Commands(tmp_path_factory.mktemp("sweep"))
+  commands = Commands(tmp_path_factory.mktemp("sweep"), shared=common)
   output = commands.folder / "out"
   (commands.folder / "sweep.py").write_text(SWEEP)
   flags = [f"--sweep={commands.folder}/sweep.py:{commands.corpus}", f"--output={output}"]

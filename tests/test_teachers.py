@@ -269,9 +269,9 @@ def test_distillation_learns(corpus, teacher, tmp_path):
   assert lines[-1]["teacher_cosine"] > 0.9
 
 
-def test_two_processes_prepare_and_train(teacher, tmp_path):
+def test_two_processes_prepare_and_train(teacher, tmp_path, common):
   """Only the first prepares data, so the teacher's vectors are computed on its devices alone."""
-  commands = Commands(tmp_path)
+  commands = Commands(tmp_path, shared=common)
   flags = [f"--config.teacher.model={teacher}", f"--config.teacher.max_tokens={taught.L_T}"]
   flags += ["--config.objectives.translation_ranking.weight=0.0", "--config.steps=2"]
   flags += ["--config.objectives.representation_translation.weight=0.0"]
