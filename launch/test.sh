@@ -1,10 +1,19 @@
 #!/usr/bin/env bash
-# Style and tests, in an environment it makes itself.
-#   bash launch/test.sh [flags of pytest, e.g. -k golden]
+# Style, types and tests, in an environment it makes itself.
+#   bash launch/test.sh [--all] [flags of pytest, e.g. -k golden]
+# What is marked slow (several processes, the TPU compiler, a real browser, real models, benchmarks)
+# runs with --all. What XLA compiles is kept in ~/.cache/dap_jax/tests: the second time is quicker.
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh" requirements.txt requirements-demo.txt requirements-dev.txt
+
+chosen=(-m "not slow")
+flags=()
+for flag in "$@"; do
+  if [ "$flag" = --all ]; then chosen=(); else flags+=("$flag"); fi
+done
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-# Files are shared out among processes, the longest first; each is up to 7 GB of compiled programs.
-.venv/bin/python -m pytest -n "$(nproc)" --maxprocesses=4 --dist=loadfile \
-  --no-loadscope-reorder "$@"
+.venv/bin/mypy -p dap_jax
+# A worker that is done takes tests from another; each holds up to 4 GB of compiled programs.
+.venv/bin/python -m pytest -n "$(nproc)" --maxprocesses=4 --dist=worksteal \
+  "${chosen[@]}" "${flags[@]}"

@@ -50,6 +50,7 @@ def run(command, tree):
   return result.stdout
 
 
+@pytest.mark.slow
 def test_the_page_works_as_it_stands(tree):
   commands = [line for block in COMMANDS.findall(PAGE.read_text()) for line in block.splitlines()]
   said = [run(command, tree) for command in commands]

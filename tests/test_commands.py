@@ -37,7 +37,7 @@ def test_a_run_says_what_it_does_and_learns(commands):
 def test_killed_at_a_random_step_it_resumes_bit_for_bit(commands):
   run = commands.prepared("killed")
   target = int(np.random.default_rng(int(time.time())).integers(12, 50))
-  process = commands.start(*commands.train_flags(run, "--config.log_steps=1"))
+  process = commands.start(*commands.train_flags(run, "--config.log_steps=1"), cold=True)
   deadline = time.monotonic() + 200
 
   def reached():

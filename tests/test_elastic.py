@@ -37,6 +37,7 @@ def on_one_device(commands):
 
 
 # All nine pairs: benchmarks/pods/processes.py.
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("processes", "mesh"), [(1, "2x2x2"), (2, "4x2x1"), (4, "8x1x1"), (4, "2x2x2")]
 )
@@ -59,6 +60,7 @@ def stop_after(started, run, lines):
     assert process.returncode == 0, err
 
 
+@pytest.mark.slow
 def test_stopped_on_four_finished_on_two_and_on_one(commands):
   """The same losses and final scores as one process on one device that was never stopped."""
   often = ("--config.log_steps=1", "--config.eval_steps=60")

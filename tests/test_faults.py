@@ -116,6 +116,7 @@ def test_one_step_again(commands):
   assert "the oldest checkpoint is of step" in output
 
 
+@pytest.mark.slow
 def test_processes_that_differ_do_not_start(commands):
   run = commands.prepared("differing")
   address = commands.free_address()
@@ -162,12 +163,13 @@ def test_a_watchdog_that_is_fed_lets_go():
 
 def test_compiling_is_no_hang(commands):
   """Two runs that compile another step each; the second may wait for much less than that takes."""
+  cache = str(commands.folder / "compiling_cache")  # that of the other tests may hold the steps
 
   def first_step_s(temperature, hang_seconds):
     run = commands.prepared(f"compiling_{temperature}")
     flags = commands.train_flags(run, "--config.steps=1", f"--hang_seconds={hang_seconds}")
     setting = f"--config.objectives.translation_ranking.temperature={temperature}"
-    said = commands.run(*flags, setting)
+    said = commands.run(*flags, setting, JAX_COMPILATION_CACHE_DIR=cache)
     return float(re.findall(r"first step done ([0-9.]+) s", said)[0])
 
   hang_seconds = 0.15 * first_step_s(0.06, 0)
@@ -218,6 +220,7 @@ def test_data_that_cannot_be_written_is_told_and_prepared_anew(commands, tmp_pat
   assert "resumed" not in commands.run(*flags)
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_on_one_of_two_processes_ends_both(commands):
   """Orbax only logs it there, and waits for the other process, which waits for its write."""
   run = commands.prepared("full_for_one")

@@ -224,6 +224,7 @@ def test_the_command(commands, tmp_path):
   assert (report["method"], report["chips"]) == ("formula", 16)
 
 
+@pytest.mark.slow
 def test_against_the_tpu_compiler(commands, tmp_path):
   """What the formula says of 8 TPUs: as much work, as many gradients as the real compiler."""
   pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")

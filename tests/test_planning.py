@@ -366,6 +366,7 @@ def without_places(text):
   return re.sub(r" loc\((?:[^()]|\([^()]*\))*\)", "", "\n".join(lines)).strip()
 
 
+@pytest.mark.slow
 def test_the_command(commands, tmp_path):
   """On the real compiler: the tiny model on 16 chips, and one that no setting can save."""
   pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")

@@ -102,6 +102,7 @@ def test_what_is_sent_on_cpu_devices(mesh):
   check(*sent(config_of(MESHES[mesh]), None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh", MESHES)
 def test_what_is_sent_on_chips(mesh, monkeypatch):
   pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")

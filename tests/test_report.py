@@ -292,6 +292,7 @@ CLASHES = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("name", ["one", "two"])
@@ -310,6 +311,7 @@ def test_the_page_in_a_browser(pages, chromium, name, width, theme):
   tab.close()
 
 
+@pytest.mark.slow
 def test_texts_of_the_data_stay_texts(pages, chromium):
   """In the page's own text, and in the tooltip that Vega makes of a point of the map."""
   tab, said = open_page(chromium, pages["one"], width=1400)
@@ -326,6 +328,7 @@ def test_texts_of_the_data_stay_texts(pages, chromium):
   tab.close()
 
 
+@pytest.mark.slow
 def test_the_page_follows_a_window_that_grows(pages, chromium):
   tab, _ = open_page(chromium, pages["one"], width=390)
   widest = "Math.max(...[...document.querySelectorAll('.chart svg')].map((e) => e.clientWidth))"

@@ -33,6 +33,7 @@ def spoken(output):
   return [line for line in output.split("\n") if not TRANSPORT.search(line)]
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_one_process(commands, tmp_path):
   """retrieval asks for vectors, xsim shares its search; process 0 says it all."""
   for name in ("retrieval", "xsim"):
@@ -49,6 +50,7 @@ def test_scores_are_those_of_one_process(commands, tmp_path):
   assert spoken(second) == []
 
 
+@pytest.mark.slow
 def test_files_are_those_of_one_process(commands, tmp_path):
   """An exported folder byte for byte, vectors to 1e-6; only process 0 says so."""
   for name, processes in (("one", False), ("two", True)):
@@ -76,6 +78,7 @@ def test_files_are_those_of_one_process(commands, tmp_path):
   assert not list(tmp_path.glob("*.partial*"))
 
 
+@pytest.mark.slow
 def test_pairs_are_those_of_one_process(commands, tmp_path):
   """Texts through a model; 481 lines, so that the shares are not equal."""
   for code in ("en", "aa"):
@@ -96,6 +99,7 @@ def test_pairs_are_those_of_one_process(commands, tmp_path):
   assert not list(tmp_path.glob("*.work*"))
 
 
+@pytest.mark.slow
 def test_killed_in_the_search_all_go_on(bare, tmp_path):
   """Both are killed when both have saved."""
   save_vectors(tmp_path, rows=16_000, width=64, planted=100)
@@ -120,6 +124,7 @@ def test_killed_in_the_search_all_go_on(bare, tmp_path):
   assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_of_all_is_one_line(bare, tmp_path):
   """Quickly: JAX's own shutdown would wait for five minutes. mine clears its work folder first."""
   save_vectors(tmp_path)
@@ -136,6 +141,7 @@ def test_a_mistake_of_all_is_one_line(bare, tmp_path):
   assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_mistake_of_one_ends_all(commands, tmp_path):
   """Each process in a folder of its own: a file is there for one only, or is another."""
   folders = [tmp_path / "a", tmp_path / "b"]
@@ -153,6 +159,7 @@ def test_a_mistake_of_one_ends_all(commands, tmp_path):
   assert not list(tmp_path.rglob("out.npy"))
 
 
+@pytest.mark.slow
 def test_another_command_line_is_refused(bare, tmp_path):
   """One process mines with another margin."""
   save_vectors(tmp_path)
@@ -169,6 +176,7 @@ def test_another_command_line_is_refused(bare, tmp_path):
   assert not list(tmp_path.glob("out.tsv*"))
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_command(bare, tmp_path):
   """JAX's preemption service would take the signal, and nobody would look there."""
   save_vectors(tmp_path, rows=16_000, width=64, planted=100)

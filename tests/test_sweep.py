@@ -80,6 +80,7 @@ def swept(tmp_path_factory, common):
   return commands, output, flags, first_said, second_said, stopped_at, before
 
 
+@pytest.mark.slow
 def test_a_stop_and_the_same_command_again(swept):
   _, output, _, (_, first), (_, second), stopped_at, before = swept
   assert "interrupted; the same command resumes" in first
@@ -97,6 +98,7 @@ def test_a_stop_and_the_same_command_again(swept):
   assert steps == sorted(set(steps)) and steps[-1] == RUN["steps"]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_set_apart(swept):
   _, output, _, (_, first), (out, second), *_ = swept
   for said in (first, second):  # the second start tried it again, from its last checkpoint
@@ -110,6 +112,7 @@ def test_a_run_that_diverges_is_set_apart(swept):
   assert "- wild seed 0: failed: step " in out
 
 
+@pytest.mark.slow
 def test_the_table_of_real_runs(swept):
   """Means and deviations once more, from metrics.jsonl and the evaluations, by numpy."""
   _, output, _, _, (out, _), *_ = swept
@@ -146,6 +149,7 @@ def test_the_table_of_real_runs(swept):
   assert (output / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_data_was_prepared_once(swept):
   _, output, *_ = swept
   logs = [*output.glob("*/*.log"), *output.glob("failed/*/*.log")]
@@ -156,6 +160,7 @@ def test_the_data_was_prepared_once(swept):
     assert (first / path).read_bytes() == (last / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_only_the_table(swept, tmp_path):
   """From what is there; other columns need no run, and one that no run has is named."""
   commands, output, *_ = swept
@@ -167,6 +172,7 @@ def test_only_the_table(swept, tmp_path):
   assert "xsim:to_pivot_xsim/mean" in out and err == ""
 
 
+@pytest.mark.slow
 def test_other_evaluation_settings_are_not_taken_for_these(swept, tmp_path):
   commands, output, *_ = swept
   (tmp_path / "sweep.py").write_text(SWEEP.replace('{"margin": "distance"}', "{}"))
@@ -174,6 +180,7 @@ def test_other_evaluation_settings_are_not_taken_for_these(swept, tmp_path):
   assert state.state_of(other.runs[1], other) == "unfinished: trained, not evaluated"
 
 
+@pytest.mark.slow
 def test_a_run_of_another_config_is_refused_before_anything_starts(swept, tmp_path):
   commands, output, *_ = swept
   (tmp_path / "sweep.py").write_text(SWEEP.replace('"cls"', '"mean_top2"'))
@@ -183,6 +190,7 @@ def test_a_run_of_another_config_is_refused_before_anything_starts(swept, tmp_pa
   assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_has_is_left_to_it(swept):
   _, output, flags, *_ = swept
   whole = plan.read_sweep(flags[0].removeprefix("--sweep="), str(output))

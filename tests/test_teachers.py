@@ -269,6 +269,7 @@ def test_distillation_learns(corpus, teacher, tmp_path):
   assert lines[-1]["teacher_cosine"] > 0.9
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_and_train(teacher, tmp_path, common):
   """Only the first prepares data, so the teacher's vectors are computed on its devices alone."""
   commands = Commands(tmp_path, shared=common)

@@ -248,6 +248,7 @@ def test_an_exported_folder_continues_with_the_workdirs_loss(commands):
   assert ours < random / 2  # it did continue
 
 
+@pytest.mark.slow
 def test_two_processes_start_from_a_folder_as_one_does(commands):
   """Each reads its own shards of the weights; sharded over `model` too, other English ids."""
   folder = commands.folder / "for_two"
