@@ -1,5 +1,9 @@
 """Small models for tests: sections of a config, and transformers' own modules of every type."""
 
+import functools
+
+import jax
+import jax.numpy as jnp
 import torch
 import transformers
 
@@ -41,6 +45,13 @@ def model_section(**changes):
     "compute_dtype": "float32",
   }
   return section | changes
+
+
+def drawn(model, *, seed=0):
+  """Parameters as training begins with them, by one compiled program."""
+  ids = jnp.zeros((1, 2, 2), jnp.int32)
+  init = jax.jit(functools.partial(model.init, method="initialise"))
+  return init(jax.random.key(seed), ids, ids == 0)["params"]
 
 
 def logits_of(model, params, method, *arrays, **arguments):

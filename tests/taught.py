@@ -16,7 +16,7 @@ from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build, start
 from dap_jax.training.teacher import teachers
-from tests.models import encoder_section, model_section
+from tests.models import drawn, encoder_section, model_section
 from tests.test_objectives import VOCABULARY, batch_of
 
 L_T = 32  # the teacher's tokens
@@ -33,9 +33,7 @@ def network_of(vocabulary, *, width, seed=0):
   """A teacher: its network, and random parameters, larger than training begins with."""
   given = ENCODER_ALONE | {"vocabulary": vocabulary, "max_tokens": L_T}
   network = make_model(**given, **section_of(width=width))
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  init = functools.partial(network.init, method="initialise")
-  params = init(jax.random.key(seed), ids, ids == 0)["params"]
+  params = drawn(network, seed=seed)
   return network, jax.tree.map(lambda leaf: 3 * leaf if leaf.ndim > 1 else leaf, params)
 
 

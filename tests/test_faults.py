@@ -23,6 +23,7 @@ from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing
 from tests.commands import ROOT, lines_of
+from tests.models import drawn
 from tests.test_checkpoint import abstract_of, is_state_of, state_of
 from tests.test_objectives import VOCABULARY, batch_of, tiny
 
@@ -38,7 +39,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number():
   good = batch_of([[4, 4], [5, 5]])
   good["ids"] = jnp.where(good["ids"] == 29, 28, good["ids"])
   bad = good | {"ids": good["ids"].at[0, 0, 1].set(29)}
-  params = model.init(jax.random.key(0), good["ids"], good["mask"], method="initialise")["params"]
+  params = drawn(model)
 
   @jax.jit
   def step(state, batch):

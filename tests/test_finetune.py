@@ -25,7 +25,7 @@ from dap_jax.training.finetuning.batches import Batches
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing
 from tests.commands import lines_of
-from tests.models import encoder_section, model_section
+from tests.models import drawn, encoder_section, model_section
 from tests.topics import write, write_topics
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, None)
@@ -99,7 +99,7 @@ def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
 
   norms = jax.tree_util.tree_map_with_path(
     lambda path, grad: (jax.tree_util.keystr(path), float(jnp.abs(grad).max())),
-    jax.grad(loss)(params),
+    jax.jit(jax.grad(loss))(params),
   )
   norms = dict(jax.tree.leaves(norms, is_leaf=lambda leaf: isinstance(leaf, tuple)))
   assert {path.split("'")[1] for path in norms} == {"encoder", "classifier"}
@@ -110,8 +110,7 @@ def test_the_head_is_dense_tanh_dense_of_the_sentence_vector():
 def test_no_head_unless_asked():
   section = model_section(encoder=encoder_section(**SIZES))
   model = make_model(vocabulary=VOCABULARY, max_tokens=8, **ENCODER_ALONE, **section)
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  params = drawn(model)
   assert set(params) == {"encoder", "projection"}
 
 

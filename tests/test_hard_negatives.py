@@ -19,6 +19,7 @@ from dap_jax.data.readers.split import Pair
 from dap_jax.objectives import translation_ranking
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
+from tests.models import drawn
 from tests.test_data import prepare
 from tests.test_objectives import RANKING, VOCABULARY, objectives_of, tiny
 
@@ -329,8 +330,7 @@ def loss_and_means(model, params, batch):
 def test_missing_negatives_are_as_if_there_were_none():
   """No pair has one: the loss and the gradient of the same batch without the columns; no NaN."""
   model, batch = tiny(pooling="mean"), batch_with(2, missing=range(4))
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  params = drawn(model)
   (loss, means), grads = loss_and_means(model, params, batch)
   plain = {name: batch[name][:, :2] for name in ("ids", "mask", "text_hash", "language")}
   (expected, plain_means), plain_grads = loss_and_means(model, params, plain)
@@ -341,8 +341,7 @@ def test_missing_negatives_are_as_if_there_were_none():
 
 def test_negatives_make_the_task_harder_and_their_order_is_nothing():
   model, batch = tiny(pooling="mean"), batch_with(2, missing=(1,))
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  params = drawn(model)
   plain = {name: batch[name][:, :2] for name in ("ids", "mask", "text_hash", "language")}
   swapped = dict(batch)
   for name in ("ids", "mask", "text_hash"):

@@ -28,7 +28,7 @@ from dap_jax.objectives import masked_lm, translation_ranking
 from dap_jax.utils import trees
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
-from tests.models import encoder_section, model_section
+from tests.models import drawn, encoder_section, model_section
 from tests.test_golden import SIZES, TR, torch_names, tree_of, weights
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, None)
@@ -53,8 +53,7 @@ def network_of(**settings):
   given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12}
   given |= {"masked_lm": True, "unmasking": {"layers": 1}}
   model = make_model(**given, **model_section(encoder=encoder_section(**SMALL), **settings))
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  params = drawn(model)
   rng = np.random.default_rng(1)
   return model, jax.tree.map(lambda p: np.float32(p + rng.normal(0, 0.2, p.shape)), params)
 
@@ -71,7 +70,7 @@ def without_gradient(model, params, function):
 
   That of a key's bias is exactly zero, since it moves all scores of a row alike.
   """
-  grads = jax.grad(lambda p: loss_of(model, p, batch_of(), function)[0])(params)
+  grads = jax.jit(jax.grad(lambda p: loss_of(model, p, batch_of(), function)[0]))(params)
   flat = trees.flatten(grads)
   none = {path for path, leaf in flat.items() if not np.abs(leaf).max() > 1e-7}
   none = {path for path in none if not path.endswith("key/bias")}

@@ -22,6 +22,7 @@ from dap_jax.objectives import multiway
 from dap_jax.training import build, start
 from dap_jax.utils.errors import UserError
 from tests.commands import final_state, lines_of
+from tests.models import drawn
 from tests.test_build import BUILT
 from tests.test_masked_lm import batch_of
 from tests.test_objectives import VOCABULARY, tiny
@@ -133,7 +134,7 @@ def test_no_gradient_through_the_weights():
 
   u = z / jnp.linalg.norm(z, axis=-1, keepdims=True)
   weights = multiway.positive_weights(jnp.einsum("bkd,bld->bkl", u, u), hardness=2.0)
-  ours, theirs = jax.grad(loss_of)(z), jax.grad(held)(z, weights)
+  ours, theirs = jax.jit(jax.grad(loss_of))(z), jax.jit(jax.grad(held))(z, weights)
   np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
@@ -222,8 +223,7 @@ LENGTHS = np.random.default_rng(0).integers(3, 10, (8, 4)).tolist()
 
 def test_padding_changes_nothing():
   model = tiny(pooling="mean")
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  params = drawn(model)
   own = Objective(1.0, lambda context: multiway.objective(context, **SETTINGS))
 
   @jax.jit

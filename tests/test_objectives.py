@@ -13,7 +13,7 @@ from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import representation_translation, translation_ranking
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
-from tests.models import encoder_section, logits_of, model_section
+from tests.models import drawn, encoder_section, logits_of, model_section
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))
 RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
@@ -77,10 +77,12 @@ def test_legacy_gradient_is_what_n_workers_computed():
 
   def worker(rank):
     mine = (jnp.arange(8) // 2 == rank)[:, None, None]
-    return jax.grad(lambda z: loss(jnp.where(mine, z, jax.lax.stop_gradient(z))))(z)
+    own = jax.grad(lambda z: loss(jnp.where(mine, z, jax.lax.stop_gradient(z))))
+    return jax.jit(own)(z)
 
   expected = sum(worker(rank) for rank in range(workers)) / workers
-  np.testing.assert_allclose(jax.grad(lambda z: loss(z, workers))(z), expected, atol=1e-6)
+  slope = jax.jit(jax.grad(lambda z: loss(z, workers)))(z)
+  np.testing.assert_allclose(slope, expected, atol=1e-6)
   np.testing.assert_allclose(loss(z, workers), loss(z), rtol=1e-6)
 
 
@@ -135,7 +137,7 @@ def test_padding_changes_nothing(pooling):
   """The same sentences padded to 9 and to 12: every loss stays, since RTL's slots start at 12."""
   model, lengths = tiny(pooling=pooling), [[5, 9], [7, 4], [3, 6]]
   short, long = batch_of(lengths, padded=9), batch_of(lengths, padded=12)
-  params = model.init(jax.random.key(0), long["ids"], long["mask"], method="initialise")["params"]
+  params = drawn(model)
   ours, theirs = losses_of(model, params, short), losses_of(model, params, long)
   for name in ours:
     np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-6, err_msg=name)
@@ -144,7 +146,7 @@ def test_padding_changes_nothing(pooling):
 def test_rtl_sees_neither_the_sentence_vector_nor_the_words_of_y():
   """Only the length of y, and the tokens of x after [CLS], reach the decoder."""
   model, batch = tiny(), batch_of([[6, 8], [7, 5]])
-  params = model.init(jax.random.key(0), batch["ids"], batch["mask"], method="initialise")["params"]
+  params = drawn(model)
   h = jax.random.normal(jax.random.key(3), (2, 2, 12, 16))
 
   def logits(h):

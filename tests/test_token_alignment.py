@@ -1,5 +1,6 @@
 """The token contrast against loops written from METHODS' equation, and against a case by hand."""
 
+import functools
 import string
 
 import jax
@@ -17,6 +18,7 @@ from dap_jax.training import build
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from tests.commands import CIPHERS, lines_of
+from tests.models import drawn
 from tests.test_build import settings_of
 from tests.test_objectives import VOCABULARY, batch_of, tiny
 
@@ -162,13 +164,12 @@ def with_words(lengths=LENGTHS, **given):
 def loss_of(model, params, batch):
   objectives = build.make_objectives({"token_alignment": {"weight": 1.0, **SETTINGS}})
   given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY, "key": None}
-  return train_step.loss_fn(params, batch, **given)
+  return jax.jit(functools.partial(train_step.loss_fn, **given))(params, batch)
 
 
 def initialised(**settings):
-  model, batch = tiny(**settings), with_words()
-  init = model.init(jax.random.key(0), batch["ids"], batch["mask"], method="initialise")
-  return model, init["params"]
+  model = tiny(**settings)
+  return model, drawn(model)
 
 
 def test_padding_changes_nothing():
@@ -201,7 +202,8 @@ def test_a_mesh_changes_nothing():
 def test_the_encoder_learns_and_nothing_else():
   """Not the projection of sentence vectors, nor RTL's decoder."""
   model, params = initialised()
-  grads = trees.flatten(jax.grad(lambda p: loss_of(model, p, with_words())[0])(params))
+  slope = jax.jit(jax.grad(lambda p: loss_of(model, p, with_words())[0]))
+  grads = trees.flatten(slope(params))
   assert {path.split("/")[0] for path in grads} == {"encoder", "projection", "decoder"}
   for path, gradient in grads.items():
     learns = path.startswith("encoder/")

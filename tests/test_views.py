@@ -3,6 +3,8 @@
 Expected values: numpy cross-entropy over single, unpadded pairs; and the same loss over K = 2.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
-from tests.models import encoder_section, logits_of, model_section
+from tests.models import drawn, encoder_section, logits_of, model_section
 from tests.test_build import BUILT
 from tests.test_masked_lm import LENGTHS, batch_of
 
@@ -26,13 +28,13 @@ SIZES = {"layers": 2, "width": 16, "heads": 2, "mlp_width": 32, "positions": 40,
 DIRECTIONS = ["to_pivot", "from_pivot", "both"]
 
 
+@functools.cache
 def network():
   """A model with an RTL decoder for five languages, and its parameters, biases random too."""
   given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "languages": 5}
   given["decoder"] = {"layers": 1, "english_head": False}
   model = make_model(**given, **model_section(encoder=encoder_section(**SIZES)))
-  ids = jnp.zeros((1, 2, 2), jnp.int32)
-  params = model.init(jax.random.key(0), ids, ids == 0, method="initialise")["params"]
+  params = drawn(model)
   rng = np.random.default_rng(1)
   return model, jax.tree.map(lambda p: np.float32(p + rng.normal(0, 0.2, p.shape)), params)
 
@@ -68,11 +70,15 @@ def routes(direction, views):
 def test_it_equals_single_unpadded_pairs(direction):
   model, params = network()
   batch = batch_of() | {"language": np.tile(np.array([0, 3, 1], np.int32), (4, 1))}
+  encode = jax.jit(functools.partial(model.apply, deterministic=True, method="encode"))
+  decode = jax.jit(
+    functools.partial(logits_of, model, params, "decode"), static_argnames="to_pivot"
+  )
 
   def states(tokens):
     ids = jnp.asarray(tokens)[None, None]
     variables = {"params": params}
-    return model.apply(variables, ids, ids > 0, deterministic=True, method="encode").h[:, 0]
+    return encode(variables, ids, ids > 0).h[:, 0]
 
   losses = []
   for b in range(4):
@@ -85,10 +91,7 @@ def test_it_equals_single_unpadded_pairs(direction):
         for k in (source, target)
       )
       real = [jnp.arange(length)[None] < len(texts[k]) for k in (source, target)]
-      logits = logits_of(
-        model,
-        params,
-        "decode",
+      logits = decode(
         h,
         source_mask=real[0],
         target_h=target_h,

@@ -10,6 +10,7 @@ from dap_jax.model.from_config import check_dimensions
 from dap_jax.objectives import translation_ranking
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
+from tests.models import drawn
 from tests.test_objectives import RANKING, VOCABULARY, batch_of, context_of, tiny
 
 
@@ -26,7 +27,7 @@ def test_a_schedule_is_linear_between_its_steps_and_constant_outside():
 
 def test_the_step_weighs_the_loss():
   model, batch = tiny(), batch_of([[6, 8], [7, 5], [4, 4]])
-  params = model.init(jax.random.key(0), batch["ids"], batch["mask"], method="initialise")["params"]
+  params = drawn(model)
 
   def loss(weight, step):
     return train_step.loss_fn(
