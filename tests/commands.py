@@ -43,9 +43,11 @@ def write_corpus(folder):
     (folder / f"{code}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
-def environment(*, devices=1):
-  """The test's own, with so many devices: the compilation cache is that of all tests."""
-  return {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+def environment(cache=None, *, devices=1):
+  """The caller's own, with so many CPU devices; cache: where compiled programs are kept."""
+  variables = os.environ | {"JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+  variables["JAX_NUM_CPU_DEVICES"] = str(devices)
+  return variables if cache is None else variables | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
 
 
 @contextlib.contextmanager
@@ -67,10 +69,12 @@ class Commands:
     corpus: shared by all workers of pytest, since a run's config names it.
   """
 
-  def __init__(self, folder, *, shared):
-    self.folder, self.shared, self.corpus = folder, shared, shared / "corpus"
-    shared.mkdir(exist_ok=True)
-    with locked(shared / "corpus.lock"):
+  def __init__(self, folder, *, shared=None):
+    self.folder, self.shared = folder, shared or folder / "common"
+    self.corpus = self.shared / "corpus"
+    self.cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or folder / "cache"
+    self.shared.mkdir(exist_ok=True)
+    with locked(self.shared / "corpus.lock"):
       if not self.corpus.exists():
         write_corpus(self.corpus)
 
@@ -82,19 +86,19 @@ class Commands:
 
   def start(self, name, *flags, devices=1, folder=ROOT, cold=False, **settings):
     """A process; settings are of its environment."""
-    given = environment(devices=devices) | settings
+    variables = environment(self.cache, devices=devices) | settings
     if cold or name in COLD:
       process = subprocess.Popen(
         self.arguments(name, *flags),
         cwd=folder,
-        env=given,
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
       )
     else:
       flags = [str(flag) for flag in flags]
-      process = WarmProcess(f"dap_jax.{name}", flags, environment=given, folder=folder)
+      process = WarmProcess(f"dap_jax.{name}", flags, environment=variables, folder=folder)
     STARTED.append(process)
     return process
 
