@@ -81,7 +81,7 @@ def test_a_benchmark_that_breaks_loses_no_step(commands, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("value", "said"),
+  ("value", "output"),
   [
     ("stss={}", "the suite 'stss' is unknown"),
     ("sts={}/none", "expected NAME=FOLDER"),
