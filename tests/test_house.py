@@ -132,7 +132,7 @@ def test_the_root_holds_commands_and_at_most_16_packages():
 
 
 def test_sizes():
-  """A package without subfolders has at most 12 files, a file 300 lines, a function 100."""
+  """A package without subfolders has at most 12 files, a file 300 lines, a function 60."""
   too_large = []
   for folder in [path for path in PACKAGE.rglob("*") if (path / "__init__.py").exists()]:
     files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
@@ -143,7 +143,7 @@ def test_sizes():
     if (lines := len(text.splitlines())) > 300:
       too_large.append(f"{path.name}: {lines} lines")
     for node in ast.walk(ast.parse(text)):
-      if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 100:
+      if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
         too_large.append(f"{path.name} {node.name}: {node.end_lineno - node.lineno + 1} lines")
   assert too_large == []
 

@@ -111,6 +111,17 @@ def check_settings(*, mask_share: float, mse_weight: float, koleo_weight: float)
       raise UserError(f"{name}={weight}: expected 0 or more")
 
 
+def check_shapes(context: Context) -> None:
+  """Raises UserError where a sentence vector is not as wide as the token states it stands among."""
+  z_width, h_width = context.z.shape[-1], context.h.shape[-1]
+  if z_width != h_width:
+    raise UserError(
+      f"mexma puts a sentence vector of width {z_width} among token states of width {h_width}: set"
+      " model.dense.width=0, or model.projection=True"
+    )
+  assert context.z.shape[1] >= 2, "MEXMA reads translations: K >= 2"
+
+
 def objective(
   context: Context,
   *,
@@ -157,25 +168,14 @@ def objective(
   """
   check_ratio(mask_ratio)
   check_settings(mask_share=mask_share, mse_weight=mse_weight, koleo_weight=koleo_weight)
-  if context.z.shape[-1] != context.h.shape[-1]:
-    raise UserError(
-      f"mexma puts a sentence vector of width {context.z.shape[-1]} among token states of width"
-      f" {context.h.shape[-1]}: set model.dense.width=0, or model.projection=True"
-    )
-  assert context.z.shape[1] >= 2, "MEXMA reads translations: K >= 2"
-  batch = context.batch
-  drawn = draw(
-    batch["ids"][:, :, None],
-    batch["mask"][:, :, None],
-    vocabulary=context.vocabulary,
-    mask_ratio=mask_ratio,
-    mask_share=mask_share,
-    key=context.key,
-  )
+  check_shapes(context)
+  ids, mask = (context.batch[name][:, :, None] for name in ("ids", "mask"))
+  shares = {"mask_ratio": mask_ratio, "mask_share": mask_share}
+  drawn = draw(ids, mask, vocabulary=context.vocabulary, key=context.key, **shares)
   parts = {
     "mexma_masked": unmasking(context, drawn),
     "mexma_mse": Mean.of((context.z[:, :1] - context.z[:, 1:]) ** 2),
-    "mexma_koleo": koleo(context.z, batch["text_hash"]),
+    "mexma_koleo": koleo(context.z, context.batch["text_hash"]),
   }
   masked, mse, spread = (part.compute() for part in parts.values())
   return Mean.of(masked + mse_weight * mse + koleo_weight * spread), parts

@@ -177,13 +177,8 @@ def objective(
     >>> print(f"{loss.compute():.4f}")  # log(1 + 1 / e) in each of the two directions
     0.6265
   """
-  check_settings(
-    strategy=strategy,
-    temperature=temperature,
-    margin=margin,
-    monolingual_weight=monolingual_weight,
-    matrix_mse=matrix_mse,
-  )
+  numbers = {"temperature": temperature, "margin": margin, "monolingual_weight": monolingual_weight}
+  check_settings(strategy=strategy, matrix_mse=matrix_mse, **numbers)
 
   def both_ways(s: jax.Array, target: Target) -> jax.Array:
     if matrix_mse:
