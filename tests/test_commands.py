@@ -15,6 +15,7 @@ from dap_jax.distributed import sharding
 from dap_jax.inference import embedder
 from dap_jax.workdir import layout, records
 from tests.commands import ROOT, environment, final_state, lines_of
+from tests.xla_flags import LESS_LLVM
 
 
 def test_a_run_says_what_it_does_and_learns(commands):
@@ -76,9 +77,12 @@ def test_sigterm_saves_and_exits_0(commands):
 
 def test_eight_devices_give_the_same_run(commands):
   """Processes and other meshes: test_elastic.py."""
-  run = commands.prepared("eight")
-  commands.run(*commands.train_flags(run, "--config.mesh.model=2"), devices=8)
-  assert_close(run, commands.straight)
+  run, alone = commands.prepared("eight"), commands.prepared("one")
+  # Fused as users have it: QUICK fuses otherwise on one device than on eight.
+  how = {"cold": True, "XLA_FLAGS": LESS_LLVM}
+  commands.run(*commands.train_flags(run, "--config.mesh.model=2"), devices=8, **how)
+  commands.run(*commands.train_flags(alone), **how)
+  assert_close(run, alone)
 
 
 def assert_close(run, expected):
@@ -88,7 +92,7 @@ def assert_close(run, expected):
 
   def close(path, a, b):
     # The gradient of a key bias is exactly zero: Adam makes steps of its rounding noise.
-    noise = 3e-4 if sharding.path_name(path).endswith("key/bias") else 1e-5
+    noise = 1e-4 if sharding.path_name(path).endswith("key/bias") else 1e-5
     np.testing.assert_allclose(a, b, rtol=0, atol=noise * max(1.0, np.abs(b).max()))
 
   jax.tree_util.tree_map_with_path(close, state.params, final_state(expected)[0].params)

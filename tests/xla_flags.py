@@ -2,7 +2,8 @@
 
 import importlib.metadata
 
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+LESS_LLVM = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK = LESS_LLVM
 if importlib.metadata.version("jaxlib").startswith("0.10."):
   # The older way from fusions to LLVM takes half the time. Newer versions have one way alone, and
   # end at a flag that they do not know.
