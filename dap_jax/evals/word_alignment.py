@@ -1,4 +1,4 @@
-"""Word alignment: do the token states of translations match, word by word? numpy in, numpy out.
+"""Word alignment, AER: do the token states of translations match, word by word? numpy in and out.
 
 Protocol (SimAlign's, arXiv 2004.08728): pieces i and j are linked if each is the other's nearest by
 cosine in one layer and the cosine is at least a threshold; words are linked if any of their pieces

@@ -1,4 +1,4 @@
-"""Reads the parameters in the checkpoints of a run, after training. Nothing is written."""
+"""Chooses a checkpoint of a trained run (newest, best, a number) and reads its parameters."""
 
 from __future__ import annotations
 
