@@ -134,7 +134,7 @@ def test_processes_that_differ_do_not_start(commands):
 
 def test_a_run_that_hangs_ends():
   program = (
-    "import time; from dap_jax.processes import Watchdog\n"
+    "import time; from dap_jax.distributed.watchdog import Watchdog\n"
     "with Watchdog(1.0) as watchdog:\n"
     "  with watchdog.paused(): time.sleep(2.5)\n"
     "  print('still here', flush=True)\n"

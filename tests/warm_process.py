@@ -2,9 +2,10 @@
 
 `python -m dap_jax.train` imports for seconds before it does anything: JAX, Orbax, TensorFlow. The
 fork server of multiprocessing (one for each worker of pytest, begun at its first use) has imported
-all of it, has no JAX backend and no second thread; a command is a fork of it with its own flags,
-environment, folder and output. It ends, fails and is killed as a cold one; only what happens before
-`main` (imports, the environment as it is read at import) is not as at a cold start.
+all of it, and has no JAX backend; its threads (OpenBLAS's, say) are idle. A command is a fork of
+it with its own flags, environment, folder and output. It ends, fails and is killed as a cold one;
+only what happens before `main` (imports, the environment as it is read at import) is not as at a
+cold start.
 """
 
 import atexit
