@@ -229,7 +229,7 @@ def test_a_save_that_fails_on_one_of_two_processes_ends_both(commands):
   processes = commands.start_processes(*flags, "--hang_seconds=100")
   resource.prlimit(processes[1].pid, resource.RLIMIT_FSIZE, (4096, 4096))
   first, second = (process.communicate(timeout=300) for process in processes)
-  assert [process.returncode for process in processes] == [1, 1]
+  assert [process.returncode for process in processes] == [1, 1], "".join(first + second)
   (line,) = [line for line in "".join(first).split("\n") if line.startswith("error: ")]
   assert "process 1: no checkpoint can be written to the workdir" in line, line
   assert "File too large" in line
