@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style and tests, in an environment it makes itself.
+# Style, types and tests, in an environment it makes itself.
 #   bash launch/test.sh [--all] [flags of pytest, e.g. -k golden]
 # What is marked slow (several processes, the TPU compiler, a real browser, real models, benchmarks)
 # runs with --all. What XLA compiles is kept in ~/.cache/dap_jax/tests: the second time is quicker.
@@ -13,6 +13,7 @@ done
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
+.venv/bin/mypy -p dap_jax  # strict on the numeric core; see pyproject.toml
 # A worker that is done takes tests from another; each holds up to 4 GB of compiled programs.
 .venv/bin/python -m pytest -n "$(nproc)" --maxprocesses=4 --dist=worksteal \
   "${chosen[@]}" "${flags[@]}"

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -234,6 +235,15 @@ def test_a_save_that_fails_on_one_of_two_processes_ends_both(commands):
   assert "process 1: no checkpoint can be written to the workdir" in line, line
   assert "File too large" in line
   assert "Traceback" not in "".join(first + second)
+
+
+@pytest.mark.parametrize("handled", [True, False])
+def test_an_abort_at_the_end_keeps_the_status(handled):
+  """Gloo aborts where a peer has exited; seen once, in a run of the test above."""
+  program = "import os; from dap_jax.distributed.process_group import exit_on_abort\n"
+  program += "exit_on_abort(3)\n" if handled else ""
+  ran = subprocess.run([sys.executable, "-c", f"{program}os.abort()"], cwd=ROOT, check=False)
+  assert ran.returncode == (3 if handled else -signal.SIGABRT)
 
 
 def test_a_clock_that_is_set_forward_ends_no_save(tmp_path, monkeypatch):

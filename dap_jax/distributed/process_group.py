@@ -9,7 +9,9 @@ and ends the others after 100 s.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ POLL_S = 1.0  # between two looks at the key-value store
 GRACE_S = 3.0  # for a process to end by itself, so that it cleans up
 EXIT_S = 10.0  # for process 0 to print the error, and then for the others to exit
 FOR_EVER_MS = 1 << 40
+HANDLERS: list[object] = []  # of signals, in C: they must live as long as the process
 
 # Keys of the store: the error of a process; process 0 has printed it; exited processes, below it;
 # the barrier at the end of a command that succeeds.
@@ -71,6 +74,7 @@ class ProcessGroup:
   def _exit(self, line: str, *, status: int) -> None:
     """Ends this process; process 0 goes last, since the coordination service goes with it."""
     with self._exiting:  # the main thread and the watcher may both come; the first ends both
+      exit_on_abort(status)
       if self.index == 0:
         print(line, file=sys.stderr, flush=True)
         self._set(PRINTED, "")
@@ -93,6 +97,22 @@ class ProcessGroup:
       self._client.key_value_set(key, value)
     except jax.errors.JaxRuntimeError:
       return  # another process was first, or the service has gone
+
+
+def exit_on_abort(status: int) -> None:
+  """From now on an abort of this process, SIGABRT, ends it with `status`.
+
+  While a process waits for the others to exit, its main thread may still be in a collective. Where
+  one of Gloo's threads then finds that a peer has gone, it aborts the process.
+  """
+
+  @ctypes.CFUNCTYPE(None, ctypes.c_int)
+  def exit_at_once(_signal: int) -> None:
+    os._exit(status)
+
+  # A handler of Python's own would run after abort() has ended the process.
+  HANDLERS.append(exit_at_once)
+  ctypes.CDLL(None).signal(signal.SIGABRT, exit_at_once)
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
