@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax.core import optimizer as optim
 from tests import golden_inputs, golden_reference
-from tests.test_golden import CASES, Case, golden, precision, torch_names
+from tests.test_golden import CASES, Case, golden, precision, three_steps, torch_names
 
 __all__ = ["golden", "precision"]  # fixtures
 NUMBERS = json.loads(golden_reference.PATH.read_text())
@@ -55,24 +54,8 @@ def test_three_optimizer_steps(arrays, precision, name):
   tolerance = 1e-5  # in float64 too: torch's clipping adds 1e-6 to the norm, optax's does not
   rate, decay, warmup = golden_reference.OPTIMIZERS[name]
   expected, case = NUMBERS["optimizers"][name], Case(arrays, "rtl_target_en")
-  params = jax.tree.map(lambda w: jnp.asarray(w, dtype), case.params)
-  optimizer, _ = optim.make_optimizer(
-    learning_rate=rate,
-    schedule_name="linear",
-    warmup_steps=warmup,
-    steps=10,
-    b1=0.9,
-    b2=0.999,
-    eps=1e-8,
-    weight_decay=decay,
-    clip_norm=1.0,
-  )
-  state = optimizer.init(params)
-  for step in range(3):
-    (loss, _), grads = case.value_and_grad(params)
-    np.testing.assert_allclose(loss, expected["losses"][step], rtol=tolerance)
-    updates, state = optimizer.update(grads, state, params)
-    params = jax.tree.map(jnp.add, params, updates)
+  losses, params = three_steps(case, dtype=dtype, rate=rate, decay=decay, warmup=warmup)
+  np.testing.assert_allclose(losses, expected["losses"][:3], rtol=tolerance)
   after = {name: np.asarray(w, np.float64) for name, w in torch_names(params).items()}
   # The English head has its name here, and its own rows among the inputs.
   head = ("decoder.cls.predictions.bias", "decoder.cls.predictions.decoder.weight")

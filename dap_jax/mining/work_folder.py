@@ -6,6 +6,7 @@ can be read again, vectors, and the state of the search.
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,15 +115,12 @@ def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:
   if not continues and any(not name.startswith(".") for name in files):
     raise UserError(f"{folder} is no work folder of mine: remove it, or use another --output")
 
-  def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    refuse_difference(
-      recorded,
-      current,
-      holds=f"{folder} is of an unfinished command",
-      this="this one",
-      cure="use the same to continue, another --output, or remove the folder",
-    )
-
+  check = functools.partial(
+    refuse_difference,
+    holds=f"{folder} is of an unfinished command",
+    this="this one",
+    cure="use the same to continue, another --output, or remove the folder",
+  )
   with writing(f"--output={output}"):
     claim_folder(epath.Path(folder), settings, file=SETTINGS, check=check)
   if continues:

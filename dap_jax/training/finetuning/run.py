@@ -9,6 +9,7 @@ been.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import logging
 import time
@@ -155,16 +156,12 @@ def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
     raise UserError(f"--workdir={folder} is a run of train: fine-tuning needs its own folder")
   if folder.resolve() == epath.Path(settings["data"]).resolve():
     raise UserError(f"--workdir={folder} is --data: fine-tuning needs its own folder")
-
-  def check(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    refuse_difference(
-      recorded,
-      current,
-      holds=f"--workdir={folder} holds a fine-tuning",
-      this="this one",
-      cure="use another --workdir, or the same value to resume",
-    )
-
+  check = functools.partial(
+    refuse_difference,
+    holds=f"--workdir={folder} holds a fine-tuning",
+    this="this one",
+    cure="use another --workdir, or the same value to resume",
+  )
   with writing(f"--workdir={folder}"):
     claim_folder(folder, settings, file=SETTINGS, check=check)
 
