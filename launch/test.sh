@@ -3,13 +3,18 @@
 #   bash launch/test.sh [--all] [flags of pytest, e.g. -k golden]
 # What is marked slow (several processes, the TPU compiler, a real browser, real models, benchmarks)
 # runs with --all. What XLA compiles is kept in ~/.cache/dap_jax/tests: the second time is quicker.
-. "$(dirname "${BASH_SOURCE[0]}")/environment.sh" requirements.txt requirements-demo.txt requirements-dev.txt
-
+requirements=(requirements.txt requirements-demo.txt requirements-dev.txt)
 chosen=(-m "not slow")
 flags=()
 for flag in "$@"; do
-  if [ "$flag" = --all ]; then chosen=(); else flags+=("$flag"); fi
+  if [ "$flag" = --all ]; then
+    chosen=()
+    requirements+=(requirements-plan.txt)
+  else
+    flags+=("$flag")
+  fi
 done
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "${requirements[@]}"
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

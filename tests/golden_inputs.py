@@ -16,6 +16,7 @@ REBUILT = {
   "rtl_target_clsbp": ("tgt",),
   "rtl_source": ("src",),
   "rtl_both": ("tgt", "src"),
+  "rtl_both_p5": ("tgt", "src"),
 }
 
 

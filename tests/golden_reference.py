@@ -47,6 +47,7 @@ CASES = {
   "rtl_target_clsbp": {"pooling": "cls"},
   "rtl_source": {},
   "rtl_both": {},
+  "rtl_both_p5": {},
 }
 OPTIMIZERS = {"opt_A": (5e-5, 0.0, 0), "opt_B": (1e-3, 0.01, 2)}  # rate, decay, warm-up steps
 
@@ -113,9 +114,9 @@ class Network:
     embeddings, places = "decoder.bert.embeddings", torch.arange(LENGTH)
     mask_vector = self.tensors[f"{embeddings}.word_embeddings.weight"][4]
     slots = self.place(mask_vector.expand(target_h.shape), places, embeddings)
+    slots = torch.where(replaced[..., None], slots, target_h)
     if language is not None:
       slots = slots + self.tensors["decoder_lang_embedding.weight"][language][:, None]
-    slots = torch.where(replaced[..., None], slots, target_h)
     positions = torch.cat([first + places, second + places])
     x = self.place(torch.cat([h, slots], 1), positions, embeddings)
     readable = torch.cat([source_mask, target_mask], 1)

@@ -47,6 +47,7 @@ CASES = {
   "rtl_target_clsbp": {"english": False, "pooling": "cls"},
   "rtl_source": {"english": False, "direction": "from_pivot"},
   "rtl_both": {"english": False, "direction": "both"},
+  "rtl_both_p5": {"english": False, "direction": "both"},
 }
 LANGUAGES = 400  # rows of the released decoder_lang_embedding
 
@@ -99,7 +100,7 @@ class Case:
     self.meta = json.loads(str(golden["meta"]))
     settings = dict(CASES[name])
     english = settings.pop("english", None)
-    directed = name in ("rtl_source", "rtl_both")
+    directed = "direction" in settings and english is not None
     direction = settings.pop("direction") if directed else "to_pivot"
     pooling = settings.pop("pooling", None)
     ids = np.array(self.meta["en_ids"], np.int32) if english else None

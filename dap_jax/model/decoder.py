@@ -107,7 +107,8 @@ class Decoder(nn.Module):
   embedding layer twice, so they carry two position embeddings. The pivot's half, be it source or
   target, starts at position `max_tokens`, the padded length of the other half, whatever the length
   of this batch. Where targets have several languages, the vector of its language is added to each
-  slot after the first pass (none for the pivot's): nothing else says in which language to write.
+  slot after the first pass, to those that show h(y) too (none for the pivot's): nothing else says
+  in which language to write.
 
   Attributes:
     family: the encoder's sizes; the parameters are the decoder's own.
@@ -168,9 +169,10 @@ class Decoder(nn.Module):
     masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
     slots = self.embeddings.word(masks)
     slots = self.embeddings.place(slots, offset + positions, deterministic=deterministic)
+    slots = jnp.where(replaced[..., None], slots, target_h)
     if self.languages:
       slots += jnp.where(language[:, None] > 0, self.language(language), 0)[:, None]
-    slots = sharding.by_rows(jnp.where(replaced[..., None], slots, target_h))
+    slots = sharding.by_rows(slots)
     x = jnp.concatenate([h, slots], axis=1)
     first, second = (0, self.max_tokens) if to_pivot else (self.max_tokens, 0)
     positions = jnp.concatenate([first + jnp.arange(h.shape[1]), second + positions])

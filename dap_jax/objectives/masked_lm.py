@@ -6,7 +6,9 @@ MLM, and how tokens are hidden: BERT (arXiv 1810.04805), section 3.1. TLM: XLM (
 section 3.4: the same over a sentence and its translation, one after the other, positions restarting
 in each, so that a hidden token may be read off the other language. The released program of DAP
 (arXiv 2305.09148) has TLM as a baseline, with ratio 0.2; its head has a projection of its own, this
-one is tied to the encoder's word embeddings, as BERT's is.
+one is tied to the encoder's word embeddings, as BERT's is. With XLM-R it restarts at position 0,
+a row that XLM-R's own pre-training never used; here the second sentence begins where the first
+does, at the padding id + 1.
 
 Shapes: B examples, K views, G sequences of an example, S sentences of a sequence, L tokens of a
 sentence, T = S L, M places that may be hidden, D width, V ids.
