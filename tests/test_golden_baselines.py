@@ -10,7 +10,6 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from dap_jax.core import train_step
 from dap_jax.core.objective import Objective
