@@ -14,7 +14,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 from etils import epath
@@ -44,7 +44,9 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
   import sentencepiece
 
   model = io.BytesIO()
-  names = ("pad", "unk", "bos", "eos")  # what sentencepiece calls the first four special tokens
+  specials: dict[str, Any] = {}
+  for i, name in enumerate(("pad", "unk", "bos", "eos")):  # what sentencepiece calls them
+    specials |= {f"{name}_id": i, f"{name}_piece": SPECIALS[i]}
   try:
     sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(texts),
@@ -54,8 +56,7 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
       character_coverage=0.9999,
       max_sentence_length=1 << 20,
       num_threads=1,  # several would add floats in another order each time
-      **{f"{name}_id": i for i, name in enumerate(names)},
-      **{f"{name}_piece": SPECIALS[i] for i, name in enumerate(names)},
+      **specials,
       control_symbols=SPECIALS[4],
       minloglevel=2,
     )
