@@ -333,7 +333,9 @@ def test_mistakes(commands, tmp_path):
     return commands.fail(*commands.train_flags(tmp_path / "run", f"--config.init_from={init_from}"))
 
   assert "is no folder, and no id of a model hub" in fail(tmp_path / "none")
-  assert "is no folder here, and the hub gave no such model" in fail("no-such-user/no-such-model")
+  line = fail("no-such-user/no-such-model")
+  assert "no-such-user/no-such-model is no folder here, and https://" in line
+  assert "cannot be asked, since HF_HUB_OFFLINE is set" in line
   (tmp_path / "empty").mkdir()
   assert "has no config.json" in fail(tmp_path / "empty")
   assert not (tmp_path / "run").exists()
