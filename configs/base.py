@@ -93,6 +93,9 @@ def get_config() -> ConfigDict:
   config.decoder = ConfigDict()  # of RTL; left out when its objective is off
   config.decoder.layers = 2  # K of the paper
   config.decoder.english_head = True  # predict only ids of the English side; False: all, tied
+  # source = from init_from: its decoder, else its last K layers, its embeddings and its masked-LM
+  # head, as in the paper; random = drawn from the seed.
+  config.decoder.start = "source"
 
   # A frozen sentence encoder, for soft_alignment and distillation: either a model or its vectors.
   config.teacher = ConfigDict()

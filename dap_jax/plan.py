@@ -25,7 +25,7 @@ from etils import epath
 
 from dap_jax.cli import command, config_files
 from dap_jax.utils.json_files import write_json
-from dap_jax.utils.renamed_keys import with_new_names
+from dap_jax.utils.old_configs import with_current_keys
 
 CONFIG = config_files.define_flag()
 TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")
@@ -117,7 +117,7 @@ def main() -> None:
   from dap_jax.planning import predict, step, suggestions
   from dap_jax.planning.compiled.compiler import devices_of
 
-  config = with_new_names(CONFIG.value.to_dict())
+  config = with_current_keys(CONFIG.value.to_dict())
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value)
 
   def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:

@@ -17,7 +17,7 @@ import tempfile
 from absl import flags
 
 from dap_jax.cli import command, config_files, distributed_flags
-from dap_jax.utils.renamed_keys import with_new_names
+from dap_jax.utils.old_configs import with_current_keys
 
 CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string(
@@ -37,7 +37,7 @@ def main() -> None:
 
   with tempfile.TemporaryDirectory() as temporary:
     all_checks = checks.Checks(
-      with_new_names(CONFIG.value.to_dict()), folder=WORKDIR.value or temporary
+      with_current_keys(CONFIG.value.to_dict()), folder=WORKDIR.value or temporary
     )
     wrong = 0
     for check in all_checks.all():

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from dap_jax.cli import command, config_files, distributed_flags
 from dap_jax.utils.errors import UserError
-from dap_jax.utils.renamed_keys import with_new_names
+from dap_jax.utils.old_configs import with_current_keys
 
 CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
@@ -39,7 +39,7 @@ def main() -> None:
       f"--config={path}: its get_config() must return an ml_collections.ConfigDict, it returned"
       f" {type(config).__name__}"
     )
-  settings: dict[str, Any] = with_new_names(config.to_dict())
+  settings: dict[str, Any] = with_current_keys(config.to_dict())
   distributed_flags.set_up_jax(preemption=True)
   from dap_jax.training import run  # after jax knows of its processes
   from dap_jax.training.config import RunConfig

@@ -34,15 +34,27 @@ SCRIPTS = {
   "systems/corpus.py": "--data={texts} --output={new}",
   "systems/rtl_plot.py": "--sweep={swept} --output={swept}/rtl.png",
   "systems/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/systems/sweep.py --output={new} --print",
+  "token_alignment/config.py": "-m dap_jax.train"
+  " --config=benchmarks/token_alignment/config.py:mlm --workdir={new} --config.steps=2"
+  " --config.tokenizer.vocabulary_size=90 --config.data.heldout.sentences=20 --config.batch_size=8"
+  " --config.data.heldout.min_languages=2 --config.eval_steps=2",
+  "token_alignment/corpus.py": "--data={texts} --output={new} --gold=1 --lines=3",
   "tr_against_dap.py": "{new} --seeds=1 --config=tests/tiny.py:{tiny} --config.steps=2"
   " --config.eval_steps=2",
   "train_step.py": "--seconds=0.1 --rounds=1 --layers=1 --width=32 --vocabulary=500 --batch=4"
   " --tokens=8",
 }
-HELPERS = {"__init__.py", "measuring.py", "faults/config.py", "faults/kinds.py", "faults/trial.py"}
+# The Bible's language -> the language of the tests' corpus that stands for it.
+BIBLE = {"en": "en", "de": "aa", "fr": "bb", "ro": "cc", "ru": "cc", "zh": "bb"}
+HELPERS = {"__init__.py", "measuring.py", "texts.py"}
+HELPERS |= {f"faults/{name}.py" for name in ("config", "kinds", "trial")}
 NEED_LIBTPU = ("plan_formula.py", "pods/memory.py")
 # What stdout holds where that is not a Markdown table.
-OUTPUTS = {"systems/config.py": "", "systems/sweep.py": "python -m dap_jax.train --config="}
+OUTPUTS = {
+  "systems/config.py": "",
+  "token_alignment/config.py": "",
+  "systems/sweep.py": "python -m dap_jax.train --config=",
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +85,7 @@ def write_texts(folder):
   write_corpus(folder)
   keyed = {path.stem: path.read_text().splitlines()[:200] for path in folder.glob("*.tsv")}
   texts = {code: [line.split("\t")[1] for line in lines] for code, lines in keyed.items()}
-  files = {
-    f"bible/{language}": keyed[code]
-    for language, code in {"en": "en", "de": "aa", "fr": "bb", "ro": "cc"}.items()
-  }
+  files = {f"bible/{language}": keyed[code] for language, code in BIBLE.items()}
   pairs = zip(texts["en"], texts["aa"], strict=True)
   files["tatoeba_challenge/eng-deu"] = ["\t".join((*pair, "flag")) for pair in pairs]
   files |= {f"tico19/{language}": keyed["en"] for language in corpus.HEALTH}
@@ -132,9 +141,11 @@ def test_a_script_ends_well_with_its_table(script, inputs, tmp_path):
 
 
 def texts_of(script, inputs, tmp_path) -> dict[str, str]:
-  """What `systems/config.py` reads of the environment: the texts that `corpus.py` wrote."""
-  if script != "systems/config.py":
+  """What a folder's `config.py` reads of the environment: texts that its `corpus.py` wrote."""
+  folder, _, name = script.partition("/")
+  if name != "config.py" or folder == "faults":
     return {}
-  flags = [f"--data={inputs['texts']()}", f"--output={tmp_path}"]
-  subprocess.run([sys.executable, "-m", "benchmarks.systems.corpus", *flags], cwd=ROOT, check=True)
+  flags = SCRIPTS[f"{folder}/corpus.py"].format(texts=inputs["texts"](), new=tmp_path).split()
+  command = [sys.executable, "-m", f"benchmarks.{folder}.corpus", *flags]
+  subprocess.run(command, cwd=ROOT, check=True)
   return {"TEXTS": str(tmp_path), "BENCHMARKS": str(Path(tmp_path))}

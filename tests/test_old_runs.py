@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dap_jax.inference import embedder
+from dap_jax.utils import old_configs
 from tests import taught
 from tests.commands import final_state
 
@@ -37,8 +38,11 @@ def change(path, edit):
   path.write_text(json.dumps(content))
 
 
-def rename_views(config):
+def config_of_before(config):
   config["data"]["renderings"] = config["data"].pop("views")
+  for key in old_configs.ADDED:
+    section, name = old_configs.holder(config, key)
+    del section[name]
 
 
 def rename_sides(info):
@@ -64,7 +68,7 @@ def runs(commands, tmp_path_factory):
     copy = shutil.copytree if (new / name).is_dir() else shutil.copy
     copy(new / name, old / name)
   shutil.rmtree(old / "checkpoints" / "20")
-  change(old / "config.json", rename_views)
+  change(old / "config.json", config_of_before)
   change(old / "data" / "info.json", rename_sides)
   return flags, new, old
 

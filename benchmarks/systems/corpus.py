@@ -13,14 +13,13 @@ every run takes the same. --verses, --sentences and --rows make it smaller.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import pathlib
 import shutil
 
 from absl import app, flags
 
 from benchmarks import measuring
+from benchmarks.texts import hash_of, read_columns, write_lines
 from dap_jax.evals.tatoeba import SETS
 
 DATA = flags.DEFINE_string("data", None, "The folder of bible/, tico19/, tatoeba_*/.")
@@ -43,19 +42,6 @@ LANGUAGES = dict(
 HEALTH = ("en", "ar", "bn", "es-LA", "fa", "fr", "hi", "id", "mr", "ru", "sw", "ta", "tl", "zh")
 
 
-def read_columns(path: pathlib.Path) -> list[list[str]]:
-  """The columns of a file's lines; an absent file has none."""
-  if not path.exists():
-    return []
-  with gzip.open(path, "rt", encoding="utf-8") as file:
-    return [line.rstrip("\n").split("\t") for line in file]
-
-
-def hash_of(text: str) -> bytes:
-  """Sorted by it, texts have a fixed order without meaning."""
-  return hashlib.blake2b(text.encode(), digest_size=8).digest()
-
-
 def training_pairs(data: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
   """Language -> (text, English)."""
   english = dict(read_columns(data / "bible" / "en.tsv.gz"))
@@ -69,11 +55,6 @@ def training_pairs(data: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
     everyday = sorted(everyday, key=lambda columns: hash_of(columns[0]))[: SENTENCES.value]
     pairs[code] += [(columns[1], columns[0]) for columns in everyday]
   return pairs
-
-
-def write_lines(path: pathlib.Path, rows: list[str]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
 
 def main(_) -> None:

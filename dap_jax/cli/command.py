@@ -22,7 +22,7 @@ from dap_jax.cli import usage
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
-from dap_jax.utils.renamed_keys import flag_with_new_name
+from dap_jax.utils.old_configs import flag_with_new_name
 
 HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort"}
 HELP_OF_ALL = {"-helpfull", "--helpfull"}

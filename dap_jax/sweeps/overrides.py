@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from dap_jax.cli import config_files
 from dap_jax.utils.errors import UserError
-from dap_jax.utils.renamed_keys import with_new_names
+from dap_jax.utils.old_configs import with_current_keys
 
 NEEDED = ("seed", "steps", "max_tokens", "data", "model", "init_from")  # keys of a config
 
@@ -52,7 +52,7 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
         f"{name}: {key}={value!r} cannot be set by a flag, it becomes {became!r}: set it in a"
         " config file, which may take an argument"
       )
-  return with_new_names(parse(config, overrides).to_dict())
+  return with_current_keys(parse(config, overrides).to_dict())
 
 
 def parse(config: str, overrides: Mapping[str, Any]) -> Any:

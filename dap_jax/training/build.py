@@ -200,11 +200,11 @@ def needed_heads(
 
   Args:
     needed: see `selection.needs`.
-    decoder, unmasking: sections of the config.
+    decoder, unmasking: sections of the config; `decoder.start` is no shape, so it is left out.
     languages: of the data.
   """
   return {
-    "decoder": decoder if "decoder" in needed else None,
+    "decoder": {k: v for k, v in decoder.items() if k != "start"} if "decoder" in needed else None,
     "masked_lm": "masked_lm" in needed,
     "unmasking": unmasking if "unmasking" in needed else None,
     "languages": languages if "languages" in needed else 0,

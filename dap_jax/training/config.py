@@ -16,6 +16,7 @@ from dap_jax import evals
 from dap_jax.utils.errors import UserError
 
 Section = Mapping[str, Any]
+DECODER_STARTS = ("source", "random")  # values of `decoder.start`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,10 @@ class RunConfig:
         raise UserError(f"{name}={getattr(self, name)}: expected 1 or more")
     if self.save_steps < 1:
       raise UserError(f"checkpoint.save_steps={self.save_steps}: expected 1 or more")
+    if self.decoder and self.decoder.get("start") not in DECODER_STARTS:
+      raise UserError(
+        f"decoder.start={self.decoder.get('start')!r}: expected {' or '.join(DECODER_STARTS)}"
+      )
     parse_suites(self.eval_suites)
     check_buckets(self.data.get("bucket_tokens"), max_tokens=self.max_tokens)
 
@@ -70,6 +75,11 @@ class RunConfig:
   def retention(self) -> dict[str, Any]:
     """The `checkpoint` section without `save_steps`: which checkpoints are kept."""
     return {key: value for key, value in self.checkpoint.items() if key != "save_steps"}
+
+  @property
+  def new_decoder(self) -> bool:
+    """Whether the RTL decoder is drawn from the seed, whatever `init_from` has."""
+    return bool(self.decoder.get("start") == "random")
 
   @property
   def suites(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -20,6 +21,7 @@ from dap_jax.hub import download, from_hf, names
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.model.from_config import DEFAULT_POOLING
 from dap_jax.model.vocabulary import vocabulary_of
+from dap_jax.training import decoder_start
 from dap_jax.training.vocabulary_rows import (
   StoredRows,
   stored_shapes,
@@ -105,12 +107,8 @@ class CheckpointFolder:
     layers = names.decoder_layers(abstract["decoder"])
     ids = None if names.is_tied(abstract["decoder"]) else english_ids
     decoder = from_hf.decoder_from_checkpoint(self._checkpoint, layers=layers, english_ids=ids)
-    head = "its word embeddings, since it has no masked-LM head"
-    if from_hf.has_head(self._checkpoint):
-      head = "its masked-LM head"
-    return {
-      "decoder": decoder
-    }, f"; the RTL decoder starts from its last {layers} layers and {head}"
+    words = decoder_start.description(layers, has_head=from_hf.has_head(self._checkpoint))
+    return {"decoder": decoder}, words
 
 
 class OtherWorkdir:
@@ -133,26 +131,57 @@ class OtherWorkdir:
 
   def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
     ids = self.model["encoder"]["vocabulary_size"] or word_rows(abstract)
-    if "decoder" not in abstract or names.is_tied(abstract["decoder"]):
+    if not self._has_decoder_of(abstract) or names.is_tied(abstract["decoder"]):
       return StoredRows(ids, None)
     return StoredRows(ids, store.english_ids(self._folder / "data"))
 
   def load(
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
   ) -> tuple[dict[str, Any], str]:
-    del english_ids  # its decoder's head is restored with the rows that it has
     abstract, stored = without_languages(abstract), without_languages(self._shapes)
     anew = [
       name
       for name in ("projection", "decoder", "masked_lm", "unmasking")
       if name in abstract and leaf_shapes(stored.get(name, {})) != leaf_shapes(abstract[name])
     ]
-    shared = {name: tree for name, tree in abstract.items() if name not in anew}
-    restored = restore.restore(self._folder, shared, step="newest")
-    description = f"weights of {self._folder} at step {restored.step}"
+    wanted = {name: tree for name, tree in abstract.items() if name not in anew}
+    if "decoder" in anew and "masked_lm" in stored:
+      wanted.setdefault("masked_lm", shapes_like(stored["masked_lm"], abstract))
+    stored_params, step = restore.restore(self._folder, wanted, step="newest")
+    params = {name: tree for name, tree in stored_params.items() if name in abstract}
+    description = f"weights of {self._folder} at step {step}"
+    if "decoder" in anew:
+      anew.remove("decoder")
+      decoder = abstract["decoder"]
+      layers, ids = names.decoder_layers(decoder), None if names.is_tied(decoder) else english_ids
+      head = stored_params.get("masked_lm", {}).get("head")
+      params["decoder"] = decoder_start.decoder_of(
+        stored_params["encoder"], head, layers=layers, english_ids=ids
+      )
+      description += decoder_start.description(layers, has_head=head is not None)
     if anew:
       description += f"; {' and '.join(anew)} start anew"
-    return restored.state, description
+    return params, description
+
+  def _has_decoder_of(self, abstract: Mapping[str, Any]) -> bool:
+    """Whether it trained a decoder of as many layers and with the same kind of head."""
+    ours, stored = abstract.get("decoder"), self._shapes.get("decoder")
+    if ours is None or stored is None:
+      return False
+    return names.is_tied(ours) == names.is_tied(stored) and (
+      names.decoder_layers(ours) == names.decoder_layers(stored)
+    )
+
+
+def shapes_like(stored: Mapping[str, Any], abstract: Mapping[str, Any]) -> Any:
+  """Shapes of stored parameters -> ShapeDtypeStructs on the mesh of a run's, float32."""
+  mesh = jax.tree.leaves(abstract)[0].sharding.mesh
+  tree = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float32),
+    stored,
+    is_leaf=lambda leaf: hasattr(leaf, "shape"),
+  )
+  return sharding.with_shardings(tree, mesh)
 
 
 def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +228,11 @@ def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, An
 
 
 def first_params(
-  source: WeightSource, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
+  source: WeightSource,
+  abstract: Mapping[str, Any],
+  *,
+  english_ids: np.ndarray | None,
+  new_decoder: bool = False,
 ) -> tuple[dict[str, Any], str]:
   """A source's parameters as a run takes them, and a sentence for the log.
 
@@ -208,9 +241,15 @@ def first_params(
     abstract: the run's parameters, ShapeDtypeStructs with shardings; its word embedding has as many
       rows as the source's, or more.
     english_ids: int32 [V_en] of the run's data; None where no decoder needs them.
+    new_decoder: whether the RTL decoder is left out, to be drawn from the seed.
   """
+  has_decoder = "decoder" in abstract
+  if new_decoder:
+    abstract = {name: tree for name, tree in abstract.items() if name != "decoder"}
   stored, rows = source.stored_rows(abstract), word_rows(abstract)
   params, description = source.load(stored_shapes(abstract, stored), english_ids=english_ids)
+  if new_decoder and has_decoder:
+    description += "; the RTL decoder starts anew, as decoder.start asks"
   if stored.ids < rows:
     description += f"; {rows - stored.ids} rows of no id after its {stored.ids:,}"
   return with_rows_of_run(params, abstract, stored, english_ids=english_ids), description

@@ -79,6 +79,7 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
       checkpoints,
       source=source,
       english_ids=parts.data.corpus.english_ids,
+      new_decoder=config.new_decoder,
       at_most=replay_step,
     )
     if replay_step is not None:

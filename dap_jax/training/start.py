@@ -41,6 +41,7 @@ def resume_or_begin(
   *,
   source: Callable[[], initial_weights.WeightSource | None],
   english_ids: np.ndarray,
+  new_decoder: bool,
   at_most: int | None,
 ) -> Start:
   """1. resume, from a step that is not after `at_most`; 2. init_from; 3. random.
@@ -50,6 +51,7 @@ def resume_or_begin(
     checkpoints: of its workdir.
     source: opens `init_from`; not called by a run that resumes.
     english_ids: int32 [V_en] of the data, which a decoder's head has.
+    new_decoder: see `initial_weights.first_params`.
     at_most: see `Checkpoints.restore`.
   """
   clock = time.monotonic()
@@ -64,6 +66,7 @@ def resume_or_begin(
     weights,
     train_program.abstract_state.params,
     english_ids=english_ids,
+    new_decoder=new_decoder,
   )
   description += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
   return Start(train_program.init(params), 0, description)

@@ -20,7 +20,7 @@ from etils import epath
 from dap_jax.utils.claim import claim_folder, refuse_difference
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import read_json, write_json
-from dap_jax.utils.renamed_keys import with_new_names
+from dap_jax.utils.old_configs import with_current_keys
 from dap_jax.utils.trees import flatten
 
 # Sections and keys that may change when a run resumes: they never change what is computed.
@@ -65,7 +65,7 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
 
 def read_config_file(path: epath.Path) -> dict[str, Any]:
   """A config.json, keys that were renamed since under their new names."""
-  return with_new_names(read_json(path), announce=False)
+  return with_current_keys(read_json(path), announce=False)
 
 
 def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:

@@ -1,23 +1,31 @@
-"""Old names of config keys: read from configs, flags and workdirs, with one line that says so."""
+"""Configs of older versions: keys that were renamed, one line says so, and keys that were added."""
 
 import json
 
-from dap_jax.utils.renamed_keys import flag_with_new_name, with_new_names
+from dap_jax.utils.old_configs import flag_with_new_name, with_current_keys
 from dap_jax.workdir import layout
 
 
 def test_an_old_config_has_the_last_word(caplog):
   config = {"data": {"renderings": 4, "views": 2, "pivot": "en"}, "seed": 1}
-  assert with_new_names(config) == {"data": {"views": 4, "pivot": "en"}, "seed": 1}
+  assert with_current_keys(config) == {"data": {"views": 4, "pivot": "en"}, "seed": 1}
   assert "config key data.renderings is called data.views now" in caplog.text
   assert config["data"] == {"renderings": 4, "views": 2, "pivot": "en"}  # a copy was changed
 
 
 def test_new_configs_pass_in_silence(caplog):
   config = {"data": {"views": 2}, "model": {}}
-  assert with_new_names(config) == config
-  assert with_new_names({"seed": 0}) == {"seed": 0}
+  assert with_current_keys(config) == config
+  assert with_current_keys({"seed": 0}) == {"seed": 0}
   assert caplog.text == ""
+
+
+def test_a_key_that_came_later_has_the_value_of_before():
+  assert with_current_keys({"decoder": {"layers": 2}})["decoder"]["start"] == "source"
+  assert with_current_keys({"decoder": {"layers": 2, "start": "random"}})["decoder"]["start"] == (
+    "random"
+  )
+  assert with_current_keys({"decoder": {}}) == {"decoder": {}}  # fine-tuning has no decoder
 
 
 def test_flags():
