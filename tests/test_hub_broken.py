@@ -35,6 +35,11 @@ MMBERT = {
   "decoder_bias": True,
 }
 
+LISTED = [
+  {"path": path, "type": f"sentence_transformers.models.{kind}"}
+  for path, kind in (("", "Transformer"), ("1_P", "Pooling"))
+]
+
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
@@ -227,8 +232,7 @@ def test_another_file_system():
 
 
 def test_a_default_prompt_is_refused(folder):
-  listed = [{"path": "", "type": "Transformer"}, {"path": "1_P", "type": "Pooling"}]
-  (folder / "modules.json").write_text(json.dumps(listed))
+  (folder / "modules.json").write_text(json.dumps(LISTED))
   settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
   (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
   assert "default prompt" in refused(folder)
@@ -252,20 +256,24 @@ def test_a_tokenizer_larger_than_the_embedding(folder):
   [
     ([("../model", "Transformer"), ("", "Pooling")], "expected a folder of the model"),
     ([("/tmp", "Transformer"), ("", "Pooling")], "expected a folder of the model"),
-    ([("", "Transformer"), ("1_P", "Pooling"), ("2", "LSTM")], "a module of type 'x.LSTM'"),
+    ([("", "Transformer"), ("1_P", "Pooling"), ("2", "LSTM")], "type 'sentence_transformers"),
+    ([("", "custom_st.Transformer"), ("1_P", "Pooling")], "a module of type 'custom_st.Transf"),
+    ([("", "sentence_transformersX.Transformer"), ("1_P", "Pooling")], "a module of type"),
     ([("", "Transformer")], "expected Transformer, Pooling"),
     ([("", "Transformer"), ("1_P", "Pooling")], "cannot read"),
   ],
 )
 def test_modules_that_we_do_not_have(folder, modules, message):
-  listed = [{"path": path, "type": f"x.{kind}"} for path, kind in modules]
+  listed = [
+    {"path": path, "type": kind if "." in kind else f"sentence_transformers.models.{kind}"}
+    for path, kind in modules
+  ]
   (folder / "modules.json").write_text(json.dumps(listed))
   assert message in refused(folder)
 
 
 def test_a_pooling_that_we_do_not_have(folder):
-  listed = [{"path": "", "type": "Transformer"}, {"path": "1_P", "type": "Pooling"}]
-  (folder / "modules.json").write_text(json.dumps(listed))
+  (folder / "modules.json").write_text(json.dumps(LISTED))
   (folder / "1_P").mkdir()
   for config in ({"pooling_mode": "max"}, {"pooling_mode_max_tokens": True}, {}):
     (folder / "1_P" / "config.json").write_text(json.dumps(config))

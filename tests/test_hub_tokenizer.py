@@ -151,7 +151,7 @@ def test_mistakes(tmp_path):
   backend.save(str(tmp_path / "tokenizer.json"))
   settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "[UNK]"}
   (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
-  with pytest.raises(UserError, match="no pad_token, cls_token, sep_token, mask_token"):
+  with pytest.raises(UserError, match="no pad_token, cls_token, sep_token$"):
     hub_tokenizer.convert_tokenizer(tmp_path)
   roles = dict.fromkeys(("pad_token", "cls_token", "sep_token", "mask_token"), "[UNK]")
   (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | roles))

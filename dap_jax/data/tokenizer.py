@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import tokenizers
 from etils import epath
 
-from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.errors import UserError, reading, writing
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
@@ -118,13 +118,27 @@ def transformers_files(model: bytes) -> dict[str, str]:
 
 
 class SpecialIds(NamedTuple):
-  """The ids of the special tokens; a checkpoint's tokenizer may have none for unknown text."""
+  """The ids of the special tokens; a checkpoint's tokenizer may have no unknown and no mask one."""
 
   pad: int
   unk: int | None
   cls: int
   sep: int
-  mask: int
+  mask: int | None
+
+
+def check_backend(backend: tokenizers.Tokenizer, *, where: str) -> None:
+  """Raises UserError for an option of a tokenizer.json by which our ids or types would differ."""
+  for name in ("truncation", "padding"):
+    options = getattr(backend, name) or {}
+    if str(options.get("direction", "right")).lower() != "right":
+      raise UserError(
+        f"{where}: {name} of its tokenizer.json is at the left; dap_jax's at the right"
+      )
+  if getattr(backend.model, "dropout", None):
+    raise UserError(f"{where}: its tokenizer.json has dropout, so a text has no ids of its own")
+  if any(backend.encode("a b").type_ids):
+    raise UserError(f"{where}: its tokenizer gives a text token types other than 0")
 
 
 class Tokenizer:
@@ -134,7 +148,8 @@ class Tokenizer:
 
   Attributes:
     size: one more than the largest id.
-    pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id is None without one.
+    pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id and mask_id are None
+      where the tokenizer has no such token.
   """
 
   def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: SpecialIds, max_tokens: int):
@@ -168,17 +183,15 @@ class Tokenizer:
     Raises:
       UserError: they are damaged, or not those of an encoder's tokenizer.
     """
-    try:
+    with reading(f"{where}: its tokenizer cannot be read"):
       backend = tokenizers.Tokenizer.from_str(files["tokenizer.json"])
       config = json.loads(files["tokenizer_config.json"])
-    except Exception as error:  # the library raises a bare Exception
-      raise UserError(f"{where}: its tokenizer cannot be read: {error}") from error
-    pad, unk, _, _, mask = (backend.token_to_id(config.get(role) or "") for role in ROLES)
-    if pad is None or mask is None:
-      absent = [role for role, i in (("pad_token", pad), ("mask_token", mask)) if i is None]
-      raise UserError(f"{where}: its tokenizer has no id for {', '.join(absent)}")
-    backend.no_padding()  # some checkpoints' files ask for it
-    ends = backend.encode("").ids  # cls and sep, under any name
+      pad, unk, _, _, mask = (backend.token_to_id(config.get(role) or "") for role in ROLES)
+      check_backend(backend, where=where)
+      backend.no_padding()  # some checkpoints' files ask for it
+      ends = backend.encode("").ids  # cls and sep, under any name
+    if pad is None:
+      raise UserError(f"{where}: its tokenizer has no id for pad_token")
     if len(ends) != 2:
       raise UserError(
         f"{where}: the empty text becomes {ends}, expected two ids, those of cls and sep:"

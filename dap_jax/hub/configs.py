@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from dap_jax.hub import keys
 from dap_jax.utils.errors import UserError
 
 # Keys of `model.encoder` -> keys of config.json.
@@ -30,27 +30,8 @@ ARCHITECTURES = {
   "distilbert": "DistilBertModel",
   "modernbert": "ModernBertModel",
 }
+LARGEST = 10**15  # no size of a model is larger
 OFFSET_TYPES = ("roberta", "xlm-roberta")  # positions start at the padding id + 1
-# The only values that our encoders implement; other checkpoints are refused, not approximated.
-REQUIRED: dict[str, dict[str, Any]] = {
-  "modernbert": {
-    "hidden_activation": "gelu",
-    "classifier_activation": "gelu",
-    "attention_bias": False,
-    "mlp_bias": False,
-    "norm_bias": False,
-    "classifier_bias": False,
-    "decoder_bias": True,
-    "rope_scaling": None,
-  },
-  "distilbert": {"activation": "gelu"},
-}
-REQUIRED_OF_BERT: dict[str, Any] = {
-  "hidden_act": "gelu",
-  "position_embedding_type": "absolute",
-  "is_decoder": False,
-  "add_cross_attention": False,
-}
 
 
 def read_number(
@@ -72,10 +53,10 @@ def read_number(
   value = default if value is None else value
   is_float = isinstance(default, float)
   if isinstance(value, bool) or not isinstance(value, (int, float) if is_float else int):
-    raise UserError(f"{where}: {key} is {value!r}, expected a number")
-  if not (0 < value < math.inf if is_float else value >= least):
+    raise UserError(f"{where}: {key} is {keys.shown(value)}, expected a number")
+  if not (0 < value < LARGEST if is_float else least <= value < LARGEST):
     bound = "more than 0" if is_float else f"{least} or more"
-    raise UserError(f"{where}: {key} is {value}, expected {bound}")
+    raise UserError(f"{where}: {key} is {value}, expected {bound}, below {LARGEST:.0e}")
   return value
 
 
@@ -90,11 +71,9 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     UserError: a model type or an option that our encoders do not have, or a value of a wrong type.
   """
   kind = config.get("model_type")
-  if kind not in ARCHITECTURES:
+  if not isinstance(kind, str) or kind not in ARCHITECTURES:
     raise UserError(f"{where}: model_type {kind!r} is none of {', '.join(ARCHITECTURES)}")
-  for key, value in REQUIRED.get(kind, REQUIRED_OF_BERT).items():
-    if config.get(key, value) != value:
-      raise UserError(f"{where}: {key} is {config[key]!r}; dap_jax has only {value!r}")
+  keys.check_keys(config, keys.CONFIGS[kind], where=where)
   sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
   section: dict[str, Any] = {"model_type": kind}
   section |= {key: read_number(config, hf_key, None, where=where) for key, hf_key in sizes.items()}
@@ -120,34 +99,50 @@ def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> 
   """ModernBERT's local and global layers. Older files have a period, newer ones list the layers."""
   every = read_number(config, "global_attn_every_n_layers", 3, where=where)
   kinds = config.get("layer_types")
-  if isinstance(kinds, list):
-    every = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), layers)
-    if kinds != [layer_type(i, every) for i in range(layers)]:
+  if kinds is not None:
+    listed = kinds if isinstance(kinds, list) and len(kinds) == layers else []
+    every = next((i for i, kind in enumerate(listed) if i and kind == "full_attention"), layers)
+    if listed != [layer_type(i, every) for i in range(len(listed))] or not listed:
       raise UserError(f"{where}: layer_types has no fixed period of full_attention")
-  ropes = config.get("rope_parameters")
-  ropes = ropes if isinstance(ropes, dict) else {}
-  thetas: dict[str, float] = {}
-  default = 160_000.0
-  for key, kind, old_key in (
-    ("global_theta", "full_attention", "global_rope_theta"),
-    ("local_theta", "sliding_attention", "local_rope_theta"),
-  ):
-    rope = ropes.get(kind)
-    rope = rope if isinstance(rope, dict) else {}
-    if rope.get("rope_type", "default") != "default":
-      raise UserError(f"{where}: dap_jax has only the default rotary positions, not {rope}")
-    if old_key in config and config[old_key] is None:  # the same as in the global layers
-      default = thetas.get("global_theta", default)
-    theta = read_number({**config, **rope}, "rope_theta" if rope else old_key, default, where=where)
-    thetas[key] = float(theta)
-    default = 10_000.0
-  window = read_number(config, "local_attention", 128, where=where) // 2
+  thetas = rotary_bases(config, where=where)
+  half = config.get("sliding_window")  # what newer code calls half the window; it goes first
+  if half is None:
+    window = read_number(config, "local_attention", 128, where=where) // 2
+  else:
+    window = read_number(config, "sliding_window", None, where=where)
   return {
     "norm_eps": read_number(config, "norm_eps", 1e-5, where=where),
     "global_every": every,
     "window": window,
     **thetas,
   }
+
+
+def rotary_bases(config: Mapping[str, Any], *, where: str) -> dict[str, float]:
+  """The bases of ModernBERT's rotary positions; newer files have them by the kind of layer."""
+  ropes = {} if config.get("rope_parameters") is None else config["rope_parameters"]
+  known = ("full_attention", "sliding_attention")
+  if not isinstance(ropes, dict) or not set(ropes) <= set(known):
+    raise UserError(
+      f"{where}: rope_parameters is {keys.shown(ropes)}; expected {' and '.join(known)}"
+    )
+  thetas: dict[str, float] = {}
+  default = 160_000.0
+  for key, kind, old_key in (
+    ("global_theta", "full_attention", "global_rope_theta"),
+    ("local_theta", "sliding_attention", "local_rope_theta"),
+  ):
+    rope = {} if ropes.get(kind) is None else ropes[kind]
+    if not isinstance(rope, dict) or rope.keys() - {"rope_type", "type", "rope_theta"}:
+      raise UserError(f"{where}: rope_parameters of {kind} are {keys.shown(rope)}")
+    if any(rope.get(name, "default") != "default" for name in ("rope_type", "type")):
+      raise UserError(f"{where}: dap_jax has only the default rotary positions, not {rope}")
+    if old_key in config and config[old_key] is None:  # the same as in the global layers
+      default = thetas.get("global_theta", default)
+    base = read_number(config, old_key, default, where=where)
+    thetas[key] = float(read_number(rope, "rope_theta", float(base), where=where))
+    default = 10_000.0
+  return thetas
 
 
 def layer_type(index: int, every: int) -> str:

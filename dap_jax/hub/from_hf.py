@@ -22,6 +22,8 @@ DECODER = "decoder"  # the folder that `export --include_decoder` adds, to train
 ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json
 ENGLISH_IDS = "english_ids"
 NO_LIMIT = 1 << 20  # transformers writes 1e30 where a tokenizer has no limit
+# Files that make another model of the folder, or another reader of its texts.
+OTHER_MODELS = ("adapter_config.json", "processor_config.json", "preprocessor_config.json")
 
 
 class HfFolder(NamedTuple):
@@ -63,6 +65,9 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
     raise UserError(
       f"{inner} has no config.json: give a workdir of train, or a checkpoint's folder"
     )
+  for name in OTHER_MODELS:
+    if (inner / name).exists():
+      raise UserError(f"{inner / name}: dap_jax reads no adapters and no processors but tokenizers")
   config = read_json(inner / "config.json")
   encoder = configs.encoder_section(config, where=str(inner / "config.json"))
   table = names.TABLES[encoder["model_type"]]
@@ -75,7 +80,12 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
       "normalize": layout.normalize,
     }
   positions = encoder["positions"] - encoder.get("position_offset", 0)
-  limit = layout.max_tokens if layout and layout.max_tokens else tokenizer_limit(inner)
+  limit = layout.max_tokens if layout else None
+  if limit and limit > positions and encoder["model_type"] == "modernbert":
+    raise UserError(  # the others have no embedding for a later position
+      f"{inner}: texts are cut after {limit} tokens, but max_position_embeddings is {positions}"
+    )
+  limit = limit or tokenizer_limit(inner)
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
@@ -97,7 +107,8 @@ def standard_tensors(
 ) -> dict[str, StoredTensor]:
   """The tensors of a folder by `names.standard_name`; model_folder: the whole model's folder."""
   tensors: dict[str, StoredTensor] = {}
-  for name, stored in weights.find_tensors(folder, model_folder=model_folder).items():
+  stored_tensors = weights.find_tensors(folder, model_folder=model_folder)
+  for name, stored in names.without_wrappers(stored_tensors, table, where=str(folder)).items():
     standard = names.standard_name(name, table)
     if standard in tensors:
       raise UserError(f"{folder}: two tensors for {standard}, one of them {name}")
@@ -108,7 +119,8 @@ def standard_tensors(
 def check_folder(checkpoint: HfFolder) -> None:
   """Raises UserError that lists all tensors which are missing, unknown or of a wrong shape."""
   table, encoder = checkpoint.table, checkpoint.model_config["encoder"]
-  expected = names.torch_shapes(names.encoder_entries(table, encoder["layers"]), encoder)
+  layers = min(encoder["layers"], len(checkpoint.tensors))  # a config may claim any number
+  expected = names.torch_shapes(names.encoder_entries(table, layers), encoder)
   head = names.torch_shapes(names.head_entries(table, tied=False), encoder)
   if set(head) & set(checkpoint.tensors):
     if table.head_kernel not in checkpoint.tensors:  # tied to the word embeddings
@@ -127,10 +139,15 @@ def check_folder(checkpoint: HfFolder) -> None:
 
 
 def tokenizer_limit(folder: epath.Path) -> int | None:
-  """The tokenizer's model_max_length; None where it has no limit."""
+  """The tokenizer's model_max_length, `max_len` in old files; None where it has no limit."""
   path = folder / "tokenizer_config.json"
-  limit = read_json(path).get("model_max_length") if path.exists() else None
-  return int(limit) if isinstance(limit, (int, float)) and 2 <= limit < NO_LIMIT else None
+  config = read_json(path) if path.exists() else {}
+  name = "model_max_length" if "model_max_length" in config else "max_len"
+  limit = config.get(name)
+  if limit is None or isinstance(limit, int | float) and limit >= NO_LIMIT:
+    return None
+  modules.check_limit(limit, name, where=str(path))
+  return int(limit)
 
 
 def encoder_leaves(checkpoint: HfFolder) -> dict[str, Any]:

@@ -6,11 +6,13 @@ Normalize. Without modules.json sentence-transformers would silently fall back t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from etils import epath
 
+from dap_jax.hub import keys
 from dap_jax.hub.configs import read_number
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
@@ -22,6 +24,13 @@ OTHER_KEYS = (
   "pooling_mode_mean_sqrt_len_tokens",
   "pooling_mode_weightedmean_tokens",
   "pooling_mode_lasttoken",
+)
+KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
+CLASS = rf"sentence_transformers\.(?:\w+\.)*({'|'.join(KINDS)})"
+TRANSFORMER_FILES = (  # names of the Transformer's config; the first that says anything counts
+  *("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json"),
+  *("sentence_camembert_config.json", "sentence_albert_config.json"),
+  *("sentence_xlm-roberta_config.json", "sentence_xlnet_config.json"),
 )
 DENSE = "2_Dense"  # its folder, where there is one
 ACTIVATIONS = {
@@ -68,73 +77,132 @@ def read_modules(folder: epath.Path) -> Modules | None:
   """
   if not (folder / "modules.json").exists():
     return None
-  kinds: dict[str, epath.Path] = {}
-  for module in read_json(folder / "modules.json", list):
-    module = module if isinstance(module, dict) else {}
-    kind = str(module.get("type")).rsplit(".", 1)[-1]
-    if kind not in ("Transformer", "Pooling", "Dense", "Normalize") or kind in kinds:
-      raise UserError(
-        f"{folder}/modules.json: a module of type {module.get('type')!r}; dap_jax has one"
-        " Transformer, one Pooling, and at most one Dense and one Normalize"
-      )
-    kinds[kind] = inside(folder, module.get("path", ""))
-  order = [kind for kind in ("Transformer", "Pooling", "Dense", "Normalize") if kind in kinds]
-  if list(kinds) != order or order[:2] != ["Transformer", "Pooling"]:
-    raise UserError(f"{folder}/modules.json: expected Transformer, Pooling, [Dense], [Normalize]")
+  kinds = read_kinds(folder)
   settings = folder / "config_sentence_transformers.json"
-  if settings.exists() and read_json(settings).get("default_prompt_name"):
-    raise UserError(
-      f"{settings}: it has a default prompt, which dap_jax would not put before texts"
-    )
+  if settings.exists():
+    check_settings(read_json(settings), where=str(settings))
   width, activation = read_dense(kinds["Dense"]) if "Dense" in kinds else (0, "identity")
+  normalize = kinds.get("Normalize")
+  if normalize and (normalize / "config.json").exists():
+    path = normalize / "config.json"
+    keys.check_keys(read_json(path), keys.NORMALIZE, where=str(path))
   return Modules(
     transformer=kinds["Transformer"],
     pooling=read_pooling(kinds["Pooling"] / "config.json"),
     dense=kinds.get("Dense"),
     dense_width=width,
     dense_activation=activation,
-    normalize="Normalize" in kinds,
-    max_tokens=read_limit(kinds["Transformer"] / "sentence_bert_config.json"),
+    normalize=normalize is not None,
+    max_tokens=read_limit(kinds["Transformer"]),
   )
+
+
+def read_kinds(folder: epath.Path) -> dict[str, epath.Path]:
+  """The modules that modules.json lists, kind -> folder. Raises UserError."""
+  path = folder / "modules.json"
+  kinds: dict[str, epath.Path] = {}
+  names = []
+  for module in read_json(path, list):
+    module = module if isinstance(module, dict) else {}
+    keys.check_keys(module, keys.MODULE, where=str(path))
+    known = re.fullmatch(CLASS, str(module.get("type")))
+    if not known or known[1] in kinds:
+      raise UserError(
+        f"{path}: a module of type {keys.shown(module.get('type'))}; dap_jax has"
+        " sentence_transformers' Transformer and Pooling, and at most one Dense and one Normalize"
+      )
+    kinds[known[1]] = inside(folder, module.get("path", ""))
+    names += [str(module["name"])] if "name" in module else []
+  if list(kinds) != [kind for kind in KINDS if kind in kinds] or not kinds.keys() >= set(KINDS[:2]):
+    raise UserError(f"{path}: expected Transformer, Pooling, [Dense], [Normalize]")
+  if len(set(names)) < len(names):
+    raise UserError(f"{path}: two modules of one name, of which only the last would count")
+  return kinds
+
+
+def check_settings(content: Mapping[str, Any], *, where: str) -> None:
+  """Refuses what config_sentence_transformers.json would change: a prompt, fewer dimensions."""
+  keys.check_keys(content, keys.SENTENCE_TRANSFORMERS, where=where)
+  name, prompts = content.get("default_prompt_name"), content.get("prompts")
+  is_empty = isinstance(prompts, dict) and isinstance(name, str) and prompts.get(name) == ""
+  if name and not is_empty:
+    raise UserError(f"{where}: it has a default prompt, which dap_jax would not put before texts")
 
 
 def read_pooling(path: epath.Path) -> str:
   """The pooling in a Pooling module's config, which has a flag each (old form) or a name (new)."""
   config = read_json(path)
+  keys.check_keys(config, keys.POOLING, where=str(path))
   chosen = config.get("pooling_mode")
   if chosen is None:
     names = {key: name for name, key in POOLING_KEYS.items()} | {key: key for key in OTHER_KEYS}
     chosen = [name for key, name in names.items() if config.get(key)]
   chosen = chosen if isinstance(chosen, list) else [chosen]
-  if len(chosen) != 1 or chosen[0] not in POOLING_KEYS:
+  if len(chosen) != 1 or chosen[0] not in tuple(POOLING_KEYS):
     raise UserError(f"{path}: pooling {chosen}; expected one of {', '.join(POOLING_KEYS)}")
-  return chosen[0]
+  return str(chosen[0])
 
 
 def read_dense(folder: epath.Path) -> tuple[int, str]:
   """The width and the activation of a Dense module."""
   path = folder / "config.json"
   config = read_json(path)
-  names = {torch_name.rsplit(".", 1)[-1]: name for name, torch_name in ACTIVATIONS.items()}
-  activation = str(config.get("activation_function")).rsplit(".", 1)[-1]
-  if activation not in names or config.get("bias") is False or config.get("use_residual"):
+  keys.check_keys(config, keys.DENSE, where=str(path))
+  torch_name = config.get("activation_function", ACTIVATIONS["tanh"])
+  names = {long: name for name, long in ACTIVATIONS.items()}
+  names |= {f"torch.nn.{long.rsplit('.', 1)[-1]}": name for long, name in names.items()}
+  if not isinstance(torch_name, str) or torch_name not in names:
     raise UserError(
-      f"{path}: dap_jax has a Dense with a bias, no residual, and Tanh or Identity, not {config}"
+      f"{path}: activation_function {torch_name!r}; expected one of {', '.join(names)}"
     )
-  return read_number(config, "out_features", None, where=str(path)), names[activation]
+  return read_number(config, "out_features", None, where=str(path)), names[torch_name]
 
 
-def read_limit(path: epath.Path) -> int | None:
-  """max_seq_length; None where there is no file, or no limit in it."""
-  if not path.exists():
-    return None
-  config = read_json(path)
-  if config.get("do_lower_case"):
-    raise UserError(f"{path}: do_lower_case is not in dap_jax; lower-case in the tokenizer instead")
-  limit = config.get("max_seq_length")
-  if limit is not None and (not isinstance(limit, int) or limit < 2):
-    raise UserError(f"{path}: max_seq_length is {limit!r}, expected a number of tokens")
-  return limit
+def read_limit(folder: epath.Path) -> int | None:
+  """Where the Transformer's own config cuts texts; None where it does not say.
+
+  Raises:
+    UserError: an argument of its model, tokenizer or processing that would change vectors.
+  """
+  path, config = folder, {}
+  for path in (folder / name for name in TRANSFORMER_FILES if (folder / name).exists()):
+    config = read_json(path)
+    if config:
+      break
+  where = str(path)
+  keys.check_keys(config, keys.TRANSFORMER, where=where)
+
+  def part(holder: Mapping[str, Any], name: str, table: keys.Table) -> Mapping[str, Any]:
+    content = {} if holder.get(name) is None else holder[name]
+    if not isinstance(content, dict):
+      raise UserError(f"{where}: {name} is {keys.shown(content)}, expected a JSON object")
+    keys.check_keys(content, table, where=f"{where}, {name}")
+    return content
+
+  for name in ("model_args", "model_kwargs"):
+    part(config, name, keys.MODEL_ARGUMENTS)
+  for name in ("config_args", "config_kwargs"):
+    part(config, name, keys.CONFIG_ARGUMENTS)
+  processing = part(config, "processing_kwargs", keys.PROCESSING)
+  limits: dict[str, Any] = {
+    "max_seq_length": config.get("max_seq_length")
+  }  # each goes before those above it
+  name = "tokenizer_args" if "tokenizer_args" in config else "processor_kwargs"
+  arguments = part(config, name, keys.TOKENIZER_ARGUMENTS)
+  limits[f"{name}.model_max_length"] = arguments.get("model_max_length")
+  for name in ("text", "common"):
+    of_text = part(processing, name, keys.TEXT_PROCESSING)
+    limits[f"processing_kwargs.{name}.max_length"] = of_text.get("max_length")
+  limits = {name: limit for name, limit in limits.items() if limit is not None}
+  for name, limit in limits.items():
+    check_limit(limit, name, where=where)
+  return int(list(limits.values())[-1]) if limits else None
+
+
+def check_limit(limit: Any, name: str, *, where: str) -> None:
+  """Raises UserError for what is no number of tokens that leaves room for one."""
+  if isinstance(limit, bool) or not isinstance(limit, int) or limit < 2:
+    raise UserError(f"{where}: {name} is {keys.shown(limit)}, expected a number of tokens")
 
 
 def module_files(model_config: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:

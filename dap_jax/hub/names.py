@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import flatten
 
 # Leaves of modules: our name, torch's name, whether it is a kernel.
@@ -151,6 +152,7 @@ MODERNBERT = Table(
   head_bias="decoder.bias",
   dropped=(),
 )
+WRAPPERS = ("_orig_mod.", "module.")
 TABLES = {
   "bert": BERT,
   "roberta": ROBERTA,
@@ -215,6 +217,36 @@ def decoder_layers(decoder: Mapping[str, Any]) -> int:
 def is_tied(decoder: Mapping[str, Any]) -> bool:
   """Whether the head of such a tree is its own word embeddings, and so covers all ids."""
   return "kernel" not in decoder["head"]["vocabulary"]
+
+
+def without_wrappers(tensors: Mapping[str, Any], table: Table, *, where: str) -> dict[str, Any]:
+  """Tensors less a prefix of a wrapper that all of their names have.
+
+  torch.compile and DistributedDataParallel put their `WRAPPERS` before every name; they say nothing
+  of the model, so they are taken off. Any other prefix may be one of several parts of a model.
+
+  Args:
+    tensors: torch's name -> anything.
+    table: of the model type.
+    where: the folder, for the message.
+
+  Raises:
+    UserError: all encoder's names have another prefix.
+  """
+  tensors = dict(tensors)
+  while tensors:
+    wrapper = next((w for w in WRAPPERS if all(name.startswith(w) for name in tensors)), "")
+    if not wrapper:
+      break
+    tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+  word = f"{table.embeddings[0][1]}.{table.embeddings[0][2][0][1]}"
+  prefixes = sorted(name.removesuffix(word) for name in tensors if name.endswith(f".{word}"))
+  if word not in tensors and prefixes and table.prefix not in prefixes:
+    raise UserError(
+      f"{where}: the names of its tensors start with {prefixes[0]!r}, expected {table.prefix!r} or"
+      " nothing: rename them"
+    )
+  return tensors
 
 
 def standard_name(name: str, table: Table) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from etils import epath
 
-from dap_jax.utils.errors import UserError
+from dap_jax.hub import keys
+from dap_jax.utils.errors import UserError, reading
 from dap_jax.utils.json_files import read_json
 
 CLASS = "PreTrainedTokenizerFast"
@@ -23,6 +24,11 @@ VOCABULARIES = (
   *("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"),
 )
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+OPTIONAL_ROLES = {"unk_token", "mask_token"}  # objectives that mask ask for the latter
+OF_EXPORTS = {  # what tokenizer_config.json of an exported folder has
+  *("tokenizer_class", "clean_up_tokenization_spaces", "model_input_names", "model_max_length"),
+  *ROLES,
+}
 
 
 def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
@@ -32,20 +38,20 @@ def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
     File name -> content: tokenizer.json, tokenizer_config.json, special_tokens_map.json.
 
   Raises:
-    UserError: there is no tokenizer, it is damaged, or it has no mask, padding, cls or sep token.
+    UserError: there is no tokenizer, it is damaged, it has no padding, cls or sep token, or an
+      option that dap_jax's does not have.
   """
   folder = epath.Path(folder)
-  path = folder / "tokenizer_config.json"
-  config = read_json(path) if path.exists() else {}
-  if config.get("truncation_side", "right") != "right":
-    raise UserError(f"{path}: truncation_side is 'left'; dap_jax cuts at the right")
+  config = read_settings(folder / "tokenizer_config.json")
+  of_specials = read_settings(folder / "special_tokens_map.json")
   roles = {role: content_of(config.get(role)) for role in ROLES}
-  as_it_is = config.get("tokenizer_class") in AS_IT_IS and all(roles.values())
-  if as_it_is and (folder / "tokenizer.json").exists():
-    backend = read_text(folder / "tokenizer.json")
-  else:
+  named = {role: token for role, token in roles.items() if token}
+  backend = None
+  if config.keys() <= OF_EXPORTS and of_specials in ({}, named):
+    backend = exported_backend(folder, named, config.get("tokenizer_class"))
+  if backend is None:
     backend, roles = through_transformers(folder)
-  absent = [role for role, token in roles.items() if not token and role != "unk_token"]
+  absent = [role for role in ROLES if role not in OPTIONAL_ROLES and not roles[role]]
   if absent:
     raise UserError(f"{folder}: its tokenizer has no {', '.join(absent)}")
   roles = {role: token for role, token in roles.items() if token}
@@ -62,6 +68,35 @@ def convert_tokenizer(folder: epath.PathLike) -> dict[str, str]:
   }
 
 
+def read_settings(path: epath.Path) -> dict[str, Any]:
+  """tokenizer_config.json or special_tokens_map.json; {} where there is none. Raises UserError."""
+  content = read_json(path) if path.exists() else {}
+  keys.check_tokenizer_keys(content, where=str(path))
+  return dict(content)
+
+
+def exported_backend(folder: epath.Path, roles: dict[str, str], kind: Any) -> str | None:
+  """tokenizer.json as it is, where transformers would change nothing in it; else None.
+
+  That is how `export` writes it: all roles are special tokens in it already. It saves the import of
+  transformers.
+
+  Args:
+    folder: of the model.
+    roles: role -> token.
+    kind: the tokenizer's class.
+  """
+  path = folder / "tokenizer.json"
+  if kind not in AS_IT_IS or not path.exists() or (folder / "added_tokens.json").exists():
+    return None
+  if set(ROLES) - roles.keys() - OPTIONAL_ROLES:
+    return None
+  added = read_json(path).get("added_tokens")
+  entries = [entry for entry in added if isinstance(entry, dict)] if isinstance(added, list) else []
+  specials = [entry.get("content") for entry in entries if entry.get("special")]
+  return read_text(path) if all(token in specials for token in roles.values()) else None
+
+
 def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]]:
   """The content of tokenizer.json and the special tokens, as transformers loads them."""
   if not (Path(folder) / "config.json").exists():
@@ -71,16 +106,16 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
     raise UserError(f"{folder} has no tokenizer: expected one of {', '.join(VOCABULARIES)}")
   from transformers import AutoTokenizer  # seconds, so only where it is needed
 
-  try:
+  with reading(f"{folder}: its tokenizer cannot be read"):
     tokenizer = AutoTokenizer.from_pretrained(
       str(folder), local_files_only=True, trust_remote_code=False
     )
     backend = tokenizer.backend_tokenizer.to_str()
-  except Exception as error:  # transformers raises many types for damaged files
-    raise UserError(f"{folder}: its tokenizer cannot be read: {error}") from error
-  roles = {role: content_of(getattr(tokenizer, role)) for role in ROLES}
-  for role, other in (("cls_token", "bos_token"), ("sep_token", "eos_token")):
-    roles[role] = roles[role] or content_of(getattr(tokenizer, other))  # as Gemma's is named
+    roles = {role: content_of(getattr(tokenizer, role)) for role in ROLES}
+    for role, other in (("cls_token", "bos_token"), ("sep_token", "eos_token")):
+      roles[role] = roles[role] or content_of(getattr(tokenizer, other))  # as Gemma's is named
+  if tokenizer.truncation_side != "right" or tokenizer.padding_side != "right":
+    raise UserError(f"{folder}: its tokenizer cuts or pads at the left; dap_jax does at the right")
   return backend, roles
 
 

@@ -112,9 +112,7 @@ class Bert:
     layers, width, heads, mlp_width: L, D, A, H.
     positions: rows of the position table.
     token_types: rows of the type table, of which the first is used; 0 = none, as in DistilBERT.
-    position_offset: the first position; padding id + 1 in the RoBERTa line, else 0. (There a text
-      that spells out the padding token is placed like any other; transformers puts it at the
-      padding position.)
+    position_offset: the first position; padding id + 1 in the RoBERTa line, else 0.
     norm_eps: of every LayerNorm.
     dropout: of embeddings, attention weights and both residual branches.
     dtype: the compute dtype; None = that of the parameters.

@@ -68,9 +68,14 @@ class Encoder(nn.Module):
 
     `positions`: int32 [1, L], from 0, where they are not 0, 1, 2, ...
     """
-    positions = jnp.arange(ids.shape[1]) if positions is None else positions[0]
-    positions = self.family.position_offset + positions
-    x = self.embeddings.place(self.embeddings.word(ids), positions, deterministic=deterministic)
+    offset = self.family.position_offset
+    if positions is None:
+      places = positions = offset + jnp.arange(ids.shape[1])
+      if offset and deterministic:
+        places = transformers_positions(ids, pad_id=offset - 1)
+    else:
+      places = positions = offset + positions[0]
+    x = self.embeddings.place(self.embeddings.word(ids), places, deterministic=deterministic)
     x = sharding.by_rows(x)
     layers = self._scanned if self.scan and not self.is_initializing() else self._unrolled
     hidden = [x, *layers(x, mask, positions, deterministic=deterministic)]
@@ -129,3 +134,14 @@ class Encoder(nn.Module):
       return leaf if norm or self.family.dtype is None else leaf.astype(self.family.dtype)
 
     return jax.tree_util.tree_map_with_path(cast, params)
+
+
+def transformers_positions(ids: jax.Array, *, pad_id: int) -> jax.Array:
+  """The RoBERTa line's positions, int32 [N, L]: its padding id is at `pad_id`, wherever it stands.
+
+  The others count from `pad_id + 1`. These are 0, 1, 2, ... and the offset, but in a text that
+  spells out the padding token, and for the rare config whose padding id is not the tokenizer's.
+  Training places such a text like any other: the positions of a batch are then one row.
+  """
+  is_real = (ids != pad_id).astype(jnp.int32)
+  return pad_id + is_real * jnp.cumsum(is_real, axis=1)

@@ -187,7 +187,7 @@ def make_decoder(
     max_tokens=max_tokens,
     head_size=head_size,
     tied=tied,
-    mask_id=vocabulary.mask_id,
+    mask_id=vocabulary.hiding_id,
     languages=languages,
   )
 

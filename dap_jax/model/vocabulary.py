@@ -14,7 +14,7 @@ class Vocabulary(NamedTuple):
 
   Attributes:
     size: V, rows of the word embedding.
-    pad_id, cls_id, sep_id, mask_id: special ids.
+    pad_id, cls_id, sep_id, mask_id: special ids; a checkpoint's tokenizer may have no mask token.
     english_ids: int32 [V_en], sorted: the ids that occur on the English side of the training set.
       The RTL head predicts only these; None gives a full head, tied to the decoder's embeddings.
     ids: how many of the rows are of an id, the first ones; 0 = all.
@@ -24,9 +24,20 @@ class Vocabulary(NamedTuple):
   pad_id: int
   cls_id: int
   sep_id: int
-  mask_id: int
+  mask_id: int | None
   english_ids: np.ndarray | None
   ids: int = 0
+
+  @property
+  def hiding_id(self) -> int:
+    """`mask_id`, for what hides tokens. Raises UserError where the tokenizer has no mask token."""
+    if self.mask_id is None:
+      raise UserError(
+        "the tokenizer has no mask token, and an objective of this run hides tokens: name one as"
+        " mask_token in tokenizer_config.json, or train without representation_translation,"
+        " masked_lm and mexma"
+      )
+    return self.mask_id
 
 
 def vocabulary_of(tokenizer: Any, *, rows: int, english_ids: Any) -> Vocabulary:

@@ -72,7 +72,7 @@ def special_ids(vocabulary: Vocabulary) -> list[int]:
 
   [UNK] is not among them: the core does not know it, and BERT predicts it too.
   """
-  return sorted({vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id})
+  return sorted({vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.hiding_id})
 
 
 def hidden_counts(tokens: int, mask_ratio: float) -> np.ndarray:
@@ -121,7 +121,7 @@ def draw(
   fate = per_token(lambda shape: jax.random.uniform(fate_key, shape, jnp.float32), mask.shape)
   random = per_token(lambda shape: draw_ids(id_key, shape, vocabulary), mask.shape)
   replaced = jnp.where(fate < (1 + mask_share) / 2, random, ids)
-  replaced = jnp.where(fate < mask_share, vocabulary.mask_id, replaced)
+  replaced = jnp.where(fate < mask_share, vocabulary.hiding_id, replaced)
   labels = jnp.take_along_axis(ids, positions, axis=-1)
   return Draw(jnp.where(hidden, replaced, ids), positions, labels, counted)
 

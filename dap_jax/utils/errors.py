@@ -40,3 +40,27 @@ def writing(
   except OSError as error:
     message = f"{path} cannot be written: {error}"
     raise UserError(f"{message}; {cure}" if cure else message) from error
+
+
+@contextlib.contextmanager
+def reading(message: str) -> Iterator[None]:
+  """A context in which whatever a library raises for a damaged file becomes a `UserError`.
+
+  A panic of a Rust library counts, `tokenizers` for one: Python sees it as an exception that is no
+  `Exception`. What a user or the system asks for, KeyboardInterrupt say, passes.
+
+  Args:
+    message: what cannot be read; the first line of the library's error follows it.
+
+  Raises:
+    UserError: something was raised.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except BaseException as error:
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+      raise
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    raise UserError(f"{message}: {reason[:300]}") from error
