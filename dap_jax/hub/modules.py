@@ -194,6 +194,7 @@ def read_limit(folder: epath.Path) -> int | None:
     of_text = part(processing, name, keys.TEXT_PROCESSING)
     limits[f"processing_kwargs.{name}.max_length"] = of_text.get("max_length")
   limits = {name: limit for name, limit in limits.items() if limit is not None}
+  limits = {name: limit for name, limit in limits.items() if limit is not None}
   for name, limit in limits.items():
     check_limit(limit, name, where=where)
   return int(list(limits.values())[-1]) if limits else None
