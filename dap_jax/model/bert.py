@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
 from dap_jax.model.dropout import Dropout
-from dap_jax.model.embed import Embed
+from dap_jax.model.layers import Dense, Embed, spread
 
 
 class Embeddings(nn.Module):
@@ -30,21 +30,20 @@ class Embeddings(nn.Module):
   dtype: jnp.dtype | None
 
   def setup(self) -> None:
-    def table(kind: type[nn.Embed], rows: int) -> nn.Embed:
-      return kind(rows, self.width, dtype=self.dtype, embedding_init=INITIALIZER)
+    def table(rows: int) -> Embed:
+      return Embed(rows, self.width, dtype=self.dtype, embedding_init=INITIALIZER)
 
-    self.word = table(Embed, self.vocabulary_size)
-    self.position = table(nn.Embed, self.positions)
+    self.word, self.position = table(self.vocabulary_size), table(self.positions)
     if self.token_types:
-      self.token_type = table(nn.Embed, self.token_types)
+      self.token_type = table(self.token_types)
     self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
     self.drop = Dropout(self.dropout)
 
   def place(self, x: jax.Array, positions: jax.Array, *, deterministic: bool) -> jax.Array:
     """x [N, L, D] + position [L] or [N, L] + type 0, LayerNorm, dropout -> [N, L, D]."""
-    placed = x + self.position(positions).reshape(-1, *x.shape[1:])
+    placed = x + spread(self.position(positions).reshape(-1, *x.shape[1:]), x.shape)
     if self.token_types:
-      placed += self.token_type(jnp.zeros((1, 1), jnp.int32))
+      placed += spread(self.token_type(jnp.zeros((1, 1), jnp.int32)), x.shape)
     return self.drop(self.norm(placed), deterministic=deterministic)
 
 
@@ -60,8 +59,8 @@ class Attention(nn.Module):
     """x [N, L, D], mask bool [N, L] (True = may be read) -> [N, L, D]."""
     width = x.shape[-1]
 
-    def dense(name: str) -> nn.Dense:
-      return nn.Dense(width, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
+    def dense(name: str) -> Dense:
+      return Dense(width, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
 
     def split(y: jax.Array) -> jax.Array:
       return y.reshape(*y.shape[:-1], self.heads, width // self.heads)
@@ -89,8 +88,8 @@ class Layer(nn.Module):
     """x [N, L, D], mask bool [N, L] -> [N, L, D]; positions came in with the embeddings."""
     del positions
 
-    def dense(features: int, name: str) -> nn.Dense:
-      return nn.Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
+    def dense(features: int, name: str) -> Dense:
+      return Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
 
     def norm(name: str) -> nn.LayerNorm:
       return nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype, name=name)

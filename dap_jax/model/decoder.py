@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from dap_jax.distributed import sharding
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.encoder import Family
+from dap_jax.model.layers import Dense, Embed, spread
 
 
 class Head(nn.Module):
@@ -24,7 +25,7 @@ class Head(nn.Module):
 
   def setup(self) -> None:
     width, dtype, use_bias = self.family.width, self.family.dtype, self.family.head_bias
-    self.dense = nn.Dense(width, use_bias=use_bias, dtype=dtype, kernel_init=INITIALIZER)
+    self.dense = Dense(width, use_bias=use_bias, dtype=dtype, kernel_init=INITIALIZER)
     self.norm = nn.LayerNorm(epsilon=self.family.norm_eps, use_bias=use_bias, dtype=dtype)
     self.vocabulary = Projection(width, self.size, self.tied)
 
@@ -132,7 +133,7 @@ class Decoder(nn.Module):
     self.embeddings = self.family.embeddings()
     if self.languages:
       width, dtype = self.family.width, self.family.dtype
-      self.language = nn.Embed(self.languages, width, dtype=dtype, embedding_init=INITIALIZER)
+      self.language = Embed(self.languages, width, dtype=dtype, embedding_init=INITIALIZER)
     first = self.family.layers - self.layers  # the last layers of an encoder, as DAP starts them
     self.stack = [
       self.family.layer(first + i, name=f"layers_{i}", in_decoder=True) for i in range(self.layers)
@@ -166,12 +167,13 @@ class Decoder(nn.Module):
       [B, L, D], for `projection`.
     """
     offset, positions = self.family.position_offset, jnp.arange(target_h.shape[1])
-    masks = jnp.full(target_mask.shape, self.mask_id, jnp.int32)
-    slots = self.embeddings.word(masks)
+    mask_row = self.embeddings.word(jnp.full((1, 1), self.mask_id, jnp.int32))
+    slots = spread(mask_row, target_h.shape)
     slots = self.embeddings.place(slots, offset + positions, deterministic=deterministic)
     slots = jnp.where(replaced[..., None], slots, target_h)
     if self.languages:
-      slots += jnp.where(language[:, None] > 0, self.language(language), 0)[:, None]
+      of_language = jnp.where(language[:, None] > 0, self.language(language), 0)[:, None]
+      slots += spread(of_language, slots.shape)
     slots = sharding.by_rows(slots)
     x = jnp.concatenate([h, slots], axis=1)
     first, second = (0, self.max_tokens) if to_pivot else (self.max_tokens, 0)

@@ -14,6 +14,7 @@ from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.decoder import Decoder, TokenHead
 from dap_jax.model.dropout import Dropout
 from dap_jax.model.encoder import Encoder
+from dap_jax.model.layers import Dense
 
 ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
 POOLINGS = ("cls", "mean", "mean_top2", "mean_first_last")
@@ -69,8 +70,8 @@ class Classifier(nn.Module):
   def __call__(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
     """[N, D] -> logits [N, classes], float32 or wider."""
 
-    def dense(features: int, name: str) -> nn.Dense:
-      return nn.Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
+    def dense(features: int, name: str) -> Dense:
+      return Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
 
     x = jnp.tanh(dense(self.width, "dense")(vectors))
     x = Dropout(self.dropout)(x, deterministic=deterministic)
@@ -106,9 +107,9 @@ class DualAlignment(nn.Module):
   def setup(self) -> None:
     family = self.encoder.family
     if self.dense_width:
-      self.dense = nn.Dense(self.dense_width, dtype=family.dtype, kernel_init=INITIALIZER)
+      self.dense = Dense(self.dense_width, dtype=family.dtype, kernel_init=INITIALIZER)
     if self.projection:
-      self.project = nn.Dense(
+      self.project = Dense(
         family.width, dtype=family.dtype, kernel_init=INITIALIZER, name="projection"
       )
     if self.classes:

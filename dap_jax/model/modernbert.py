@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER, attend
 from dap_jax.model.dropout import Dropout
-from dap_jax.model.embed import Embed
+from dap_jax.model.layers import Embed
 
 
 def rotate(x: jax.Array, positions: jax.Array, *, theta: float) -> jax.Array:
