@@ -2,7 +2,8 @@
 
     python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
 
-`--include_decoder` adds the parts that only training needs, so that `init_from` can continue from
+A masked-LM head is written where the run trained one, so that `AutoModelForMaskedLM` fills masks.
+`--include_decoder` adds the RTL decoder and the projection, so that `init_from` can continue from
 the folder. On several hosts run the same command on each, with the flags that train takes; process
 0 writes.
 """
@@ -63,10 +64,10 @@ def main() -> None:
   loaded = embedder.load(folder, step=STEP.value)
   params, step = loaded.params, loaded.step
   assert step is not None  # every checkpoint of a workdir has one
-  if DECODER.value:
-    params |= restore.restore_others(folder, without=params, step=str(step))
-    if "decoder" not in params:
-      raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
+  heads = ["masked_lm", *(["decoder", "projection"] if DECODER.value else [])]
+  params |= restore.restore_parts(folder, heads, step=str(step))
+  if DECODER.value and "decoder" not in params:
+    raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   if not writes:
     return
   params = jax.device_get(params)

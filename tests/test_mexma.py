@@ -248,8 +248,8 @@ def test_a_run_learns_and_resumes_bit_for_bit(commands, run):
   jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def test_what_leaves_a_run_has_no_token_heads(commands, run, tmp_path):
-  """Encoding, evaluation, and exports with and without the decoder."""
+def test_what_leaves_a_run_has_no_unmasking_head(commands, run, tmp_path):
+  """Encoding, evaluation, and exports with and without the decoder; the masked-LM head stays."""
   texts = ["the red page opens it", "a new file"]
   expected = embedder.load(run).encode(texts)
   commands.run("evaluate", f"--model={run}")
@@ -258,7 +258,9 @@ def test_what_leaves_a_run_has_no_token_heads(commands, run, tmp_path):
     commands.run("export", f"--workdir={run}", f"--output={folder}", *flags)
     np.testing.assert_allclose(embedder.load(folder).encode(texts), expected, atol=1e-5)
     stored = safetensors.numpy.load_file(folder / "model.safetensors")
-    assert not [tensor for tensor in stored if "predictions" in tensor]
+    heads = {name for name in stored if not name.startswith("bert.")}
+    assert heads == set(transformers_model("bert", vocabulary_size=20).state_dict()) & heads
+    assert "cls.predictions.transform.dense.weight" in heads
     assert (folder / from_hf.DECODER).exists() == bool(flags)
 
 

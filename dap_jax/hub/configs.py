@@ -23,7 +23,7 @@ DISTILBERT_SIZES = SIZES | {
   "heads": "n_heads",
   "mlp_width": "hidden_dim",
 }
-ARCHITECTURES = {
+ARCHITECTURES = {  # with "ForMaskedLM" in place of "Model" the class that has a masked-LM head
   "bert": "BertModel",
   "roberta": "RobertaModel",
   "xlm-roberta": "XLMRobertaModel",
@@ -151,7 +151,11 @@ def layer_type(index: int, every: int) -> str:
 
 
 def hf_config(
-  encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
+  encoder: Mapping[str, Any],
+  *,
+  dropout: float,
+  special_ids: Mapping[str, int],
+  masked_lm: bool = False,
 ) -> dict[str, Any]:
   """`model.encoder` -> the content of transformers' config.json.
 
@@ -159,6 +163,7 @@ def hf_config(
     encoder: the section of the config, with `vocabulary_size` resolved.
     dropout: of the config's `model` section.
     special_ids: "pad", "cls" and "sep" -> id.
+    masked_lm: whether the weights have a masked-LM head.
 
   Raises:
     UserError: the model type has no option for a setting of the section.
@@ -166,8 +171,9 @@ def hf_config(
   kind = encoder["model_type"]
   sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
   family_config = modernbert_config if kind == "modernbert" else bert_config
+  architecture = ARCHITECTURES[kind]
   return {
-    "architectures": [ARCHITECTURES[kind]],
+    "architectures": [architecture.replace("Model", "ForMaskedLM") if masked_lm else architecture],
     "model_type": kind,
     **{hf_key: encoder[key] for key, hf_key in sizes.items()},
     "pad_token_id": special_ids["pad"],

@@ -17,22 +17,27 @@ from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
 from dap_jax.utils.errors import UserError
 
 
-def encoder_tensors(encoder: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
-  """transformers' tensors of the encoder.
+def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
+  """transformers' tensors of the encoder and, where it was trained, of its masked-LM head.
 
+  Without a head they are those of the bare model, `BertModel`; with one of `BertForMaskedLM`, which
+  the bare model reads too. The head's projection is the word embeddings, so it has no tensor.
   BERT's classes have a pooler, which our model does not. It is written as zeros: without it
   transformers would add a random one and warn, and ONNX export cannot leave it out.
 
   Args:
-    encoder: the tree `params["encoder"]`.
+    params: the trees `encoder` and perhaps `masked_lm`.
     section: the config's `model.encoder` section.
   """
   table, width = names.TABLES[section["model_type"]], section["width"]
-  tensors = names.to_torch(encoder, names.encoder_entries(table, section["layers"]))
+  tensors = names.to_torch(params["encoder"], names.encoder_entries(table, section["layers"]))
   if any("pooler" in pattern for pattern in table.dropped):
     tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
     tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
-  return tensors
+  if "masked_lm" not in params:
+    return tensors
+  tensors = {f"{table.prefix}{name}": array for name, array in tensors.items()}
+  return tensors | names.to_torch(params["masked_lm"], names.head_entries(table, tied=True))
 
 
 def decoder_tensors(
@@ -102,7 +107,8 @@ def write_folder(
 
   Args:
     directory: the folder; it must not exist, or be empty.
-    params: encoder, and dense if the model has one; decoder and projection to export them too.
+    params: encoder, and dense if the model has one; masked_lm, decoder and projection to export
+      them too.
     model_config: the config's `model` section, with `encoder.vocabulary_size` resolved.
     english_ids: int [V_en], the rows of the decoder's head; None if it is tied or not exported.
     tokenizer_directory: with the tokenizer's files.
@@ -114,9 +120,14 @@ def write_folder(
     UserError: the folder exists already, or the layout cannot represent the model.
   """
   section = model_config["encoder"]
-  config = configs.hf_config(section, dropout=model_config["dropout"], special_ids=special_ids)
+  config = configs.hf_config(
+    section,
+    dropout=model_config["dropout"],
+    special_ids=special_ids,
+    masked_lm="masked_lm" in params,
+  )
   files = {"config.json": config, **modules.module_files(model_config, max_tokens=max_tokens)}
-  tensors = {weights.FILE: encoder_tensors(params["encoder"], section)}
+  tensors = {weights.FILE: encoder_tensors(params, section)}
   if "dense" in params:
     tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
       params["dense"], names.DENSE_ENTRIES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -41,10 +41,8 @@ def restore(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Rest
   return Restored(select(state["params"], abstract_params), number)
 
 
-def restore_others(
-  workdir: epath.PathLike, *, without: Mapping[str, Any], step: str
-) -> dict[str, Any]:
-  """The stored parameter subtrees that `without` lacks, as they are stored, on the first device."""
+def restore_parts(workdir: epath.PathLike, names: Collection[str], *, step: str) -> dict[str, Any]:
+  """Those of the named parameter subtrees that are stored, on the first device."""
   here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   abstract = {
     name: jax.tree.map(
@@ -53,7 +51,7 @@ def restore_others(
       is_leaf=lambda leaf: hasattr(leaf, "shape"),
     )
     for name, tree in shapes(workdir, step=step).items()
-    if name not in without
+    if name in names
   }
   return restore(workdir, abstract, step=step).state if abstract else {}
 
