@@ -237,17 +237,9 @@ def test_what_it_trains():
   assert without_gradient(*network_of(), function) == {"projection", "unmasking"}
 
 
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ({"sequence": "word"}, "sequence 'word' is none of sentence, pair, both"),
-    ({"mask_ratio": 0.0}, "mask_ratio=0.0: expected more than 0 and at most 1"),
-    ({"mask_ratio": 15}, "mask_ratio=15: expected more than 0"),
-  ],
-)
-def test_mistakes(change, message):
-  with pytest.raises(UserError, match=message):
-    masked_lm.objective(None, **SETTINGS | change)
+def test_mistakes():
+  with pytest.raises(UserError, match="sequence 'word' is none of sentence, pair, both"):
+    masked_lm.objective(None, **SETTINGS | {"sequence": "word"})
 
 
 @pytest.fixture(params=[("f32", np.float32, 1e-5, 1e-4), ("f64", np.float64, 1e-10, 1e-9)])

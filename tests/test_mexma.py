@@ -146,19 +146,6 @@ def test_what_it_trains():
   assert without_gradient(*network_of(), of_tokens) == {"masked_lm", "projection"}
 
 
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ({"mask_ratio": 40}, "mask_ratio=40: expected more than 0 and at most 1"),
-    ({"mask_share": 1.5}, "mask_share=1.5: expected 0 to 1"),
-    ({"koleo_weight": -1.0}, "koleo_weight=-1.0: expected 0 or more"),
-  ],
-)
-def test_mistakes(change, message):
-  with pytest.raises(UserError, match=message):
-    mexma.objective(None, **SETTINGS | change)
-
-
 def test_a_vector_that_is_no_token_state_is_named():
   model, params = network_of(dense={"width": 8, "activation": "tanh"}, projection=False)
   with pytest.raises(UserError, match="vector of width 8 among token states of width 16: set"):

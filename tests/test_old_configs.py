@@ -44,4 +44,4 @@ def test_the_flag_reaches_the_config(commands, tmp_path):
   """It would be refused before `steps` is looked at, had the config no such key."""
   flags = ("--config.data.renderings=2", "--config.steps=0")
   output = commands.fail(*commands.train_flags(tmp_path / "run", *flags))
-  assert "steps=0: expected 1 or more" in output
+  assert "steps=0: expected a whole number of 1 or more" in output

@@ -221,8 +221,6 @@ def test_chunks_that_do_not_divide_are_named(chunks, message):
 def test_programs_that_there_are_not_are_named():
   with pytest.raises(UserError, match="program.remat='all' is none of none, layers, matmuls"):
     network(remat="all")
-  with pytest.raises(UserError, match="program.chunk_tokens=0: expected 1 or more"):
-    build.ProgramOptions(chunk_tokens=0)
   with pytest.raises(UserError, match="modernbert' are not all alike"):
     modern = encoder_section("modernbert", width=16, heads=2, mlp_width=32, positions=40)
     given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12, "scan_layers": True}

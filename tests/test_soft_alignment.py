@@ -242,8 +242,6 @@ def test_matryoshka_adds_the_first_dimensions():
   ("changes", "message"),
   [
     ({"strategy": "none"}, "strategy 'none' is none of priority, average, identity"),
-    ({"temperature": 0.0}, "temperature=0.0"),
-    ({"monolingual_weight": -1.0}, "monolingual_weight=-1.0"),
     ({"matrix_mse": True, "margin": 0.1}, "margin=0.1 has no meaning with matrix_mse"),
     ({"strategy": "average"}, "name the languages that it reads in teacher.languages"),
   ],

@@ -259,8 +259,6 @@ def test_through_the_store(tmp_path):
   ("changes", "message"),
   [
     ({"cldr_names": False}, "data.dictionaries has no paths, and cldr_names is False"),
-    ({"max_synonyms": 0}, "data.dictionaries.max_synonyms=0: expected 1 or more"),
-    ({"prefix_letters": -1}, "data.dictionaries.prefix_letters=-1: expected 0 or more"),
     ({"paths": 3}, "data.dictionaries.paths=3: expected files and folders"),
   ],
 )

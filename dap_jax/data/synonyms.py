@@ -95,13 +95,6 @@ class Synonyms:
     self._paths = dictionaries.check_paths(paths)
     if not self._paths and not cldr_names:
       raise UserError("data.dictionaries has no paths, and cldr_names is False: set one of them")
-    for name, value, least in (
-      ("max_synonyms", max_synonyms, 1),
-      ("prefix_letters", prefix_letters, 0),
-      ("ending_letters", ending_letters, 0),
-    ):
-      if value < least:
-        raise UserError(f"data.dictionaries.{name}={value}: expected {least} or more")
     self._most = max_synonyms
     self._match = {"prefix_letters": prefix_letters, "ending_letters": ending_letters}
     self._counts: dict[str, Counter] = {}

@@ -185,12 +185,6 @@ def prediction(context: Context, drawn: Draw, mask: jax.Array, *, sentences: int
   return hidden_loss(logits, drawn, chunk_tokens=context.chunk_tokens)
 
 
-def check_ratio(mask_ratio: float) -> None:
-  """Raises UserError where it is out of its range."""
-  if not 0 < mask_ratio <= 1:
-    raise UserError(f"mask_ratio={mask_ratio}: expected more than 0 and at most 1")
-
-
 def objective(
   context: Context, *, sequence: str, mask_ratio: float
 ) -> tuple[Mean, dict[str, Mean]]:
@@ -206,7 +200,7 @@ def objective(
     The mean over the hidden tokens, and no extra metrics.
 
   Raises:
-    UserError: a setting is none of these, or out of its range.
+    UserError: `sequence` is none of these.
 
   Examples:
     >>> def predict(h, mask, positions):  # a head that knows nothing: all 50 logits are 0
@@ -224,7 +218,6 @@ def objective(
   """
   if sequence not in SEQUENCES:
     raise UserError(f"sequence {sequence!r} is none of {', '.join(SEQUENCES)}")
-  check_ratio(mask_ratio)
   loss = Mean(jnp.float32(0), jnp.float32(0))
   for number, kind in enumerate(SEQUENCES[sequence]):
     ids, mask = (sequences(context.batch[name], kind) for name in ("ids", "mask"))

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
 from dap_jax.core.unit_vectors import unit
-from dap_jax.objectives.masked_lm import Draw, check_ratio, draw, hidden_loss
+from dap_jax.objectives.masked_lm import Draw, draw, hidden_loss
 from dap_jax.utils.errors import UserError
 
 EPSILON = 1e-8  # added to distances, in quadrature: the program's size
@@ -102,15 +102,6 @@ def koleo(z: jax.Array, text_hash: jax.Array) -> Mean:
   return Mean.of(-0.5 * jnp.log(squared + EPSILON**2), ~alone)
 
 
-def check_settings(*, mask_share: float, mse_weight: float, koleo_weight: float) -> None:
-  """Raises UserError where a setting is out of its range."""
-  if not 0 <= mask_share <= 1:
-    raise UserError(f"mask_share={mask_share}: expected 0 to 1")
-  for name, weight in (("mse_weight", mse_weight), ("koleo_weight", koleo_weight)):
-    if weight < 0:
-      raise UserError(f"{name}={weight}: expected 0 or more")
-
-
 def check_shapes(context: Context) -> None:
   """Raises UserError where a sentence vector is not as wide as the token states it stands among."""
   z_width, h_width = context.z.shape[-1], context.h.shape[-1]
@@ -148,7 +139,7 @@ def objective(
     `mexma_koleo`.
 
   Raises:
-    UserError: a setting is out of its range, or z is not as wide as h.
+    UserError: z is not as wide as h.
 
   Examples:
     >>> def unmask(h, mask, positions):  # a head that knows nothing: all 50 logits are 0
@@ -166,8 +157,6 @@ def objective(
     >>> [f"{part.compute():.4f}" for part in parts.values()]  # log 50, 0, -log sqrt(2)
     ['3.9120', '0.0000', '-0.3466']
   """
-  check_ratio(mask_ratio)
-  check_settings(mask_share=mask_share, mse_weight=mse_weight, koleo_weight=koleo_weight)
   check_shapes(context)
   ids, mask = (context.batch[name][:, :, None] for name in ("ids", "mask"))
   shares = {"mask_ratio": mask_ratio, "mask_share": mask_share}

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
 from dap_jax.core.unit_vectors import unit
-from dap_jax.utils.errors import UserError
 
 SENTENCE_LEVEL = True  # and of the initial vectors the same first dimensions
 
@@ -55,15 +54,6 @@ def positive_weights(cosine: jax.Array, *, hardness: float) -> jax.Array:
   return (cosine.shape[-1] - 1) * jax.nn.softmax(logits, axis=-1)
 
 
-def check(*, temperature: float, hardness: float, anchor: float) -> None:
-  """Raises UserError for a setting out of range."""
-  for name, value in {"hardness": hardness, "anchor": anchor}.items():
-    if value < 0:
-      raise UserError(f"objectives.multiway.{name}={value}: expected 0 or more")
-  if temperature <= 0:
-    raise UserError(f"objectives.multiway.temperature={temperature}: expected more than 0")
-
-
 def objective(
   context: Context, *, temperature: float, hardness: float, anchor: float
 ) -> tuple[Mean, dict[str, Mean]]:
@@ -87,7 +77,6 @@ def objective(
     >>> print(f"{loss.compute():.4f}")  # log(e^0 + e^0) - 1
     -0.3069
   """
-  check(temperature=temperature, hardness=hardness, anchor=anchor)
   examples, views, width = context.z.shape
   assert views >= 2, "a row has at least two views"
   u = unit(context.z)

@@ -110,6 +110,6 @@ def is_on(weight: Any, *, name: str) -> bool:
       )
   else:
     values = [weight]
-  if not all(isinstance(v, int | float) and math.isfinite(v) and v >= 0 for v in values):
+  if not all(type(v) in (int, float) and math.isfinite(v) and v >= 0 for v in values):
     raise UserError(f"objectives.{name}.weight={weight!r}: expected a number of 0 or more")
   return any(values)

@@ -123,22 +123,10 @@ def correlation(s: jax.Array, target: Target) -> jax.Array:
   return jnp.where(defined, (a * b).sum() / count / scale, 0)
 
 
-def check_settings(
-  *,
-  strategy: str,
-  temperature: float,
-  margin: float,
-  monolingual_weight: float,
-  matrix_mse: bool,
-) -> None:
-  """Raises UserError where a setting is out of its range, or has no meaning beside another."""
+def check_settings(*, strategy: str, margin: float, matrix_mse: bool) -> None:
+  """Raises UserError for an unknown strategy, or a setting without meaning beside another."""
   if strategy not in STRATEGIES:
     raise UserError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
-  if temperature <= 0 or monolingual_weight < 0:
-    raise UserError(
-      f"temperature={temperature}, monolingual_weight={monolingual_weight}: expected a temperature"
-      " above 0 and a weight of 0 or more"
-    )
   if matrix_mse and margin:
     raise UserError(f"margin={margin} has no meaning with matrix_mse: set one of them to 0")
 
@@ -177,8 +165,7 @@ def objective(
     >>> print(f"{loss.compute():.4f}")  # log(1 + 1 / e) in each of the two directions
     0.6265
   """
-  numbers = {"temperature": temperature, "margin": margin, "monolingual_weight": monolingual_weight}
-  check_settings(strategy=strategy, matrix_mse=matrix_mse, **numbers)
+  check_settings(strategy=strategy, margin=margin, matrix_mse=matrix_mse)
 
   def both_ways(s: jax.Array, target: Target) -> jax.Array:
     if matrix_mse:

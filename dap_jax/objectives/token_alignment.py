@@ -85,8 +85,6 @@ def objective(
   """
   if similarity not in SIMILARITIES:
     raise UserError(f"similarity {similarity!r} is none of {', '.join(SIMILARITIES)}")
-  if temperature <= 0:
-    raise UserError(f"temperature={temperature}: expected more than 0")
   words, synonyms = context.batch["words"], context.batch["synonyms"]
   means, pieces = word_means(context.h, words)
   if similarity == "cosine":  # the length of a zero vector has no gradient: where there is no word

@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from dap_jax.cli import config_files
+from dap_jax.training import ranges
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.old_configs import with_current_keys
 
@@ -52,7 +53,12 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
         f"{name}: {key}={value!r} cannot be set by a flag, it becomes {became!r}: set it in a"
         " config file, which may take an argument"
       )
-  return with_current_keys(parse(config, overrides).to_dict())
+  settings = with_current_keys(parse(config, overrides).to_dict())
+  try:
+    ranges.check(settings)
+  except UserError as error:
+    raise UserError(f"{name}: {error}") from error
+  return settings
 
 
 def parse(config: str, overrides: Mapping[str, Any]) -> Any:

@@ -31,7 +31,6 @@ from dap_jax.model.from_config import check_dimensions, init_params, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives.selection import make_objectives, needs
 from dap_jax.utils.binding import bind
-from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import overlay
 
 Batch = Mapping[str, jax.Array]
@@ -45,19 +44,12 @@ class ProgramOptions:
     microbatches: chunks of the rows, see `microbatches.py`.
     remat, scan_layers: see `model.encoder.Encoder`.
     chunk_tokens: see `core.objective.Context`.
-
-  Raises:
-    UserError: chunk_tokens is less than 1.
   """
 
   microbatches: int = 1
   remat: str = "none"
   scan_layers: bool = False
   chunk_tokens: int = CHUNK_TOKENS
-
-  def __post_init__(self):
-    if self.chunk_tokens < 1:
-      raise UserError(f"program.chunk_tokens={self.chunk_tokens}: expected 1 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 from etils import epath
 
 from dap_jax import evals
+from dap_jax.training import ranges
 from dap_jax.utils.errors import UserError
 
 Section = Mapping[str, Any]
@@ -53,12 +54,8 @@ class RunConfig:
 
   def check(self) -> None:
     """Raises UserError for a value that no machine, data or model could make right."""
+    ranges.check(self.to_dict())
     refuse_accumulation(self.gradient_accumulation_steps)
-    for name in ("steps", "log_steps", "eval_steps"):
-      if getattr(self, name) < 1:
-        raise UserError(f"{name}={getattr(self, name)}: expected 1 or more")
-    if self.save_steps < 1:
-      raise UserError(f"checkpoint.save_steps={self.save_steps}: expected 1 or more")
     if self.decoder and self.decoder.get("start") not in DECODER_STARTS:
       raise UserError(
         f"decoder.start={self.decoder.get('start')!r}: expected {' or '.join(DECODER_STARTS)}"
@@ -123,7 +120,7 @@ def parse_suites(text: str) -> dict[str, str]:
 def check_buckets(bucket_tokens: Sequence[int] | None, *, max_tokens: int) -> list[int]:
   """The padded lengths of batches: rising, the last one `max_tokens`."""
   buckets = list(bucket_tokens or [max_tokens])
-  if buckets != sorted(set(buckets)) or buckets[0] < 1 or buckets[-1] != max_tokens:
+  if buckets != sorted(set(buckets)) or buckets[-1] != max_tokens:
     raise UserError(
       f"data.bucket_tokens={tuple(buckets)}: expected rising lengths, the last of them"
       f" max_tokens={max_tokens}"

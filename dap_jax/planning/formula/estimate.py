@@ -3,8 +3,9 @@
 Exact: the bytes of state and batch (shardings), the FLOPs (matrix multiplications of the trace).
 Estimated: temporary memory and traffic, by the rules of `footprint.py`; collectives, as follows.
 
-    gradients   an all-reduce of each, in the dtype in which it is computed; where `fsdp` shards a
-                parameter, a reduce-scatter within it and an all-reduce of the shards
+    gradients   an all-reduce of each, in the dtype in which it is computed, of a table that is read
+                at the same rows whatever the batch of those rows; where `fsdp` shards a parameter,
+                a reduce-scatter within it and an all-reduce of the shards
     fsdp        each sharded parameter is gathered twice, for the forward and the backward pass, in
                 the dtype of its gradient: ZeRO-3 (arXiv 1910.02054, section 7); a lookup table
                 once, its gradient does not need it
@@ -28,6 +29,7 @@ from dap_jax.distributed import sharding
 from dap_jax.planning.cost import Collective, StepCost, bytes_of
 from dap_jax.planning.flops import matmul_flops
 from dap_jax.planning.formula.footprint import footprint, readers_of
+from dap_jax.planning.formula.lookups import is_lookup_table, summed_rows
 from dap_jax.planning.formula.trace import FlatTrace, Operation, flat_trace, share_rows
 from dap_jax.training import build
 
@@ -186,32 +188,27 @@ def parameter_collectives(
   gradients: dict[int, int],
 ) -> Iterator[Collective]:
   """Collectives of gradients, and of parameters that `fsdp` shards."""
-  readers = readers_of(trace)
-  whole = sharded = shards = backward = 0.0
+  readers, rows = readers_of(trace), summed_rows(trace)
+  whole = sharded = shards = forward = backward = 0.0
   for leaf in params:
-    size = trace.sizes[gradients.get(leaf.array, leaf.array)] * leaf.model_share
-    if leaf.share == leaf.model_share:
-      whole += size
+    gradient = gradients.get(leaf.array, leaf.array)
+    size = trace.sizes[gradient] * leaf.model_share
+    is_whole = leaf.share == leaf.model_share
+    if is_whole or gradient in rows:
+      whole += rows.get(gradient, size)
+    else:
+      sharded += size
+      shards += size * leaf.share / leaf.model_share
+    if is_whole:
       continue
-    sharded += size
-    shards += size * leaf.share / leaf.model_share
+    forward += size
     if not is_lookup_table(leaf.array, readers):
       backward += size
   yield from exchange("all-reduce", whole, train_program, ("data", "fsdp"), name="gradients")
   yield from exchange("reduce-scatter", sharded, train_program, ("fsdp",), name="gradients")
   yield from exchange("all-reduce", shards, train_program, ("data",), name="gradients")
-  yield from exchange("all-gather", sharded, train_program, ("fsdp",), name="parameters, forward")
+  yield from exchange("all-gather", forward, train_program, ("fsdp",), name="parameters, forward")
   yield from exchange("all-gather", backward, train_program, ("fsdp",), name="parameters, backward")
-
-
-def is_lookup_table(array: int, readers: dict[int, list[Operation]]) -> bool:
-  """Whether only rows are read of a parameter, or of its copy in the compute dtype."""
-  operations = list(readers.get(array, []))
-  for operation in tuple(operations):
-    if operation.name == "convert_element_type":
-      operations += readers.get(operation.writes[0], [])
-  names = {operation.name for operation in operations}
-  return "gather" in names and "dot_general" not in names
 
 
 def exchange(
