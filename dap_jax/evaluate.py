@@ -33,7 +33,7 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from dap_jax.cli import command, distributed_flags, model_flags
+from dap_jax.cli import command, distributed_flags, model_flags, outputs
 from dap_jax.evals import scores
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import write_json
@@ -99,16 +99,6 @@ def check_flags() -> dict[str, Any]:
   return parse_settings(SUITE.value[0], SETTING.value)
 
 
-def check_output() -> None:
-  """Raises UserError where --output could not be written, before anything is computed."""
-  if OUTPUT.value:
-    path = epath.Path(OUTPUT.value)
-    if path.is_dir() or not path.parent.is_dir():
-      raise UserError(
-        f"--output={OUTPUT.value} cannot be written: name a file in an existing folder"
-      )
-
-
 def main() -> None:
   if MODEL.value is None:
     command.fail("--model is needed; --help lists the flags", status=2)
@@ -117,7 +107,7 @@ def main() -> None:
   writes = distributed_flags.take_part()
   settings = check_flags()
   if writes:
-    check_output()
+    outputs.check_file(OUTPUT.value)
   from dap_jax import evals
   from dap_jax.inference import embedder
 

@@ -60,6 +60,8 @@ def main() -> None:
   from dap_jax.workdir import layout, restore
 
   folder = epath.Path(WORKDIR.value)
+  if not layout.is_workdir(folder):
+    raise UserError(f"--workdir={folder} is no workdir: give a folder that train wrote")
   config = layout.read_config(folder)
   loaded = embedder.load(folder, step=STEP.value)
   params, step = loaded.params, loaded.step

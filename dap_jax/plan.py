@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from dap_jax.cli import command, config_files
+from dap_jax.cli import command, config_files, outputs
 from dap_jax.utils.json_files import write_json
 from dap_jax.utils.old_configs import with_current_keys
 
@@ -105,6 +105,7 @@ def gigabytes(size: float) -> str:
 def main() -> None:
   if CONFIG.value is None or TOPOLOGY.value is None:
     command.fail("--config and --topology are both needed; --help lists the flags", status=2)
+  outputs.check_file(OUTPUT.value)
   from dap_jax.planning import chips
 
   topology = chips.parse_topology(TOPOLOGY.value)

@@ -20,6 +20,7 @@ NUMBERS = [
 LOWER = {
   **dict.fromkeys(ranges.RANGES, -1),
   "data.views": 1,
+  "batch_size": 1,
   "max_tokens": 2,
   "teacher.max_tokens": 2,
   "tokenizer.vocabulary_size": 5,
@@ -29,6 +30,8 @@ LOWER = {
   "matryoshka_dimensions": (0,),
 }
 UPPER = {
+  **{key: 2**31 for key, of_key in ranges.RANGES.items() if of_key.whole and not of_key.each},
+  **dict.fromkeys(("data.bucket_tokens", "matryoshka_dimensions"), (2**31,)),
   "seed": 2**32,
   "model.dropout": 1.0,
   "optimizer.b1": 2,
@@ -76,7 +79,7 @@ def test_both_sides(key):
 
 
 def test_words():
-  assert refused("batch_size", 0) == "batch_size=0: expected a whole number of 1 or more"
+  assert refused("steps", 0) == "steps=0: expected a whole number of 1 or more"
   assert refused("model.dropout", -0.1).endswith("expected a number of 0 or more and below 1")
   assert refused("optimizer.learning_rate", 0.0).endswith("expected a number above 0")
   assert refused("objectives.masked_lm.mask_ratio", 0).endswith("number above 0 and at most 1")

@@ -6,6 +6,7 @@ several processes fails, all of them end with its status, and process 0 prints i
 
 from __future__ import annotations
 
+import errno
 import glob
 import importlib.util
 import logging
@@ -41,11 +42,10 @@ def parse(argv: list[str]) -> list[str]:
       fail(str(error.__context__), status=1)
     about_config = "config" in str(error)
     fail(f"{error}; --help lists the flags", status=1 if about_config else 2)
-  except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
-    # config_flags loads the config file and applies --config.key=value while it parses.
-    lines = str(error.args[0] if error.args else error).strip().splitlines()
-    config_flags = [word for word in argv if word.startswith("--config")]
-    fail(f"{' '.join(config_flags)}: {lines[0] if lines else type(error).__name__}", status=1)
+  except Exception as error:  # the config file is a user's program: it may raise anything
+    from dap_jax.cli import config_mistakes  # it needs ml_collections, which not all commands do
+
+    fail(config_mistakes.explain(error, argv[1:]), status=1)
   if len(rest) > 1:
     fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
   return rest
@@ -87,6 +87,11 @@ def leave_absent_tpus() -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
+def drop_output() -> None:
+  """Sends what is still to be printed nowhere: Python would fail again when it ends."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(main: Callable[[], None]) -> None:
   """Parses the flags, then runs `main`."""
 
@@ -95,15 +100,19 @@ def run(main: Callable[[], None]) -> None:
     leave_absent_tpus()
     try:
       main()
+      sys.stdout.flush()  # here a full disk behind it is one line, later a page
     except UserError as error:
       fail(str(error), status=1)
     except BrokenPipeError:  # the reader of our output, `| head` say, has gone
-      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      drop_output()
       if shutdown.group:  # the others may need this one
         fail("nobody reads the output any more", status=1)
     except KeyboardInterrupt:
       fail("interrupted; the same command resumes", status=130)
     except Exception as error:
+      if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        drop_output()
+        fail(f"standard output cannot be written: {error.strerror}", status=1)
       if not shutdown.group:
         raise
       shutdown.group.follow()

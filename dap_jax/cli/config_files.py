@@ -87,7 +87,11 @@ class NamedConfigParser(ConfigFileFlagParser):
 
   def parse(self, path: str) -> Any:
     """`PATH[:ARG]` or `NAME[:ARG]` -> what the file's `get_config` returns."""
-    return super().parse(find(path))
+    sys.modules.pop("config_config", None)  # the file before would lend this one its names
+    config = super().parse(find(path))
+    # An OSError in the file gives an object that raises it when it is read: here, not later.
+    getattr(config, "steps", None)
+    return config
 
 
 def define_flag(

@@ -12,6 +12,7 @@ from absl import flags
 
 from dap_jax.cli import command
 from dap_jax.distributed import shutdown
+from dap_jax.utils.errors import UserError
 
 DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
@@ -67,10 +68,28 @@ def set_up_jax(*, preemption: bool = False) -> None:
       logging.getLogger("dap_jax").setLevel(logging.ERROR)
   elif PROCESSES.value is not None or PROCESS_ID.value is not None:
     command.fail("--processes and --process_id need --coordinator, which is not given", status=2)
+  check_platform()
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     jax.config.update("jax_compilation_cache_dir", os.path.join(home, "dap_jax", "compilation"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def check_platform() -> None:
+  """Raises UserError where JAX finds no device of the platforms that JAX_PLATFORMS asks for."""
+  import jax
+
+  asked = os.environ.get("JAX_PLATFORMS")
+  try:
+    jax.local_devices()
+  except Exception as error:  # of several types, AssertionError among them
+    if not asked:
+      raise
+    reason = next(iter(str(error).splitlines()), "it has no such device")
+    raise UserError(
+      f"JAX_PLATFORMS={asked}: JAX cannot use it here ({reason}): unset it, or name one of the"
+      " platforms that are installed"
+    ) from error
 
 
 def end_alone() -> None:

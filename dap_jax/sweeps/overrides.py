@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,12 +62,10 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
 
 def parse(config: str, overrides: Mapping[str, Any]) -> Any:
   """The config that `train` gets from these flags; raises whatever its parsing raises."""
-  sys.modules.pop("config_config", None)  # the file before would lend this one its names
   values = flags.FlagValues()
   arguments = ["sweep", *config_flags_of(config, overrides)]
   config_files.define_flag(flag_values=values, arguments=arguments)
   values(arguments)
-  getattr(values.config, "steps", None)  # what stands for a file with an OSError raises it here
   return values.config
 
 

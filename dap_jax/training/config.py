@@ -60,7 +60,7 @@ class RunConfig:
       raise UserError(
         f"decoder.start={self.decoder.get('start')!r}: expected {' or '.join(DECODER_STARTS)}"
       )
-    parse_suites(self.eval_suites)
+    check_best_metric(self.checkpoint.get("best_metric", ""), self.suites)
     check_buckets(self.data.get("bucket_tokens"), max_tokens=self.max_tokens)
 
   @property
@@ -115,6 +115,18 @@ def parse_suites(text: str) -> dict[str, str]:
       raise UserError(f"eval_suites names {name} twice: a score has one meaning")
     suites[name] = folder
   return suites
+
+
+def check_best_metric(name: str, suites: Mapping[str, str]) -> None:
+  """Raises UserError for a metric that no evaluation of the run gives."""
+  metric = name.removeprefix("-")
+  heldout = tuple(f"eval/retrieval/{way}_pivot_accuracy" for way in ("to", "from"))
+  if metric and not metric.startswith((*heldout, *(f"eval/{suite}/" for suite in suites))):
+    raise UserError(
+      f"checkpoint.best_metric={name!r}: expected {' or '.join(heldout)}, or eval/SUITE/NAME with"
+      f" one of eval_suites ({', '.join(suites) or 'there are none'}); a minus sign before it means"
+      " the smallest"
+    )
 
 
 def check_buckets(bucket_tokens: Sequence[int] | None, *, max_tokens: int) -> list[int]:

@@ -56,13 +56,17 @@ class Range(NamedTuple):
     bounds = []
     if self.least is not None:
       bounds.append(f"above {self.least:g}" if self.open_below else f"of {self.least:g} or more")
-    if self.most is not None:
-      bounds.append(f"{'below' if self.open_above else 'at most'} {self.most:g}")
+    if self.most is not None and self.most != MOST:
+      bounds.append(f"{'below' if self.open_above else 'at most'} {self.most:.12g}")
     words = f"{words} {' and '.join(bounds)}".rstrip()
     return words if self.also is None else f"{words}, or {self.also}"
 
 
-def whole(least: int, most: int | None = None, **more: Any) -> Range:
+MOST = 2**31 - 1  # what JAX counts with
+
+
+def whole(least: int, most: int = MOST, **more: Any) -> Range:
+  """Integers, by default up to the largest that JAX counts with, which no message names."""
   return Range(least, most, whole=True, **more)
 
 
@@ -75,7 +79,7 @@ SEQUENCE = whole(3)  # [CLS], a token, [SEP]
 TOP_LEVEL = {
   "seed": whole(0, 2**32 - 1),
   "steps": COUNT,
-  "batch_size": COUNT,
+  "batch_size": whole(2),  # one pair has no negatives
   "max_tokens": SEQUENCE,
   "gradient_accumulation_steps": COUNT,
   "skip_not_finite": COUNT_OR_NONE,

@@ -79,7 +79,7 @@ def choose_step(scores: Mapping[int, float | None], step: str, *, workdir: epath
     return max(scores)
   if step == "best" and scored:
     return max(scored, key=lambda number: scored[number])
-  if step.isdigit() and int(step) in scores:
+  if step.isascii() and step.isdigit() and int(step) in scores:
     return int(step)
   raise UserError(f"{workdir} has no checkpoint {step!r}: there are {sorted(scores) or 'none'}")
 

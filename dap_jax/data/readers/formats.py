@@ -82,8 +82,8 @@ def tsv(
     languages: of the two columns, if neither the files' names nor their first lines name them.
     negatives: how many columns of hard negatives there are.
   """
-  if negatives < 0:
-    raise UserError(f"data.arguments.negatives={negatives}: expected 0 or more columns")
+  if type(negatives) is not int or negatives < 0:
+    raise UserError(f"data.arguments.negatives={negatives!r}: expected 0 or more columns")
   codes = names(languages, "languages") if languages else None
   for path in expand(names(paths, "paths")):
     expected = codes or named_pair(path, pivot=pivot)

@@ -1,0 +1,16 @@
+"""The file that `--output` names: could it be written? Asked before anything is computed."""
+
+from __future__ import annotations
+
+from etils import epath
+
+from dap_jax.utils.errors import UserError
+
+
+def check_file(value: str | None) -> None:
+  """Raises UserError where `--output=VALUE` could not be a file; None is right."""
+  if value is None:
+    return
+  path = epath.Path(value)
+  if path.is_dir() or not path.parent.is_dir():
+    raise UserError(f"--output={value} cannot be written: name a file in an existing folder")
