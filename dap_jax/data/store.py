@@ -149,10 +149,11 @@ def tokenise(
   by_language = defaultdict(list)
   for pair in train:
     by_language[pair.language].append(pair)
+  languages = tasks.task_names("bitext", by_language)
   arrays: dict[str, np.ndarray] = {}
   rates: dict[str, float] = {}
   for task in mixture.tasks:
-    language = task.name.removeprefix("bitext_")
+    language = languages[task.name]
     rates[language] = mixture.get_rate(task)
     for side, sequences in tasks.tokenised(task).items():
       arrays |= train_file.ragged_arrays(f"{language}/{side}", sequences)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import seqio
@@ -26,7 +26,7 @@ SIDES = ("pivot", "translation")
 def register(
   pairs: Sequence[Pair], *, name: str, tokenizer: Tokenizer, temperature: float
 ) -> seqio.Mixture:
-  """Registers a Task `NAME_LANGUAGE` per language and the Mixture `NAME` over them.
+  """Registers a Task per language, see `task_names`, and the Mixture `NAME` over them.
 
   Args:
     pairs: the training pairs of all languages.
@@ -40,9 +40,9 @@ def register(
   vocabulary = TokenizerVocabulary(tokenizer)
   features = {side: seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32) for side in SIDES}
   tokenize = functools.partial(seqio.preprocessors.tokenize, copy_pretokenized=False)
-  tasks = []
-  for language, pairs_of_language in sorted(by_language.items()):
-    task_name = f"{name}_{language}"
+  tasks = task_names(name, by_language)
+  for task_name, language in tasks.items():
+    pairs_of_language = by_language[language]
     if task_name in seqio.TaskRegistry.names():
       seqio.TaskRegistry.remove(task_name)
     seqio.TaskRegistry.add(
@@ -55,11 +55,15 @@ def register(
       preprocessors=[tokenize],
       output_features=features,
     )
-    tasks.append(task_name)
   if name in seqio.MixtureRegistry.names():
     seqio.MixtureRegistry.remove(name)
   rate = functools.partial(seqio.mixing_rate_num_examples, temperature=temperature)
-  return seqio.MixtureRegistry.add(name, tasks, default_rate=rate)
+  return seqio.MixtureRegistry.add(name, list(tasks), default_rate=rate)
+
+
+def task_names(name: str, languages: Iterable[str]) -> dict[str, str]:
+  """Task -> language, by language. SeqIO's names take no dash, as in pt-BR, so they are numbers."""
+  return {f"{name}_{number:04}": code for number, code in enumerate(sorted(languages))}
 
 
 def examples_of(pairs: Sequence[Pair]) -> Callable[..., tf.data.Dataset]:

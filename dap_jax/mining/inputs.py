@@ -1,7 +1,8 @@
 """What `mine` reads: the texts and the vectors of both sides, checked.
 
-A text file is read as a stream. Empty lines and lines that repeat an earlier one take no part:
-repeated texts are each other's nearest neighbours, which would spoil every margin around them.
+A text file is read as a stream. Lines without a letter or digit (empty ones, invisible characters)
+and lines that repeat an earlier one take no part: repeated texts are each other's nearest
+neighbours, which would spoil every margin around them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data.readers import text_files
+from dap_jax.data.readers.split import key_of
 from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,8 @@ def scan(path: str) -> Scan:
   for line in text_files.lines(epath.Path(path)):
     data = line.encode()
     whole.update(data + b"\n")
-    if text := data.strip():
+    if key_of(line):
+      text = data.strip()
       hashes.append(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()))
       numbers.append(lines)
     lines += 1
@@ -60,7 +63,8 @@ def scan(path: str) -> Scan:
     raise UserError(f"{path} holds no text: expected a UTF-8 file with a sentence a line")
   first = np.sort(np.unique(np.frombuffer(hashes, np.uint64), return_index=True)[1])
   used = np.frombuffer(numbers, np.int64)[first]
-  for count, what in ((lines - len(numbers), "empty"), (len(numbers) - len(used), "repeated")):
+  empty, repeated = lines - len(numbers), len(numbers) - len(used)
+  for count, what in ((empty, "empty"), (repeated, "repeated")):
     if count:
       logger.info("%s: %d %s of %d lines left out", path, count, what, lines)
   return Scan(epath.Path(path), lines, used, whole.hexdigest())

@@ -6,7 +6,6 @@ program counts mBERT's word pieces; here `tokens` are counted, which needs no vo
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 import string
@@ -14,6 +13,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from dap_jax.data.readers.interface_strings import (
+  LEFT_OVER,
+  mostly_placeholders,
+  strip_interface_markup,
+)
 from dap_jax.data.readers.split import is_negative, key_of
 from dap_jax.utils.errors import UserError
 
@@ -27,29 +31,6 @@ TOKEN = re.compile(
   rf"[{PUNCTUATION}]|[{IDEOGRAPHS}]|(?:(?![{PUNCTUATION}])[{DENSE}]){{1,4}}"
   rf"|[^\s{IDEOGRAPHS}{DENSE}{PUNCTUATION}]+"
 )
-
-# %s, %-5d, %.2f; %(name)s, also as translators break it: "%(name) s"; {}, {0}, {name}, ${name};
-# a call's brackets: %s().
-PLACEHOLDER = re.compile(
-  r"(?:%\([^()]*\) ?[-+#0]*\d*(?:\.\d+)?[a-zA-Z]|%[-+#0]*\d*(?:\.\d+)?[sdrifuxg]"
-  r"|\$?\{[^{}]*\})(?:\(\))?"
-)
-TAG = re.compile(r"</?([a-z][a-z0-9]*)(?:\s[^<>]*)?/?>")
-BLOCK_TAGS = {"p", "br", "li", "ul", "ol", "div", "h1", "h2", "h3", "tr", "td"}
-LITERAL = re.compile(r"(?::[\w:.+-]+:)?(`{1,2})([^`]+)\1_{0,2}")  # :role:`x`, ``x``, `x`, `x`_
-# File &As, E&xit; 文件(&F). AT&T has none.
-ACCELERATOR = re.compile(r"\(&\w\)|(?<!\w)&(?=\w)|&(?=[a-z])")
-LEFT_OVER = re.compile(r"%[-.(a-zA-Z]|[{}<`\\]|(?<!-)>|&#?\w+;")
-SLOT = "\ue000"  # stands for a placeholder while its surroundings are tidied
-QUOTED_SLOT = re.compile(
-  rf"[\"'“”„«»‘’‚‹›「」『』《》〈〉״׳`<]\s*{SLOT}\s*[\"'“”„«»‘’‚‹›「」『』《》〈〉״׳`>]"
-  rf"|\(\s*{SLOT}\s*\)|\[\s*{SLOT}\s*\]|（\s*{SLOT}\s*）|【\s*{SLOT}\s*】"
-)
-# At the start or after "(", with what sets it off ("%s: "); before a sentence's end, with what
-# introduces it (": %s."); elsewhere.
-FIRST_SLOTS = re.compile(rf"(?:^|(?<=[(\[（]))(?:\s*{SLOT}[\s:,;–—-]*)+")
-LAST_SLOTS = re.compile(rf"(?:[\s:,;：，、；=–—-]*{SLOT})+\s*(?=[.,;:!?…)\]。，；：！？）؟،।]|$)")
-SLOTS = re.compile(rf"(?:\s*{SLOT}\s*)+")
 
 
 def normalise(text: str) -> str:
@@ -66,33 +47,9 @@ def normalise(text: str) -> str:
   return re.sub(" {2,}", " ", unicodedata.normalize("NFC", text)).strip()
 
 
-def strip_interface_markup(text: str) -> str:
-  """A normalised interface string as plain text.
-
-  Removed are HTML tags, reST roles and backticks, accelerators, placeholders with the quotes around
-  them, and the colon or dots at the end of a label ("Name:", "Loading..."). The punctuation that
-  ends a sentence stays.
-  """
-  text = TAG.sub(lambda match: " " if match[1] in BLOCK_TAGS else "", text)
-  text = re.sub(r"\\(?=[\"'])", "", html.unescape(text))  # some translators escape quotes twice
-  text = PLACEHOLDER.sub(SLOT, text).replace("%%", "%")
-  text = LITERAL.sub(r"\2", ACCELERATOR.sub("", text))
-  for _ in range(2):  # ("%s") is quoted twice
-    text = QUOTED_SLOT.sub(SLOT, text)
-  text = SLOTS.sub(" ", LAST_SLOTS.sub("", FIRST_SLOTS.sub("", text)))
-  text = re.sub(r"(?:\.{2,}|…)+(?= |$)", "", re.sub(r"\s+", " ", text))
-  return text.strip().rstrip(" :：…,")
-
-
 def tokens(text: str) -> list[str]:
   """Words and punctuation marks, roughly as many as word pieces; see `DENSE`."""
   return TOKEN.findall(text)
-
-
-def mostly_placeholders(text: str) -> bool:
-  """Whether a raw interface string has fewer than three words for each of its placeholders."""
-  slots = len(PLACEHOLDER.findall(text))
-  return slots > 0 and len(strip_interface_markup(text).split()) < 3 * slots
 
 
 def dap_length(pivot: str, translation: str) -> bool:
@@ -106,7 +63,8 @@ def dap_overlap(pivot: str, translation: str) -> bool:
   a, b = tokens(pivot), tokens(translation)
   if min(len(a), len(b)) <= 5:
     return False
-  return any(2 * sum(t in other for t in side) >= len(side) for side, other in ((a, b), (b, a)))
+  sides = ((a, set(b)), (b, set(a)))
+  return any(2 * sum(t in other for t in side) >= len(side) for side, other in sides)
 
 
 def length_ratio(pivot: str, translation: str) -> bool:

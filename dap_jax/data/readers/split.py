@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+import regex
 
 from dap_jax.utils.errors import UserError
 
 # A row's keys are language codes, except those with this prefix: they hold its hard negatives.
 NEGATIVE = "negative "
+WORD = regex.compile(r"[\w\p{M}]+")
 
 
 class Pair(NamedTuple):
@@ -38,8 +40,11 @@ class Split(NamedTuple):
 
 
 def key_of(text: str) -> str:
-  """A text's letters and digits without case: texts of one key are one sentence for the split."""
-  return " ".join(re.findall(r"\w+", text.casefold()))
+  """A text's letters and digits without case: texts of one key are one sentence for the split.
+
+  Marks belong to letters: without its vowel signs a Hindi, Thai or Tamil word is another word.
+  """
+  return " ".join(WORD.findall(text.casefold()))
 
 
 def is_negative(key: str) -> bool:
