@@ -18,7 +18,8 @@ from absl import flags
 from dap_jax.cli import command, model_flags
 
 MODEL_FLAGS = model_flags.define(
-  max_tokens=128, cut="Where an example is cut, a pair's longer text first."
+  cut="Where an example is cut, a pair's longer text first; by default at 128, or as many as the"
+  " model has positions for."
 )
 MODEL = MODEL_FLAGS.model
 DATA = flags.DEFINE_string("data", None, "A folder of labelled texts, a file a language.")

@@ -212,6 +212,16 @@ def test_a_word_decides(commands, tmp_path):
     finetune(**settings_of(commands, tmp_path, tmp_path / "run", epochs=7))
 
 
+def test_the_default_length_is_one_that_the_model_has(commands, tmp_path):
+  """128, or the model's positions: the docstring's example runs on any model."""
+  write_topics(commands.corpus, tmp_path, "en")
+  changes = {"max_tokens": None, "epochs": 1}
+  finetune(**settings_of(commands, tmp_path, tmp_path / "run", **changes))
+  written = json.loads((tmp_path / "run" / "scores.json").read_text())
+  assert [protocol["max_tokens"] for protocol in written["protocol"].values()] == [24]
+  assert embedder.most_tokens(commands.straight) == 24
+
+
 def test_a_pair_needs_both_sides(commands, tmp_path):
   """Whether two sentences have the same noun, of two: neither of them alone tells it."""
   rng, nouns = np.random.default_rng(0), ["page", "user"]

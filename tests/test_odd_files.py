@@ -84,7 +84,7 @@ def test_language_codes(code):
   assert text_files.LANGUAGE.fullmatch(code)
 
 
-@pytest.mark.parametrize("name", ["dev", "train", "test", "en-train", "de-dev", "de_test", "Deu"])
+@pytest.mark.parametrize("name", ["dev", "train", "dev-de", "en-train", "de-dev", "de_test", "Deu"])
 def test_names_of_splits_are_no_languages(name):
   assert not text_files.LANGUAGE.fullmatch(name)
 

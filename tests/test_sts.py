@@ -64,7 +64,9 @@ def test_files(tmp_path):
   assert track.second == ["two", "four, “five”"]
   for content, message in (
     ("1\tonly\n", "line 1: expected score"),
-    ("2\ta\tb\nx\ta\tb\n", "line 2: expected score"),
+    ("2\ta\tb\nx\ta\tb\n", "line 2: expected score<TAB>text<TAB>text, and 'x' is no number"),
+    ("4,5\ta\tb\n", "line 1: expected .* '4,5' is no number, write 4.5"),
+    ("1\ta\tb\n2\tthe end\n", "line 2: expected .*, it is '2.tthe end'"),
     ("nan\ta\tb\n", "line 1: the score is nan"),
     ("1\ta\tb\n2\t \tb\n", "line 2: one of the texts is empty"),
     ("1\ta\tb\n\n", "line 2: expected score"),
@@ -73,6 +75,10 @@ def test_files(tmp_path):
     (tmp_path / "a.en.tsv").write_text(content)
     with pytest.raises(UserError, match=message):
       sts.read_tracks(tmp_path)
+  content = "score\tsentence1\tsentence2\n4.5\ta\tb\n\tc\td\n1\te\tf\n"
+  (tmp_path / "a.en.tsv").write_text(content)
+  track = sts.read_tracks(tmp_path)["a.en"]  # without the header and the pair without a score
+  assert track.gold.tolist() == [4.5, 1.0] and track.first == ["a", "e"]
   with pytest.raises(UserError, match="has no .tsv files"):
     sts.read_tracks(tmp_path / "none")
 

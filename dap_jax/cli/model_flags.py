@@ -43,19 +43,17 @@ def define_step() -> flags.FlagHolder[str]:
 
 def define(
   *,
-  max_tokens: int | None = None,
   cut: str = "Where texts are cut; the model's own limit by default.",
 ) -> ModelFlags:
   """Defines --model, --step, --max_tokens and --compute_dtype.
 
   Args:
-    max_tokens: the default of --max_tokens; None = the model's own limit.
     cut: the help of --max_tokens.
   """
   return ModelFlags(
     model=flags.DEFINE_string("model", None, "A workdir, a checkpoint's folder, or a hub id."),
     step=define_step(),
-    max_tokens=flags.DEFINE_integer("max_tokens", max_tokens, cut, lower_bound=2),
+    max_tokens=flags.DEFINE_integer("max_tokens", None, cut, lower_bound=2),
     compute_dtype=flags.DEFINE_enum(
       "compute_dtype",
       None,

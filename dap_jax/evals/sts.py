@@ -8,6 +8,7 @@ mean of all tracks.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ from dap_jax.evals import MEAN, Encode, Model, Result, by_row, encode_lists, wit
 from dap_jax.utils.errors import UserError
 
 VERSION = 1
+HEADERS = (
+  "score",
+  "scores",
+  "similarity",
+  "similarity_score",
+  "gold",
+  "label",
+)  # of a first column
 ALL_EQUAL = 1e-6  # cosines that differ by less are equal up to float32's rounding
 
 
@@ -47,14 +56,24 @@ def evaluate(model: Model, data: str) -> Result:
 
 
 def read_track(path: epath.Path) -> Track:
-  """A file of `score<TAB>text<TAB>text` lines. Raises UserError that names the line."""
+  """A file of `score<TAB>text<TAB>text` lines.
+
+  A first line that names the columns is skipped, and so are pairs whose score is empty: nobody
+  annotated them.
+
+  Raises:
+    UserError: a line holds something else; it names the line and shows the field.
+  """
   gold, first, second = [], [], []
   for number, line in enumerate(text_files.lines(path), 1):
-    fields = line.split("\t")
-    try:
-      score, a, b = float(fields[0]), fields[1], fields[2]
-    except (ValueError, IndexError) as error:
-      raise UserError(f"{path}, line {number}: expected score<TAB>text<TAB>text") from error
+    written, *texts = line.split("\t")
+    if number == 1 and written.strip().lower() in HEADERS or len(texts) > 1 and not written.strip():
+      continue
+    if len(texts) < 2:
+      raise UserError(
+        f"{path}, line {number}: expected score<TAB>text<TAB>text, it is {line!r:.80}"
+      )
+    score, (a, b) = score_of(written, where=f"{path}, line {number}"), texts[:2]
     if not a.strip() or not b.strip():
       raise UserError(f"{path}, line {number}: one of the texts is empty")
     if not math.isfinite(score):
@@ -65,6 +84,19 @@ def read_track(path: epath.Path) -> Track:
   if len(set(gold)) < 2:
     raise UserError(f"{path}: a correlation needs at least two different scores")
   return Track(np.array(gold), first, second)
+
+
+def score_of(written: str, *, where: str) -> float:
+  """A similarity; `where`: the line, for the message."""
+  try:
+    return float(written)
+  except ValueError as error:
+    cure = ""
+    if re.fullmatch(r"\s*\d+,\d+\s*", written):
+      cure = f", write {written.strip().replace(',', '.')}"
+    raise UserError(
+      f"{where}: expected score<TAB>text<TAB>text, and {written!r:.40} is no number{cure}"
+    ) from error
 
 
 def read_tracks(folder: epath.PathLike) -> dict[str, Track]:

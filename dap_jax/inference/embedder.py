@@ -227,6 +227,15 @@ def load(
   return load_folder(download.local_folder(str(model_path)), **options)
 
 
+def most_tokens(model_path: epath.PathLike) -> int:
+  """The longest sequence for which a model, named as in `load`, has positions."""
+  if layout.is_workdir(model_path):
+    encoder = layout.read_config(model_path)["model"]["encoder"]
+  else:
+    encoder = from_hf.read_folder(download.local_folder(str(model_path))).model_config["encoder"]
+  return int(encoder["positions"] - encoder.get("position_offset", 0))
+
+
 class Options(TypedDict):
   """Arguments of `load`."""
 

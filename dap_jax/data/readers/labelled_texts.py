@@ -152,7 +152,11 @@ def language_files(folder: epath.Path) -> dict[str, epath.Path]:
         raise UserError(f"{path} and {files[match[1]].name} are the same language: remove one")
       files[match[1]] = path
   if not files:
-    raise UserError(f"{folder} has no file CODE.tsv or CODE.tsv.gz, CODE a language")
+    entries = ", ".join(sorted(path.name for path in folder.glob("*"))[:3]) or "nothing"
+    raise UserError(
+      f"{folder} has no file CODE.tsv or CODE.tsv.gz, CODE a language, it has {entries}: put the"
+      " splits of a language into one file, whose columns a first line names, split, label and text"
+    )
   return files
 
 

@@ -35,7 +35,9 @@ BINARY = {
 
 # de, pt-BR, zh_Hant, sr@latin, eng_Latn; not what files of splits are called: dev, en-train.
 SPLIT_NAME = r"(?:train|training|dev|devtest|valid|validation|test|eval)"
-LANGUAGE = re.compile(rf"(?!(?:.*[-_@])?{SPLIT_NAME}$)[a-z]{{2,3}}([-_@][A-Za-z0-9]+)*")
+LANGUAGE = re.compile(
+  rf"(?!{SPLIT_NAME}(?:[-_@]|$)|.*[-_@]{SPLIT_NAME}$)[a-z]{{2,3}}([-_@][A-Za-z0-9]+)*"
+)
 
 
 def lines(path: epath.Path) -> Iterator[str]:

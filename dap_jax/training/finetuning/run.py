@@ -55,6 +55,9 @@ OPTIMIZER = {
 }
 
 
+MAX_TOKENS = 128  # DAP's for XNLI
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
   """What decides the scores of a fine-tuning: the flags of the command, which explains them."""
@@ -87,6 +90,9 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
     UserError: a mistake in a flag, the data or the workdir; the training diverged.
   """
   folder = epath.Path(workdir)
+  if settings.max_tokens is None:
+    limit = min(MAX_TOKENS, embedder.most_tokens(settings.model))
+    settings = dataclasses.replace(settings, max_tokens=limit)
   examples = labelled_texts.read_labelled_texts(
     settings.data, train_language=settings.train_language
   )
