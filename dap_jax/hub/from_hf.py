@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.hub import configs, modules, names, weights
+from dap_jax.hub import configs, limits, modules, names, weights
 from dap_jax.hub.weights import Leaf, StoredTensor
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
@@ -21,7 +21,6 @@ from dap_jax.utils.json_files import read_json
 DECODER = "decoder"  # the folder that `export --include_decoder` adds, to train on from
 ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json
 ENGLISH_IDS = "english_ids"
-NO_LIMIT = 1 << 20  # transformers writes 1e30 where a tokenizer has no limit
 # Files that make another model of the folder, or another reader of its texts.
 OTHER_MODELS = ("adapter_config.json", "processor_config.json", "preprocessor_config.json")
 
@@ -79,13 +78,6 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
       "dense": {"width": layout.dense_width, "activation": layout.dense_activation},
       "normalize": layout.normalize,
     }
-  positions = encoder["positions"] - encoder.get("position_offset", 0)
-  limit = layout.max_tokens if layout else None
-  if limit and limit > positions and encoder["model_type"] == "modernbert":
-    raise UserError(  # the others have no embedding for a later position
-      f"{inner}: texts are cut after {limit} tokens, but max_position_embeddings is {positions}"
-    )
-  limit = limit or tokenizer_limit(inner)
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
@@ -93,7 +85,7 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   checkpoint = HfFolder(
     folder=inner,
     model_config=model_config,
-    max_tokens=min(limit or positions, positions),
+    max_tokens=limits.max_tokens(inner, encoder, stated=layout.max_tokens if layout else None),
     tensors=tensors,
     dense=weights.find_tensors(dense, model_folder=folder) if dense else {},
     decoder=weights.find_tensors(decoder, model_folder=folder) if is_ours else {},
@@ -136,18 +128,6 @@ def check_folder(checkpoint: HfFolder) -> None:
     rows = checkpoint.model_config["dense"]["width"]
     expected = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
     weights.check_tensors(checkpoint.dense, expected, where=f"{checkpoint.folder}, its Dense")
-
-
-def tokenizer_limit(folder: epath.Path) -> int | None:
-  """The tokenizer's model_max_length, `max_len` in old files; None where it has no limit."""
-  path = folder / "tokenizer_config.json"
-  config = read_json(path) if path.exists() else {}
-  name = "model_max_length" if "model_max_length" in config else "max_len"
-  limit = config.get(name)
-  if limit is None or isinstance(limit, int | float) and limit >= NO_LIMIT:
-    return None
-  modules.check_limit(limit, name, where=str(path))
-  return int(limit)
 
 
 def encoder_leaves(checkpoint: HfFolder) -> dict[str, Any]:

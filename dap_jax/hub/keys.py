@@ -37,8 +37,9 @@ def check_keys(content: Mapping[str, Any], table: Table, *, where: str) -> None:
         " file if it does not"
       )
     if isinstance(rule, tuple) and value not in rule:
-      allowed = " or ".join(repr(one) for one in rule if one is not None) or "none of it"
-      raise UserError(f"{where}: {key} is {shown(value)}; dap_jax has only {allowed}")
+      allowed = " or ".join(repr(one) for one in rule if one is not None)
+      has = f"dap_jax has only {allowed}" if allowed else "dap_jax has no such option"
+      raise UserError(f"{where}: {key} is {shown(value)}; {has}")
 
 
 def shown(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax.hub import keys
+from dap_jax.hub import keys, limits
 from dap_jax.hub.configs import read_number
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
@@ -27,11 +27,6 @@ OTHER_KEYS = (
 )
 KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 CLASS = rf"sentence_transformers\.(?:\w+\.)*({'|'.join(KINDS)})"
-TRANSFORMER_FILES = (  # names of the Transformer's config; the first that says anything counts
-  *("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json"),
-  *("sentence_camembert_config.json", "sentence_albert_config.json"),
-  *("sentence_xlm-roberta_config.json", "sentence_xlnet_config.json"),
-)
 DENSE = "2_Dense"  # its folder, where there is one
 ACTIVATIONS = {
   "identity": "torch.nn.modules.linear.Identity",
@@ -93,7 +88,7 @@ def read_modules(folder: epath.Path) -> Modules | None:
     dense_width=width,
     dense_activation=activation,
     normalize=normalize is not None,
-    max_tokens=read_limit(kinds["Transformer"]),
+    max_tokens=limits.stated_limit(kinds["Transformer"]),
   )
 
 
@@ -156,54 +151,6 @@ def read_dense(folder: epath.Path) -> tuple[int, str]:
       f"{path}: activation_function {torch_name!r}; expected one of {', '.join(names)}"
     )
   return read_number(config, "out_features", None, where=str(path)), names[torch_name]
-
-
-def read_limit(folder: epath.Path) -> int | None:
-  """Where the Transformer's own config cuts texts; None where it does not say.
-
-  Raises:
-    UserError: an argument of its model, tokenizer or processing that would change vectors.
-  """
-  path, config = folder, {}
-  for path in (folder / name for name in TRANSFORMER_FILES if (folder / name).exists()):
-    config = read_json(path)
-    if config:
-      break
-  where = str(path)
-  keys.check_keys(config, keys.TRANSFORMER, where=where)
-
-  def part(holder: Mapping[str, Any], name: str, table: keys.Table) -> Mapping[str, Any]:
-    content = {} if holder.get(name) is None else holder[name]
-    if not isinstance(content, dict):
-      raise UserError(f"{where}: {name} is {keys.shown(content)}, expected a JSON object")
-    keys.check_keys(content, table, where=f"{where}, {name}")
-    return content
-
-  for name in ("model_args", "model_kwargs"):
-    part(config, name, keys.MODEL_ARGUMENTS)
-  for name in ("config_args", "config_kwargs"):
-    part(config, name, keys.CONFIG_ARGUMENTS)
-  processing = part(config, "processing_kwargs", keys.PROCESSING)
-  limits: dict[str, Any] = {
-    "max_seq_length": config.get("max_seq_length")
-  }  # each goes before those above it
-  name = "tokenizer_args" if "tokenizer_args" in config else "processor_kwargs"
-  arguments = part(config, name, keys.TOKENIZER_ARGUMENTS)
-  limits[f"{name}.model_max_length"] = arguments.get("model_max_length")
-  for name in ("text", "common"):
-    of_text = part(processing, name, keys.TEXT_PROCESSING)
-    limits[f"processing_kwargs.{name}.max_length"] = of_text.get("max_length")
-  limits = {name: limit for name, limit in limits.items() if limit is not None}
-  limits = {name: limit for name, limit in limits.items() if limit is not None}
-  for name, limit in limits.items():
-    check_limit(limit, name, where=where)
-  return int(list(limits.values())[-1]) if limits else None
-
-
-def check_limit(limit: Any, name: str, *, where: str) -> None:
-  """Raises UserError for what is no number of tokens that leaves room for one."""
-  if isinstance(limit, bool) or not isinstance(limit, int) or limit < 2:
-    raise UserError(f"{where}: {name} is {keys.shown(limit)}, expected a number of tokens")
 
 
 def module_files(model_config: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:

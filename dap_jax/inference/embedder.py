@@ -18,7 +18,7 @@ from dap_jax.core.inference_step import embed_step, layer_means_step, layer_stat
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost, sharding
 from dap_jax.evals import Pieces
-from dap_jax.hub import download, from_hf, tokenizer_files
+from dap_jax.hub import download, from_hf, limits, tokenizer_files
 from dap_jax.inference import batching
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.model.from_config import DEFAULT_POOLING, ENCODER_ALONE, init_params, make_model
@@ -250,6 +250,8 @@ def load_folder(folder: epath.Path, **options: Unpack[Options]) -> Embedder:
   model_config, limit, changed = apply_options(trained_config, checkpoint.max_tokens, **options)
   files = tokenizer_files.convert_tokenizer(checkpoint.folder)
   tokenizer = Tokenizer.from_files(files, where=str(checkpoint.folder), max_tokens=limit)
+  encoder = model_config["encoder"]
+  limits.check_padding(checkpoint.folder, encoder, max_tokens=limit, pad_id=tokenizer.pad_id)
   network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
   params = sharding.place(from_hf.encoder_leaves(checkpoint), abstract_params(network, mesh))
   return Embedder(network, params, model_config, tokenizer, limit, None, mesh, changed)
