@@ -102,6 +102,7 @@ def main() -> None:
   from dap_jax.distributed import multihost
   from dap_jax.inference import vector_files
   from dap_jax.mining import pairs_file, work_folder
+  from dap_jax.utils import locks
   from dap_jax.utils.atomic import replacing
 
   assert OUTPUT.value
@@ -119,7 +120,7 @@ def main() -> None:
   if writes:
     work_folder.claim(folder, settings, output=output)
   try:
-    with vector_files.locked(folder / work_folder.SETTINGS, folder) if writes else nullcontext():
+    with locks.locked(folder / work_folder.SETTINGS, folder) if writes else nullcontext():
       multihost.wait(f"{folder} is claimed")
       source, target = (prepare(side, folder, model=model) for side in sides)
       del model  # its memory is for the search
@@ -131,7 +132,7 @@ def main() -> None:
       with replacing(output) as temporary:
         pairs_file.write_pairs(mined, source, target, temporary)
       work_folder.remove(folder)
-  except vector_files.LockedError:
+  except locks.LockedError:
     raise
   except UserError:
     if writes:

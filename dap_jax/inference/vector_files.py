@@ -6,7 +6,6 @@ and model. When the command runs again, it keeps all whole blocks and encodes th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import itertools
@@ -24,13 +23,10 @@ from dap_jax.distributed import multihost
 from dap_jax.inference.embedder import Embedder
 from dap_jax.utils.errors import NotFiniteError, UserError
 from dap_jax.utils.json_files import read_json, write_json
+from dap_jax.utils.locks import locked
 from dap_jax.utils.progress import Progress
 
 BLOCK_LINES = 16_384  # sorted by length and encoded together
-
-
-class LockedError(UserError):
-  """Another process is writing the same file."""
 
 
 class TextFile(NamedTuple):
@@ -118,17 +114,6 @@ def check_output(output: str, *, source: str) -> None:
     raise UserError(f"{output} cannot be written: name a file in an existing folder")
   if path.exists() and Path(source).exists() and path.samefile(source):
     raise UserError(f"{output} is an input, {source}: name another file for the result")
-
-
-@contextmanager
-def locked(path: Path, what: Path, *, mode: str = "rb") -> Iterator[IO[bytes]]:
-  """Opens a file and locks it. Raises LockedError, about `what`, where it is locked already."""
-  with path.open(mode) as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise LockedError(f"{what} is being written by another process: wait for its end") from error
-    yield file
 
 
 def npy_header(rows: int, width: int) -> bytes:

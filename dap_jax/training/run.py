@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -67,39 +68,42 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
   def source() -> initial_weights.WeightSource | None:
     return initial_weights.open_source(config.init_from) if config.init_from else None
 
-  parts = assemble(config, workdir=workdir, source=source)
-  with (
-    jax.set_mesh(parts.train_program.mesh),
-    open_checkpoints() as checkpoints,
-    Preemption() as preemption,
-    Watchdog(hang_seconds) as watchdog,
-  ):
-    start = resume_or_begin(
-      parts.train_program,
-      checkpoints,
-      source=source,
-      english_ids=parts.data.corpus.english_ids,
-      new_decoder=config.new_decoder,
-      at_most=replay_step,
-    )
-    if replay_step is not None:
-      replay_one(parts, start, workdir=workdir, step=replay_step)
-      return
-    log_run_summary(parts.train_program, parts.data, start=start.description)
-    with MetricWriter(
-      workdir, steps=config.steps, first_step=start.step, writes=multihost.is_first()
-    ) as writer:
-      session = Session(
-        checkpoints=checkpoints,
-        preemption=preemption,
-        watchdog=watchdog,
-        writer=writer,
-        started=started,
+  with contextlib.ExitStack() as held:
+    parts = assemble(config, workdir=workdir, source=source, held=held)
+    with (
+      jax.set_mesh(parts.train_program.mesh),
+      open_checkpoints() as checkpoints,
+      Preemption() as preemption,
+      Watchdog(hang_seconds) as watchdog,
+    ):
+      start = resume_or_begin(
+        parts.train_program,
+        checkpoints,
+        source=source,
+        english_ids=parts.data.corpus.english_ids,
+        new_decoder=config.new_decoder,
+        at_most=replay_step,
       )
-      train_from(start, parts, session, workdir=workdir)
+      if replay_step is not None:
+        replay_one(parts, start, workdir=workdir, step=replay_step)
+        return
+      log_run_summary(parts.train_program, parts.data, start=start.description)
+      with MetricWriter(
+        workdir, steps=config.steps, first_step=start.step, writes=multihost.is_first()
+      ) as writer:
+        session = Session(
+          checkpoints=checkpoints,
+          preemption=preemption,
+          watchdog=watchdog,
+          writer=writer,
+          started=started,
+        )
+        train_from(start, parts, session, workdir=workdir)
 
 
-def assemble(config: RunConfig, *, workdir: str, source: OpenSource) -> RunParts:
+def assemble(
+  config: RunConfig, *, workdir: str, source: OpenSource, held: contextlib.ExitStack
+) -> RunParts:
   """Checks the sections of the config, prepares the data where that is to be done, and builds."""
   decided = decided_before(epath.Path(workdir), config.init_from)
   if not decided and (weights := source()):
@@ -112,7 +116,7 @@ def assemble(config: RunConfig, *, workdir: str, source: OpenSource) -> RunParts
   if "teacher" in needed:
     teacher = bind(teachers.load, config.teacher, where="teacher", pivot=config.data["pivot"])()
   data = run_data.load_or_prepare(
-    workdir, config=config, source=source, needed=needed, teacher=teacher
+    workdir, config=config, source=source, needed=needed, teacher=teacher, held=held
   )
   vocabulary = vocabulary_of(
     data.tokenizer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teachers
 from dap_jax.utils.binding import bind, bind_each
 from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.locks import exclusive
 from dap_jax.workdir.layout import claim
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ def load_or_prepare(
   source: OpenSource,
   needed: set[str],
   teacher: teachers.Teacher | None,
+  held: contextlib.ExitStack,
 ) -> RunData:
   """Claims the workdir and prepares its data, once; process 0 does it, the others wait.
 
@@ -80,16 +83,18 @@ def load_or_prepare(
     source: opens `init_from`.
     needed: what the objectives need, of `core.objective.NEEDS`.
     teacher: the teacher, where they need one.
+    held: lets go of the workdir, which process 0 locks.
 
   Raises:
-    UserError: a mistake in the data or its section of the config; the workdir is another run's, or
-      its data was prepared for other objectives.
+    UserError: a mistake in the data or its section of the config; the workdir is another run's,
+      or another process trains in it; or its data was prepared for other objectives.
   """
   folder, section = epath.Path(workdir), dict(config.data)
   section.pop("bucket_tokens", None)
   of_batches = {name: section.pop(name) for name in OF_BATCHES if name in section}
   extras = make_extras(needed, data=section, teacher=teacher)
   if multihost.is_first():
+    held.enter_context(exclusive(folder))
     claim(folder, config.to_dict())
     if not store.complete(folder / "data"):
       fill_workdir(folder, config=config, source=source, data=section, extras=extras)

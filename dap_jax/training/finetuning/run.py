@@ -36,6 +36,7 @@ from dap_jax.training.metric_accumulator import MetricAccumulator, NotFinite
 from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.claim import claim_folder, refuse_difference
 from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.locks import exclusive
 from dap_jax.workdir.checkpointing import Checkpoints
 from dap_jax.workdir.layout import is_workdir
 
@@ -114,20 +115,23 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
   )
   sharding.check_batch(train_program.mesh, settings.batch_size)
   flags = dataclasses.asdict(settings)
-  claim(folder, {**flags, "texts": examples.digest(), "parameters": pretrained.digest()})
-  state = train(
-    train_program,
-    batches,
-    steps=steps,
-    first=pretrained.params,
-    folder=folder,
-    save_steps=save_steps,
-  )
-  if state is None:
-    return None
-  result = evaluate(train_program, state, examples, pretrained)
-  write_scores(folder / SCORES, result, settings=flags, pretrained=pretrained)
-  return result
+  identity = {**flags, "texts": examples.digest(), "parameters": pretrained.digest()}
+  check_folder(folder, data=settings.data)
+  with exclusive(folder):
+    claim(folder, identity)
+    state = train(
+      train_program,
+      batches,
+      steps=steps,
+      first=pretrained.params,
+      folder=folder,
+      save_steps=save_steps,
+    )
+    if state is None:
+      return None
+    result = evaluate(train_program, state, examples, pretrained)
+    write_scores(folder / SCORES, result, settings=flags, pretrained=pretrained)
+    return result
 
 
 def make_train_program(
@@ -152,16 +156,20 @@ def make_train_program(
   )
 
 
+def check_folder(folder: epath.Path, *, data: str) -> None:
+  """Raises UserError where the workdir is another kind of folder."""
+  if is_workdir(folder):
+    raise UserError(f"--workdir={folder} is a run of train: fine-tuning needs its own folder")
+  if folder.resolve() == epath.Path(data).resolve():
+    raise UserError(f"--workdir={folder} is --data: fine-tuning needs its own folder")
+
+
 def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
   """Makes the workdir that of these settings.
 
   Raises:
     UserError: it cannot be written, or holds another run.
   """
-  if is_workdir(folder):
-    raise UserError(f"--workdir={folder} is a run of train: fine-tuning needs its own folder")
-  if folder.resolve() == epath.Path(settings["data"]).resolve():
-    raise UserError(f"--workdir={folder} is --data: fine-tuning needs its own folder")
   check = functools.partial(
     refuse_difference,
     holds=f"--workdir={folder} holds a fine-tuning",
