@@ -44,6 +44,22 @@ def test_nothing_of_a_held_out_sentence_stays_in_training():
   assert not any((pair.language, split.key_of(pair.translation)) in seen for pair in train)
 
 
+@pytest.mark.parametrize(
+  ("first", "second", "equal"),
+  [
+    ("Hello, WORLD!", "hello world", True),
+    ("कि", "की", False),  # Hindi: that, of; the vowel sign is all that differs
+    ("ปู", "ปี", False),  # Thai: crab, year
+    ("மல்", "மலை", False),  # Tamil
+    ("cafe\u0301", "cafe", False),
+    ("\u2764\ufe0f ok", "ok", True),  # a mark on a symbol belongs to no word
+    ("5 m²", "5 m", False),
+  ],
+)
+def test_texts_that_count_as_one_sentence(first, second, equal):
+  assert (split.key_of(first) == split.key_of(second)) is equal
+
+
 def test_padding_share_by_hand():
   """Pairs of 3 + 5 and 2 + 2 ids: in one bucket of 8, 12 of 32 ids are real; in 4 and 8, of 24."""
   pivot = elements.Ragged.of([np.ones(3, np.int32), np.ones(2, np.int32)])
@@ -62,9 +78,9 @@ def test_the_split_is_by_hash_not_by_order():
 
 
 def test_too_few_sentences_say_how_many():
-  with pytest.raises(UserError, match="only 60 English sentences have 3 words"):
+  with pytest.raises(UserError, match="only 60 sentences in en have 3 words"):
     split.split_pairs(corpus(), **SPLIT | {"sentences": 61})
-  with pytest.raises(UserError, match="only 0 English sentences"):
+  with pytest.raises(UserError, match="only 0 sentences in en"):
     split.split_pairs(corpus(), **SPLIT | {"min_languages": 4})
   with pytest.raises(UserError, match="no pair to train on"):
     split.split_pairs(corpus(), **SPLIT | {"sentences": 60})

@@ -87,6 +87,9 @@ def test_gettext_mistakes(package):
   for name in ("no_such_package", "django.contrib", "", "gzip"):
     with pytest.raises(UserError, match=f"'{name}' is not an installed package: pip install"):
       rows([name])
+  for name in ("locale/de.po", "./de", "de.mo"):
+    with pytest.raises(UserError, match=f"'{name}' is no name of a Python package.*'tsv'"):
+      rows([name])
   package("de", b"no catalogue")
   with pytest.raises(UserError, match=r"cannot read the catalogue .*django\.mo"):
     rows(["greetings"])

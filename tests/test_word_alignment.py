@@ -104,6 +104,15 @@ def test_mistakes(tmp_path, texts, gold, message):
     word_alignment.read_alignments(tmp_path, first_index=1)
 
 
+@pytest.mark.parametrize("inside", ["\u00a0", "\u3000", "\u2009", "\x85"])
+def test_words_are_split_at_spaces_alone(tmp_path, inside):
+  """Aligners count words between U+0020: another blank is a part of its word."""
+  pair, beyond = word_alignment.parse_pair(
+    f"10{inside}km weit  ||| far", "2-1", first_index=1, where=""
+  )
+  assert pair == ([f"10{inside}km", "weit"], ["far"], {(1, 0)}, {(1, 0)}) and beyond == 0
+
+
 def test_files_that_are_absent(tmp_path):
   with pytest.raises(UserError, match="has no files NAME.src-tgt"):
     word_alignment.read_alignments(tmp_path, first_index=1)

@@ -224,16 +224,21 @@ def read_alignments(folder: epath.PathLike, *, first_index: int) -> dict[str, Co
   return corpora
 
 
+def split_at_spaces(text: str) -> list[str]:
+  """What is between spaces, as aligners count: U+00A0 and its kin are part of a word."""
+  return [word for word in text.split(" ") if word]
+
+
 def parse_pair(text: str, links: str, *, first_index: int, where: str) -> tuple[Pair, int]:
   """One line of each file -> the pair, and how many links point beyond the end of a sentence."""
   source_text, separator, target_text = text.partition(" ||| ")
-  source, target = source_text.split(), target_text.split()
+  source, target = split_at_spaces(source_text), split_at_spaces(target_text)
   if not separator or not source or not target:
     raise UserError(f"{where}: expected `source words ||| target words`")
   sure: set[Link] = set()
   possible: set[Link] = set()
   beyond = 0
-  for link in links.split():
+  for link in split_at_spaces(links):
     match = re.fullmatch(r"([0-9]+)([-p])([0-9]+)", link)
     if not match:
       raise UserError(f"{where}, its gold: {link!r} is neither i-j nor ipj")

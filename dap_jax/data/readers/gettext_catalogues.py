@@ -50,6 +50,11 @@ def catalogues(package: str) -> list[Path]:
   # find_spec imports the parent of a dotted name, and raises other errors for "" or no identifier.
   spec = importlib.util.find_spec(package) if package.isidentifier() else None
   if spec is None or not spec.submodule_search_locations:
+    if "/" in package or package.endswith((".po", ".mo")):
+      raise UserError(
+        f"data.arguments.packages: {package!r} is no name of a Python package; a catalogue of"
+        " your own is read as tab-separated text, with data.format='tsv'"
+      )
     raise UserError(
       f"data.arguments.packages: {package!r} is not an installed package: pip install {package}"
     )

@@ -37,6 +37,7 @@ LAST_SLOTS = re.compile(
 )
 SLOTS = re.compile(rf"(?<!\s)(?:\s*+{SLOT}\s*+)+")
 DOTS = re.compile(r"[.…]+")
+ENDLESS_REFERENCE = re.compile(r"&#\d{4000,}+;?")  # more digits than html.unescape reads
 SINGLE_DOT = re.compile(r"(?:^|(?<=…))\.(?=…|$)")
 
 
@@ -48,7 +49,8 @@ def strip_interface_markup(text: str) -> str:
   ends a sentence stays.
   """
   text = TAG.sub(lambda match: " " if match[1] in BLOCK_TAGS else "", text)
-  text = re.sub(r"\\(?=[\"'])", "", html.unescape(text))  # some translators escape quotes twice
+  text = html.unescape(ENDLESS_REFERENCE.sub("\ufffd", text))
+  text = re.sub(r"\\(?=[\"'])", "", text)  # some translators escape quotes twice
   text = PLACEHOLDER.sub(SLOT, text).replace("%%", "%")
   text = strip_literals(ACCELERATOR.sub("", text))
   for _ in range(2):  # ("%s") is quoted twice

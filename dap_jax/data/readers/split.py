@@ -13,7 +13,7 @@ from dap_jax.utils.errors import UserError
 
 # A row's keys are language codes, except those with this prefix: they hold its hard negatives.
 NEGATIVE = "negative "
-WORD = regex.compile(r"[\w\p{M}]+")
+WORD = regex.compile(r"(?:[\p{L}\p{N}_]\p{M}*+)++")  # its \w is without "²", and has lone marks
 
 
 class Pair(NamedTuple):
@@ -97,7 +97,7 @@ def split_pairs(
   ]
   if len(eligible) < sentences:
     raise UserError(
-      f"data.heldout.sentences={sentences}, but only {len(eligible)} English sentences have"
+      f"data.heldout.sentences={sentences}, but only {len(eligible)} sentences in {pivot} have"
       f" {min_words} words and {min_languages} languages: lower one of data.heldout's three numbers"
     )
   eligible.sort(key=lambda key: hashlib.blake2b(key.encode(), digest_size=8).digest())
