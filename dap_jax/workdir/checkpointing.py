@@ -1,7 +1,8 @@
 """Checkpoints of a run as it trains: `step, params, opt_state` and nothing else; by Orbax (v1).
 
     WORKDIR/checkpoints/STEP/      the newest `keep_last`, and the best by a metric
-    WORKDIR/corrupt/STEP/          newest ones that could not be read, moved aside
+    WORKDIR/checksums/STEP.json    digests of its files, see checksums.py
+    WORKDIR/corrupt/STEP/          newest ones that could not be read or were damaged, moved aside
 
 A state is restored with the shardings of the CURRENT mesh, never those it was written with.
 After training, restore.py reads the parameters alone; nothing else imports Orbax.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,9 +19,12 @@ import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-from dap_jax.distributed import multihost, shutdown
+from dap_jax.distributed import multihost
 from dap_jax.distributed.sharding import path_name
 from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.json_files import read_json
+from dap_jax.workdir import checksums
+from dap_jax.workdir.save_errors import not_written, root_cause
 
 logger = logging.getLogger(__name__)
 ITEM = "state"
@@ -32,37 +35,8 @@ SAVE_LIMIT_S = 10 * 24 * 3600
 UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
 
 
-class OrbaxLog(logging.Filter):
-  """Drops the log records of Orbax: it raises its errors, and each thread logs a page before that.
-
-  With several processes, one whose write fails raises nothing until the others are at a barrier,
-  where they wait for its write for ever. Its log record is the only sign, so it ends all of them.
-  """
-
-  def filter(self, record: logging.LogRecord) -> bool:
-    """Whether the record is not from Orbax."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error and shutdown.group and record.pathname.endswith("/async_checkpointer.py"):
-      cause = deepest(error)
-      if isinstance(cause, OSError | ValueError):  # else another process failed, and reports it
-        shutdown.fail(not_written(cause, "the workdir"), status=1)
-    return "/orbax/" not in record.pathname
-
-
-logging.getLogger("absl").addFilter(OrbaxLog())
-print_unraisable = sys.unraisablehook
-
-
-def pass_over_closed_loop(unraisable: sys.UnraisableHookArgs) -> None:
-  """A `sys.unraisablehook` without what TensorStore's threads print for each file of a failed save.
-
-  They report to an event loop that Orbax has closed by then, after it raised the error.
-  """
-  if str(unraisable.exc_value) != "Event loop is closed":
-    print_unraisable(unraisable)
-
-
-sys.unraisablehook = pass_over_closed_loop
+class DamagedError(ValueError):
+  """A checkpoint's files are not as they were written; the message says which."""
 
 
 class Restored(NamedTuple):
@@ -105,6 +79,9 @@ class Checkpoints:
         keep_checkpoints_without_metrics=False,
       )
       policy = policies.AnyPreservationPolicy([policy, best])
+    self._checksums: checksums.Writer | None = None
+    if multihost.is_first() and checksums.is_local(self._workdir):
+      self._checksums = checksums.Writer(self._workdir, FOLDER)
     self._open(policy)
 
   @property
@@ -117,6 +94,7 @@ class Checkpoints:
     options = ocp.options.AsyncOptions(timeout_secs=SAVE_LIMIT_S)
     with writing(f"workdir {self._workdir}"), ocp.Context(async_options=options):
       remove_unfinished(self._workdir / FOLDER)
+      self._set_aside_unlisted()
       self._orbax = ocp.training.Checkpointer(
         self._workdir / FOLDER,
         preservation_policy=policy,
@@ -150,14 +128,23 @@ class Checkpoints:
       value = -value  # Orbax keeps the largest
     stored = None if value is None else {self._best: value}
     with self._writing():  # it waits for the save before it, and has that one's errors
+      self._orbax.wait()
+    if self._checksums:
+      self._checksums.finish()
+      self._checksums.forget(step)
+    with self._writing():
       self._orbax.save_async(
         step, state, checkpointable_name=ITEM, force=True, overwrite=True, metrics=stored
       )
+    if self._checksums:
+      self._checksums.start(step)
 
   def wait(self) -> None:
     """Waits until the save under way is complete. Raises UserError where it failed, as `save`."""
     with self._writing():
       self._orbax.wait()
+    if self._checksums:
+      self._checksums.finish()
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
@@ -165,6 +152,8 @@ class Checkpoints:
     try:
       yield
     except (OSError, ValueError) as error:
+      if self._checksums:
+        self._checksums.finish(failed=True)
       if "Gloo" in str(error):  # another process died, which `multihost` reports
         raise
       raise UserError(not_written(error, self._workdir / FOLDER)) from error
@@ -186,10 +175,12 @@ class Checkpoints:
       steps = [step for step in steps if step <= at_most] or steps[:1]
     for step in reversed(steps):
       try:
+        self._refuse_damage(step)
         state = self._orbax.load(step, abstract_state, checkpointable_name=ITEM)
         return Restored(state, step)
       except Exception as error:  # Orbax raises many types of errors for damaged files
-        self._refuse_other_model(step, abstract_state)
+        if not isinstance(error, DamagedError):
+          self._refuse_other_model(step, abstract_state)
         logger.warning(
           "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
           step,
@@ -202,6 +193,12 @@ class Checkpoints:
         " choose another --workdir to start anew"
       )
     return None
+
+  def _refuse_damage(self, step: int) -> None:
+    """Raises DamagedError, on all processes, where the first finds that a file has changed."""
+    damage = checksums.damage(self._workdir, FOLDER, step) if self._checksums else None
+    if multihost.from_first(lambda: int(damage is not None)):
+      raise DamagedError(damage or "the first process found damage")
 
   def _refuse_other_model(self, step: int, abstract_state: Any) -> None:
     """Raises UserError where the checkpoint has other shapes, so that it is not just damaged."""
@@ -222,21 +219,48 @@ class Checkpoints:
 
   def _set_aside(self, step: int) -> epath.Path:
     """Moves a damaged checkpoint out of the way of later saves."""
-    target = self._workdir / "corrupt" / str(step)
     self._orbax.close()
     if multihost.is_first():
-      if target.exists():
-        target.rmtree()
-      target.parent.mkdir(parents=True, exist_ok=True)
-      (self._workdir / FOLDER / str(step)).rename(target)
+      self._move(step)
     multihost.wait("a damaged checkpoint was moved")
     self._open(self._policy)
-    return target
+    return self._corrupt / str(step)
+
+  @property
+  def _corrupt(self) -> epath.Path:
+    return self._workdir / "corrupt"
+
+  def _move(self, step: int) -> None:
+    """The move itself, to `corrupt/`."""
+    target = self._corrupt / str(step)
+    if target.exists():
+      target.rmtree()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (self._workdir / FOLDER / str(step)).rename(target)
+
+  def _set_aside_unlisted(self) -> None:
+    """Moves checkpoints whose metrics Orbax cannot read: it would list none of them."""
+    if not multihost.is_first():
+      return
+    for path in sorted((self._workdir / FOLDER).glob("*/metrics/metrics")):
+      try:
+        read_json(path)
+      except UserError as error:
+        step = int(path.parent.parent.name)
+        self._move(step)
+        logger.warning(
+          "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
+          step,
+          error,
+          self._corrupt / str(step),
+        )
 
   def close(self) -> None:
     """Waits for the save under way, then lets go of the folder; errors as of `wait`."""
     with self._writing():
       self._orbax.close()
+    if self._checksums:
+      self._checksums.finish()
 
   def __enter__(self) -> Checkpoints:
     return self
@@ -260,26 +284,3 @@ def remove_unfinished(folder: epath.Path) -> None:
     for path in folder.iterdir():
       if UNFINISHED in path.name:
         path.rmtree()
-
-
-def not_written(error: BaseException, folder: epath.Path | str) -> str:
-  """The message of a save that fails."""
-  return (
-    f"no checkpoint can be written to {folder}: {root_cause(error)};"
-    " the same command resumes from the newest one, once it can be"
-  )
-
-
-def root_cause(error: BaseException) -> str:
-  """The first line of the innermost cause; of a long line its end, where the cause stands."""
-  error = deepest(error)
-  line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-  line = line.partition(" [os_error_code=")[0]  # TensorStore's; the words for it stand before
-  return line if len(line) <= 200 else f"... {line[-200:]}"
-
-
-def deepest(error: BaseException) -> BaseException:
-  """The innermost cause of an exception, or the exception itself."""
-  while error.__cause__ is not None:
-    error = error.__cause__
-  return error

@@ -9,9 +9,12 @@ import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
+from dap_jax.distributed import multihost
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import overlay, select
-from dap_jax.workdir.checkpointing import FOLDER, ITEM, Restored, root_cause
+from dap_jax.workdir import checksums
+from dap_jax.workdir.checkpointing import FOLDER, ITEM, DamagedError, Restored
+from dap_jax.workdir.save_errors import root_cause
 
 
 def restore(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Restored:
@@ -29,6 +32,9 @@ def restore(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Rest
     scores = scores_by_step(orbax)
     number = choose_step(scores, step, workdir=workdir)
     try:
+      damage = checksums.damage(workdir, FOLDER, number) if multihost.is_first() else None
+      if damage:
+        raise DamagedError(damage)
       metadata = orbax.metadata(number).metadata
       skipped = jax.tree.map(lambda _: ..., metadata, is_leaf=lambda leaf: hasattr(leaf, "shape"))
       params = overlay(skipped["params"], abstract_params)
@@ -36,7 +42,7 @@ def restore(workdir: epath.PathLike, abstract_params: Any, *, step: str) -> Rest
     except Exception as error:
       raise UserError(
         f"checkpoint {number} of {workdir} cannot be read ({root_cause(error)});"
-        f" there are also {sorted(set(scores) - {number})}"
+        f" there are also {sorted(set(scores) - {number})}, see --step"
       ) from error
   return Restored(select(state["params"], abstract_params), number)
 
@@ -89,7 +95,15 @@ def open_existing(workdir: epath.PathLike) -> ocp.training.Checkpointer:
   folder = epath.Path(workdir).resolve() / FOLDER
   if not folder.exists():
     raise UserError(f"{workdir} has no checkpoints: train there first, or give another folder")
-  return ocp.training.Checkpointer(folder)
+  try:
+    orbax = ocp.training.Checkpointer(folder)
+    scores_by_step(orbax)
+  except Exception as error:  # one whose metrics are damaged hides all of them
+    raise UserError(
+      f"the checkpoints of {workdir} cannot be listed ({root_cause(error)}): one is damaged,"
+      " and training there moves it aside"
+    ) from error
+  return orbax
 
 
 def scores_by_step(orbax: ocp.training.Checkpointer) -> dict[int, float | None]:
