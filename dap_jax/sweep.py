@@ -85,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  command.run(main)
+  command.run(main, saves_when_interrupted=True)

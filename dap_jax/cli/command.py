@@ -19,7 +19,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from dap_jax.cli import usage
+from dap_jax.cli import interrupts, usage
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
@@ -92,12 +92,19 @@ def drop_output() -> None:
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run(main: Callable[[], None]) -> None:
-  """Parses the flags, then runs `main`."""
+def run(main: Callable[[], None], *, saves_when_interrupted: bool = False) -> None:
+  """Parses the flags, then runs `main`.
+
+  Args:
+    main: the command.
+    saves_when_interrupted: ctrl-C does not end it within seconds: it has work to bring to an end.
+  """
 
   def guarded(argv: list[str]) -> None:
     del argv
     leave_absent_tpus()
+    if not saves_when_interrupted:
+      interrupts.end_when_interrupted()
     try:
       main()
       sys.stdout.flush()  # here a full disk behind it is one line, later a page
@@ -108,7 +115,7 @@ def run(main: Callable[[], None]) -> None:
       if shutdown.group:  # the others may need this one
         fail("nobody reads the output any more", status=1)
     except KeyboardInterrupt:
-      fail("interrupted; the same command resumes", status=130)
+      fail(interrupts.MESSAGE, status=interrupts.STATUS)
     except Exception as error:
       if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
         drop_output()
