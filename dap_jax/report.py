@@ -12,7 +12,7 @@ import logging
 
 from absl import flags
 
-from dap_jax.cli import command, model_flags
+from dap_jax.cli import command, model_flags, outputs
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError, writing
 
@@ -21,8 +21,6 @@ OUTPUT = flags.DEFINE_string(
   "output", None, "The HTML file to write; report.html in the first workdir by default."
 )
 STEP = model_flags.define_step()
-
-WORKDIR_FILES = ("config.json", "versions.json", "metrics.jsonl")  # which no page may replace
 
 logger = logging.getLogger("dap_jax.report")  # __name__ is __main__ here
 
@@ -36,8 +34,7 @@ def main() -> None:
 
   loaded = runs.read_runs(WORKDIR.value)
   output = epath.Path(OUTPUT.value or loaded[0].folder / "report.html")
-  if output.is_dir() or not output.parent.is_dir() or output.name in WORKDIR_FILES:
-    raise UserError(f"--output={output} cannot be written: name an .html file in a folder")
+  outputs.check_file(str(output))
   measured: list[measure.Measured | UserError] = []
   for run in loaded:
     try:

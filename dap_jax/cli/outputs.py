@@ -5,6 +5,7 @@ from __future__ import annotations
 from etils import epath
 
 from dap_jax.utils.errors import UserError
+from dap_jax.workdir import layout
 
 
 def check_file(value: str | None) -> None:
@@ -14,3 +15,4 @@ def check_file(value: str | None) -> None:
   path = epath.Path(value)
   if path.is_dir() or not path.parent.is_dir():
     raise UserError(f"--output={value} cannot be written: name a file in an existing folder")
+  layout.refuse_own_file(value)

@@ -9,6 +9,7 @@ events.out.*    TensorBoard                        protocols/      what the scor
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
@@ -39,6 +40,9 @@ FREE = (
 PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
 # Of these, the keys that only the batches depend on.
 UNPREPARED = ("data.views", "data.hard_negatives", "data.bucket_tokens")
+# What the commands read of a run again; the rest of its folder is free for reports and scores.
+OWN_FILES = ("config.json", "versions.json", "metrics.jsonl")
+OWN_FOLDERS = ("checkpoints", "data", "initial", "protocols", "tokenizer")
 PACKAGES = ("dap_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -46,6 +50,17 @@ def is_workdir(folder: epath.PathLike) -> bool:
   """Whether train wrote this folder: a model's folder has a config.json too, but no versions."""
   folder = epath.Path(folder)
   return (folder / "config.json").exists() and (folder / "versions.json").exists()
+
+
+def refuse_own_file(output: str) -> None:
+  """Raises UserError where `--output=OUTPUT` would take the place of what a run needs."""
+  # epath's own `resolve` follows no links
+  path = epath.Path(output if "://" in output else os.path.realpath(output))
+  for folder in path.parents:
+    first = path.relative_to(folder).parts[0]
+    is_own = first in OWN_FOLDERS or path.parent == folder and first in OWN_FILES
+    if is_own and is_workdir(folder):
+      raise UserError(f"--output={output} is part of the run in {folder}: name another file")
 
 
 def has_checkpoints(workdir: epath.PathLike) -> bool:
