@@ -4,9 +4,10 @@ import gzip
 import shutil
 
 import pytest
+from etils import epath
 
 from dap_jax.data.readers import dictionaries, words
-from dap_jax.data.readers.dictionaries import Lexicon, base_language, named_pair
+from dap_jax.data.readers.dictionaries import Lexicon, base_language, named_pair, walk
 from dap_jax.utils.errors import UserError
 
 
@@ -190,3 +191,13 @@ def test_the_development_dictionaries(shared, tmp_path):
   assert "impfstoff" in translations(term, "vaccine", "de")
   with pytest.raises(UserError, match="holds no dictionary with 'en'"):
     lexicon_of(folder / "panlex_bli")
+
+
+def test_a_folder_that_links_to_itself_is_read_once(tmp_path):
+  (tmp_path / "sub").mkdir()
+  (tmp_path / "sub" / "en-de.txt").write_text("house Haus\n")
+  for name in ("a", "b", "sub/up", "sub/here"):  # two links each: 2 ** 40 paths
+    (tmp_path / name).symlink_to(tmp_path if "sub" not in name else tmp_path / "sub" / "..")
+  (tmp_path / "linked").symlink_to(tmp_path / "sub")  # no loop: it is followed
+  files = [str(path.relative_to(tmp_path)) for path in walk(epath.Path(tmp_path))]
+  assert files == ["linked/en-de.txt", "sub/en-de.txt"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -196,11 +197,16 @@ class Lexicon:
       forms[key] = (*concepts, concept)
 
 
-def walk(path: epath.Path) -> Iterator[epath.Path]:
-  """The file itself, or all files of a folder and its subfolders, sorted."""
+def walk(path: epath.Path, above: frozenset[str] = frozenset()) -> Iterator[epath.Path]:
+  """The file itself, or all files of a folder and its subfolders, sorted.
+
+  A link to one of the folders `above` it, by their real paths, is not followed: it has no end.
+  """
   if path.is_dir():
-    for child in sorted(path.iterdir()):
-      yield from walk(child)
+    real = os.path.realpath(path)
+    if real not in above:
+      for child in sorted(path.iterdir()):
+        yield from walk(child, above | {real})
   else:
     yield path
 

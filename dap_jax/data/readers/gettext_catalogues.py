@@ -9,6 +9,7 @@ from __future__ import annotations
 import gettext
 import importlib.util
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,9 +84,10 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
   with path.open("rb") as file:
     try:
       catalogue = gettext.GNUTranslations(file)
-    except (OSError, ValueError, LookupError) as error:
-      raise UserError(f"cannot read the catalogue {path}: {error}") from error
-  singular = catalogue.plural(1)  # type: ignore[attr-defined]  # set when the file was parsed
+      singular = catalogue.plural(1)  # type: ignore[attr-defined]  # set when the file was parsed
+    except (OSError, ValueError, LookupError, ArithmeticError, struct.error) as error:
+      reason = str(error).partition("\n")[0]
+      raise UserError(f"cannot read the catalogue {path}: {reason}") from error
   translations = {}
   for message, translation in catalogue._catalog.items():  # type: ignore[attr-defined]  # no public listing
     if isinstance(message, tuple):
