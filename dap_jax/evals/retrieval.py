@@ -4,7 +4,8 @@ Protocol, the same for every model: the answer is the nearest neighbour by cosin
 `to_pivot`: each translation, in any language, among the pivot's texts of all rows.
 `from_pivot`: each text of the pivot among all translations in one language.
 The overall scores count every translation once, so languages with more texts weigh more. Between
-equal candidates rounding decides.
+equal candidates rounding decides. Only the row itself is right: the same text in another row counts
+as wrong, so repeated texts lower the scores.
 """
 
 from __future__ import annotations
