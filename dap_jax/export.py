@@ -32,17 +32,18 @@ logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 
 def readme_of(folder: epath.Path, step: int, *, config: Mapping[str, Any], max_tokens: int) -> str:
   """The model card of a workdir's checkpoint."""
+  from dap_jax.data import store
   from dap_jax.hub import card
   from dap_jax.workdir import records
 
-  pairs = read_json(folder / "data" / "info.json")["pairs"]
+  pairs = store.read_info(folder / "data")["pairs"]
   return card.model_card(
     name=epath.Path(OUTPUT.value).name,
     languages=[config["data"]["pivot"], *pairs],
     metrics=records.scores_at(folder, step),
     pairs=pairs,
     max_tokens=max_tokens,
-    commit=read_json(folder / "versions.json")["commit"],
+    commit=read_json(folder / "versions.json").get("commit", "unknown"),
     config=config,
     license=LICENSE.value,
   )

@@ -117,7 +117,7 @@ def main() -> None:
     os.environ["JAX_NUM_CPU_DEVICES"] = str(topology.chips * 2**TRIES.value)
   from dap_jax.planning import predict, step, suggestions
   from dap_jax.planning.compiled.compiler import devices_of
-  from dap_jax.training import ranges
+  from dap_jax.workdir import ranges
 
   config = with_current_keys(CONFIG.value.to_dict())
   ranges.check(config)

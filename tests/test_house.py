@@ -31,7 +31,7 @@ MAY_IMPORT = {
   "mining": {"core.unit_vectors", "data.readers", "distributed"},
   "planning": {"core", "model", "data", "distributed", "workdir", "training"},
   "report_page": {"data", "evals", "inference", "workdir"},
-  "sweeps": {"cli", "evals", "report_page", "training", "workdir"},
+  "sweeps": {"cli", "evals", "report_page", "workdir"},
   "cli": {"distributed", "workdir"},
   "utils": set(),
 }

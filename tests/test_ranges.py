@@ -4,9 +4,9 @@ import pytest
 
 from configs import base
 from dap_jax.objectives import selection
-from dap_jax.training import ranges
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import flatten, nest
+from dap_jax.workdir import ranges
 
 CONFIG = flatten(base.get_config().to_dict(), separator=".")
 OBJECTIVES = [key for key in CONFIG if key.startswith("objectives.") and key.endswith(".weight")]

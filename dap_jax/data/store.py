@@ -25,10 +25,18 @@ from dap_jax.data.readers import split
 from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.binding import bind
-from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.errors import UserError, reading, writing
 from dap_jax.utils.quiet import quiet_stderr
 
 logger = logging.getLogger(__name__)
+INFO = {  # what is read of info.json
+  "pairs": dict,
+  "rates": dict,
+  "extras": dict,
+  "english_ids": list,
+  "features": list,
+  "max_tokens": int,
+}
 
 
 class Corpus(NamedTuple):
@@ -195,16 +203,33 @@ def heldout(directory: epath.PathLike) -> list[dict[str, str]]:
   """The held-out rows, language -> text, pivot included."""
   # Only "\n" ends a line: str.splitlines would also cut at characters that occur inside texts.
   path = epath.Path(directory) / "heldout.jsonl"
-  try:
-    return [json.loads(line) for line in path.read_text().split("\n") if line]
-  except ValueError as error:  # no JSON, or no UTF-8
-    raise UserError(f"{path} is damaged ({error}): remove its folder to prepare anew") from error
+  with reading(damaged(path)):
+    rows = [json.loads(line) for line in path.read_text().split("\n") if line]
+    for number, row in enumerate(rows, 1):
+      if not isinstance(row, dict) or not all(isinstance(text, str) for text in row.values()):
+        raise ValueError(f"row {number} is no object of texts by language")
+  return rows
+
+
+def damaged(path: epath.Path) -> str:
+  """What to say of a file of prepared data that cannot be read; the reason follows."""
+  return f"{path} is damaged; remove {path.parent} and the run prepares its data anew"
+
+
+def read_info(directory: epath.PathLike) -> dict[str, Any]:
+  """The content of info.json. Raises UserError where it is not what `write` wrote."""
+  path = epath.Path(directory) / "info.json"
+  with reading(damaged(path)):
+    info = json.loads(path.read_text())
+    for key, kind in INFO.items():
+      if not isinstance(info, dict) or not isinstance(info.get(key), kind):
+        raise ValueError(f"it has no {key}, or another type of it")
+  return info
 
 
 def english_ids(directory: epath.PathLike) -> np.ndarray:
   """int32 [V_en], the ids of the English side of the training set, sorted."""
-  info = json.loads((epath.Path(directory) / "info.json").read_text())
-  return np.asarray(info["english_ids"], np.int32)
+  return np.asarray(read_info(directory)["english_ids"], np.int32)
 
 
 def load(
@@ -222,9 +247,11 @@ def load(
     UserError: no row has so many languages, or no pair so many hard negatives.
   """
   directory = epath.Path(directory)
-  info = json.loads((directory / "info.json").read_text())
-  features = tuple(Feature(**feature) for feature in info["features"])
-  pairs = train_file.load_pairs(directory / "train.npz", languages=info["rates"], features=features)
+  info, path = read_info(directory), directory / "train.npz"
+  with reading(damaged(directory / "info.json")):
+    features = tuple(Feature(**feature) for feature in info["features"])
+  with reading(damaged(path)):
+    pairs = train_file.load_pairs(path, languages=info["rates"], features=features)
   train_file.check_negatives(pairs, hard_negatives)
   layout = Layout(info["max_tokens"], pad_id, features, hard_negatives)
   rates = languages = info["rates"]

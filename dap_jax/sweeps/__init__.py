@@ -1,6 +1,6 @@
 """Many runs from one file: what the command `sweep` does.
 
-May import `cli`, `evals`, `report_page`, `training` and `workdir`. Start with `hyper.py`, which
+May import `cli`, `evals`, `report_page` and `workdir`. Start with `hyper.py`, which
 says what a sweep file holds, then `plan.py`:
 
 hyper      what a sweep file builds its runs from     state      how far each run is

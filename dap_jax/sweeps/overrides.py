@@ -11,9 +11,9 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from dap_jax.cli import config_files
-from dap_jax.training import ranges
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.old_configs import with_current_keys
+from dap_jax.workdir import ranges
 
 NEEDED = ("seed", "steps", "max_tokens", "data", "model", "init_from")  # keys of a config
 

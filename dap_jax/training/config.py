@@ -13,8 +13,8 @@ from typing import Any
 from etils import epath
 
 from dap_jax import evals
-from dap_jax.training import ranges
 from dap_jax.utils.errors import UserError
+from dap_jax.workdir import ranges
 
 Section = Mapping[str, Any]
 DECODER_STARTS = ("source", "random")  # values of `decoder.start`

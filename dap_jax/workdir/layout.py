@@ -23,6 +23,7 @@ from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.old_configs import with_current_keys
 from dap_jax.utils.trees import flatten
+from dap_jax.workdir import ranges
 
 # Sections and keys that may change when a run resumes: they never change what is computed.
 FREE = (
@@ -79,8 +80,20 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def read_config_file(path: epath.Path) -> dict[str, Any]:
-  """A config.json, keys that were renamed since under their new names."""
-  return with_current_keys(read_json(path), announce=False)
+  """A config.json, keys that were renamed since under their new names.
+
+  Raises:
+    UserError: it cannot be read, lacks a section, or holds a number that no run can have.
+  """
+  config = with_current_keys(read_json(path), announce=False)
+  for section in ("data", "model", "max_tokens"):
+    if section not in config:
+      raise UserError(f"{path} has no {section}: it is damaged, or no run of train wrote it")
+  try:
+    ranges.check(config)
+  except UserError as error:
+    raise UserError(f"{path}: {error}; it is damaged, put it back") from error
+  return config
 
 
 def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:

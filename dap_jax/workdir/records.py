@@ -66,6 +66,8 @@ def parse_line(line: bytes, *, where: str) -> tuple[str, Record]:
     text = line.decode("utf-8")
     record = json.loads(text)
     float(record["step"])
+    if any(isinstance(value, str) for value in record.values()):
+      raise ValueError("a text where a number should be")
   except UnicodeDecodeError as error:
     raise UserError(f"{where} is not UTF-8 ({error}); delete the line") from error
   except (ValueError, TypeError, KeyError, RecursionError) as error:
