@@ -39,7 +39,6 @@ def readme_of(folder: epath.Path, step: int, *, config: Mapping[str, Any], max_t
   pairs = store.read_info(folder / "data")["pairs"]
   return card.model_card(
     name=epath.Path(OUTPUT.value).name,
-    languages=[config["data"]["pivot"], *pairs],
     metrics=records.scores_at(folder, step),
     pairs=pairs,
     max_tokens=max_tokens,

@@ -149,12 +149,16 @@ def test_arguments(tmp_path, arguments, message):
   [
     (b"PK\x03\x04" + bytes(50), "a zip archive or a spreadsheet"),
     (b"PAR1" + bytes(50), "a Parquet file"),
-    (gzip.compress(b"a\tb\n"), "compressed with gzip, expected UTF-8 text: give it a name that"),
+    (
+      gzip.compress(b"a\tb\n", mtime=0),
+      "compressed with gzip, expected UTF-8 text: give it a name that",
+    ),
     ("ein Haus\ta house\n".encode("utf-16"), "it is UTF-16"),
     (b"ein Haus\ta house\reine T\xc3\xbcr\ta door\r", "its lines end in .r alone"),
     (b"a" * (text_files.MAX_LINE + 1), "a line of over 1,048,576 bytes is no sentence"),
     ("Tür\ta door\n".encode("latin-1"), "not UTF-8"),
   ],
+  ids=["zip", "parquet", "gzip", "utf-16", "old mac", "endless", "latin-1"],
 )
 def test_what_is_no_text(tmp_path, content, message):
   with pytest.raises(UserError, match=message):

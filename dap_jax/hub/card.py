@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import babel
 
 TEMPLATE = """---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 license: {license}
-tags:
+{base_model}tags:
 - sentence-transformers
 - feature-extraction
 - dap_jax
@@ -20,22 +25,22 @@ language:
 
 # {name}
 
-A cross-lingual sentence encoder trained with [dual-alignment pre-training]\
-(https://arxiv.org/abs/2305.09148) by dap_jax: sentences that mean the same lie close to each other,
-whatever their language.
+A cross-lingual sentence encoder, trained by dap_jax with {objectives}: sentences that mean the same
+lie close to each other, whatever their language.
 
 ```python
 from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{name}")
-vectors = model.encode(["Log in", "Anmelden", "Se connecter"])  # unit length
+vectors = model.encode({examples})
 ```
 
 Texts are cut after {max_tokens} tokens. The data's licences bind what may be done with the model.
 
 ## Results
 
-On held-out sentences, 1-nearest neighbour by cosine.
+`eval/retrieval` is on held-out sentences of the training data: is the nearest neighbour by cosine
+the translation?
 
 | metric | value |
 |---|---|
@@ -43,7 +48,7 @@ On held-out sentences, 1-nearest neighbour by cosine.
 
 ## Training data
 
-Pairs with English: {pairs}.
+Pairs with {pivot}: {pairs}.
 
 ## Config
 
@@ -55,10 +60,25 @@ Made by dap_jax, commit {commit}.
 """
 
 
+# What an objective of the config is called in a sentence.
+OBJECTIVES = {
+  "translation_ranking": "translation ranking",
+  "representation_translation": "representation translation learning",
+  "masked_lm": "masked language modelling",
+  "mexma": "MEXMA",
+  "soft_alignment": "soft contrast with a teacher's similarities",
+  "distillation": "distillation",
+  "token_alignment": "dictionary-based token contrast",
+  "multiway": "multi-way contrast",
+}
+DAP = {"translation_ranking", "representation_translation"}
+COUNTS = ("queries", "_random")  # ends of names that are no results
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
+
+
 def model_card(
   *,
   name: str,
-  languages: Sequence[str],
   metrics: Mapping[str, float],
   pairs: Mapping[str, int],
   max_tokens: int,
@@ -70,25 +90,76 @@ def model_card(
 
   Args:
     name: of the folder.
-    languages: their codes.
     metrics: scores of the exported step, `eval/SUITE/METRIC` -> value; the card leaves out those of
-      single languages, whose names are longer.
+      single languages, whose names are longer, and counts.
     pairs: language -> number of its training pairs.
     max_tokens: where texts are cut.
     commit: of the program that trained the model.
     config: the whole resolved config.
     license: of the model, a name of the hub's list; "other" leaves it open.
   """
-  codes = sorted({language.split("_")[0] for language in languages})
+  pivot, init_from = config["data"]["pivot"], config.get("init_from", "")
+  codes = sorted({language.split("_")[0] for language in (pivot, *pairs)})
+  is_on_hub = HUB_ID.fullmatch(init_from) and not os.path.exists(init_from)
+  most = sorted(pairs, key=lambda language: (-pairs[language], language))
   return TEMPLATE.format(
     name=name,
     license=license,
+    base_model=f"base_model: {init_from.partition('@')[0]}\n" if is_on_hub else "",
     languages="\n".join(f'- "{code}"' for code in codes),  # quoted: YAML reads a bare no as false
+    objectives=objectives_in_words(config.get("objectives", {})),
+    examples=json.dumps(examples([pivot, *most]), ensure_ascii=False),
     max_tokens=max_tokens,
     scores="\n".join(
-      f"| `{metric}` | {value:.4f} |" for metric, value in metrics.items() if metric.count("/") == 2
+      f"| `{metric}` | {value:.4f} |"
+      for metric, value in metrics.items()
+      if metric.count("/") == 2 and not metric.endswith(COUNTS)
     ),
+    pivot=english_name(pivot),
     pairs=", ".join(f"{language} {number:,}" for language, number in sorted(pairs.items())),
-    config=json.dumps(config, indent=1),
+    config=json.dumps(without_folders(config), indent=1),
     commit=commit,
   )
+
+
+def objectives_in_words(objectives: Mapping[str, Mapping[str, Any]]) -> str:
+  """What the model was trained with, as the end of a sentence."""
+  on = [name for name, section in objectives.items() if section.get("weight")]
+  names = sorted(on, key=[*OBJECTIVES, *on].index)
+  words = [OBJECTIVES.get(name, name) for name in names]
+  text = " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]])) or "no objective"
+  if set(names) >= DAP:
+    text += " (as in [dual-alignment pre-training](https://arxiv.org/abs/2305.09148))"
+  return text
+
+
+def examples(languages: Sequence[str]) -> list[str]:
+  """The name of Egypt in at most three of the languages, as CLDR has it."""
+  names = []
+  for language in languages:
+    with contextlib.suppress(babel.UnknownLocaleError, ValueError):
+      names.append(str(babel.Locale.parse(language, sep=separator_of(language)).territories["EG"]))
+  return list(dict.fromkeys(names))[:3] or ["Egypt"]
+
+
+def english_name(language: str) -> str:
+  """What a language is called in English; its code where CLDR has no name."""
+  with contextlib.suppress(babel.UnknownLocaleError, ValueError):
+    return str(babel.Locale.parse(language, sep=separator_of(language)).english_name or language)
+  return language
+
+
+def separator_of(language: str) -> str:
+  """What stands between the parts of a code: pt-BR, zh_Hant."""
+  return "-" if "-" in language else "_"
+
+
+def without_folders(value: Any) -> Any:
+  """A config whose absolute paths are cut to their last part: they are nobody else's business."""
+  if isinstance(value, Mapping):
+    return {key: without_folders(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [without_folders(item) for item in value]
+  if isinstance(value, str) and value.startswith(("/", "~")):
+    return os.path.basename(value.rstrip("/"))
+  return value

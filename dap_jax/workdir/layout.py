@@ -4,6 +4,7 @@ config.json     the whole resolved config          metrics.jsonl   one JSON obje
 versions.json   of the packages that started it    checkpoints/    see `checkpointing`
 tokenizer/      the vocabulary                     data/           see `data.store`
 events.out.*    TensorBoard                        protocols/      what the scores of suites mean
+checksums/      of the checkpoints' files          .lock           held by the process that trains
 """
 
 from __future__ import annotations
