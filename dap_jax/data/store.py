@@ -229,7 +229,12 @@ def read_info(directory: epath.PathLike) -> dict[str, Any]:
 
 def english_ids(directory: epath.PathLike) -> np.ndarray:
   """int32 [V_en], the ids of the English side of the training set, sorted."""
-  return np.asarray(read_info(directory)["english_ids"], np.int32)
+  info = read_info(directory)
+  with reading(damaged(epath.Path(directory) / "info.json")):
+    ids = np.asarray(info["english_ids"], np.int32)
+    if ids.ndim != 1 or (np.diff(ids) <= 0).any():
+      raise ValueError("its english_ids are no rising numbers")
+  return ids
 
 
 def load(

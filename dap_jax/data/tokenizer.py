@@ -173,7 +173,8 @@ class Tokenizer:
     for name in FILES:
       if not (directory / name).exists():
         raise UserError(f"{directory} has no {name}: give a folder that train or export wrote")
-    files = {name: (directory / name).read_text() for name in FILES}
+    with reading(f"{directory}: its tokenizer cannot be read"):
+      files = {name: (directory / name).read_text() for name in FILES}
     return cls.from_files(files, where=str(directory), max_tokens=max_tokens)
 
   @classmethod

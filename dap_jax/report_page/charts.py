@@ -90,7 +90,7 @@ def curves(lines: Sequence[Line], *, series: Sequence[str], share: bool) -> Spec
   data = table(dict(zip(names, zip(*flat, strict=True), strict=True)))
   runs = sorted({line.run for line in lines})
   colors = alt.Scale(domain=[str(run) for run in runs], range=run_colors(runs))
-  axis = PERCENT_AXIS if share else alt.Axis(tickCount=5)
+  axis = PERCENT_AXIS if share else alt.Axis(tickCount=5, format=".4~g")
   steps = alt.Axis(tickCount=4, grid=False, labelExpr="format(datum.value, '~s')")
   near = alt.selection_point(nearest=True, on="pointerover", fields=["step"], empty=False)
   base = alt.Chart(data).encode(

@@ -37,7 +37,8 @@ def is_evaluated(run: SweepRun, evaluation: Evaluation) -> bool:
   if not path.exists():
     return False
   content = read_json(path)
-  protocol = content.get("protocol", {}).get(full_name(run, evaluation))
+  protocols = content.get("protocol")
+  protocol = protocols.get(full_name(run, evaluation)) if isinstance(protocols, dict) else None
   if not isinstance(protocol, dict):
     return False
   step = str(evaluation.flags.get("step", "newest"))

@@ -37,7 +37,7 @@ def log_run_summary(train_program: TrainProgram, data: RunData, *, start: str) -
     "objectives": describe_objectives(train_program),
     "batch": describe_batch(data),
     "data": f"{sum(corpus.info['pairs'].values()):,} pairs,"
-    f" {len(corpus.heldout)} English sentences held out",
+    f" {len(corpus.heldout)} sentences held out",
     "languages": f"{len(rates)}: {languages}{', ...' if len(rates) > 12 else ''}",
     "mesh": f"{axes} on {devices}",
     "start": start,
@@ -67,7 +67,8 @@ def describe_batch(data: RunData) -> str:
   padding = loader.padding_share(
     corpus.sources, rates=corpus.rates, bucket_tokens=data.bucket_tokens
   )
-  return (
-    f"{size} {examples} of {lengths} tokens,"
-    f" {size - 1 + size * corpus.hard_negatives} {negatives}, {padding:.0%} padding"
-  )
+  pairs = sum(corpus.info["pairs"].values())
+  different = min(size, pairs)  # the same pair again is no negative
+  fewer = f" (there are {pairs} pairs)" if pairs < size else ""
+  count = different - 1 + different * corpus.hard_negatives
+  return f"{size} {examples} of {lengths} tokens, {count} {negatives}{fewer}, {padding:.0%} padding"
