@@ -138,8 +138,9 @@ def examples(languages: Sequence[str]) -> list[str]:
   names = []
   for language in languages:
     with contextlib.suppress(babel.UnknownLocaleError, ValueError):
-      names.append(str(babel.Locale.parse(language, sep=separator_of(language)).territories["EG"]))
-  return list(dict.fromkeys(names))[:3] or ["Egypt"]
+      locale = babel.Locale.parse(language, sep=separator_of(language))
+      names.append(locale.territories.get("EG"))  # CLDR names no country in some languages
+  return list(dict.fromkeys(filter(None, names)))[:3] or ["Egypt"]
 
 
 def english_name(language: str) -> str:
