@@ -119,3 +119,12 @@ def test_options_inside_tokenizer_json(tmp_path, name, message):
   change_backend(folder, **{name: full[name]})
   with pytest.raises(UserError, match=message):
     Tokenizer.from_files(tokenizer_files.convert_tokenizer(folder), where=str(folder), max_tokens=8)
+
+
+def test_an_id_beyond_every_vocabulary_costs_no_time(tmp_path):
+  folder = sentence_folder(tmp_path, "bert")
+  backend = json.loads((folder / "tokenizer.json").read_text())
+  backend["model"]["vocab"]["page"] = 2**31
+  change_backend(folder, model=backend["model"])
+  with pytest.raises(UserError, match="has the id 2147483648, expected less than"):
+    tokenizer_files.convert_tokenizer(folder)

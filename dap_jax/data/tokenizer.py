@@ -201,9 +201,14 @@ class Tokenizer:
     special_ids = SpecialIds(pad, unk, ends[0], ends[1], mask)
     return cls(backend, special_ids=special_ids, max_tokens=max_tokens)
 
+  def _encodings(self, texts: Sequence[str | tuple[str, str]]) -> list[tokenizers.Encoding]:
+    """What the library makes of each text. Some damage to its file shows only here."""
+    with reading("the tokenizer fails on a text, so its tokenizer.json is damaged; fetch it again"):
+      return list(self._backend.encode_batch(list(texts)))
+
   def encode_ragged(self, texts: Sequence[str | tuple[str, str]]) -> list[list[int]]:
     """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
-    return [encoding.ids for encoding in self._backend.encode_batch(list(texts))]
+    return [encoding.ids for encoding in self._encodings(texts)]
 
   def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
     """Sentences as lists of words, joined by spaces -> the ids, and the number of each id's word.
@@ -213,7 +218,7 @@ class Tokenizer:
     """
     texts = [" ".join(words) for words in sentences]
     encoded = []
-    for words, encoding in zip(sentences, self._backend.encode_batch(texts), strict=True):
+    for words, encoding in zip(sentences, self._encodings(texts), strict=True):
       of_character = []
       for number, word in enumerate(words):
         of_character += [number] * len(word) + [-1]
@@ -228,7 +233,7 @@ class Tokenizer:
     The span is empty for [CLS], [SEP] and a space that has its own id.
     """
     encoded = []
-    for encoding in self._backend.encode_batch(list(texts)):
+    for encoding in self._encodings(texts):
       pieces = zip(encoding.tokens, encoding.offsets, strict=True)
       spans = [(start, start) if piece == SPACE else (start, end) for piece, (start, end) in pieces]
       encoded.append((encoding.ids, spans))

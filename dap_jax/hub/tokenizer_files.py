@@ -24,6 +24,7 @@ VOCABULARIES = (
   *("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"),
 )
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+IDS = 1 << 24  # no vocabulary has so many
 OPTIONAL_ROLES = {"unk_token", "mask_token"}  # objectives that mask ask for the latter
 OF_EXPORTS = {  # what tokenizer_config.json of an exported folder has
   *("tokenizer_class", "clean_up_tokenization_spaces", "model_input_names", "model_max_length"),
@@ -110,6 +111,9 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
     tokenizer = AutoTokenizer.from_pretrained(
       str(folder), local_files_only=True, trust_remote_code=False
     )
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= IDS:  # the library would spend minutes and gigabytes on the holes below it
+      raise UserError(f"{folder}: its tokenizer has the id {largest}, expected less than {IDS:,}")
     backend = tokenizer.backend_tokenizer.to_str()
     roles = {role: content_of(getattr(tokenizer, role)) for role in ROLES}
     for role, other in (("cls_token", "bos_token"), ("sep_token", "eos_token")):
