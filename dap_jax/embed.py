@@ -18,7 +18,7 @@ from contextlib import nullcontext
 
 from absl import flags
 
-from dap_jax.cli import command, distributed_flags, model_flags
+from dap_jax.cli import command, distributed_flags, model_flags, outputs
 from dap_jax.utils.errors import UserError
 
 MODEL_FLAGS = model_flags.define()
@@ -34,7 +34,7 @@ def embed(model_path: str, path: str, output: str, *, writes: bool) -> None:
   from dap_jax.inference import embedder, vector_files
 
   if writes:
-    vector_files.check_output(output, source=path)
+    outputs.check_file(output, source=path)
   source = vector_files.examine(path)
   model = embedder.load(model_path, **MODEL_FLAGS.load_options())
   vector_files.write_vectors(source, output, model)

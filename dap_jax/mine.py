@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dap_jax.cli import command, distributed_flags, model_flags
+from dap_jax.cli import command, distributed_flags, model_flags, outputs
 from dap_jax.evals import scores
 from dap_jax.utils.errors import UserError
 
@@ -100,7 +100,6 @@ def main() -> None:
   check_flags()
   writes = distributed_flags.take_part()
   from dap_jax.distributed import multihost
-  from dap_jax.inference import vector_files
   from dap_jax.mining import pairs_file, work_folder
   from dap_jax.utils import locks
   from dap_jax.utils.atomic import replacing
@@ -110,7 +109,7 @@ def main() -> None:
   folder = output.with_name(f"{output.name}.work")
   for name in ("source", "target", "source_vectors", "target_vectors"):
     if path := flags.FLAGS[name].value:
-      vector_files.check_output(OUTPUT.value, source=path)
+      outputs.check_file(OUTPUT.value, source=path)
   sides = read_inputs()
   model = load_model() if MODEL.value else None
   check_index(sides[0], model)

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from dap_jax.cli import outputs
 from dap_jax.inference import embedder, vector_files
 from dap_jax.utils.errors import UserError
 from tests.commands import ROOT, environment
@@ -114,7 +115,7 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(commands, tmp_path):
   assert "none/out.npy cannot be written" in message
   for output, message in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "is an input")):
     with pytest.raises(UserError, match=message):
-      vector_files.check_output(str(output), source=f"{tmp_path}/in.txt")
+      outputs.check_file(str(output), source=f"{tmp_path}/in.txt")
   assert (tmp_path / "in.txt").read_text() == "the red page\n"
 
 

@@ -3,12 +3,11 @@
 import pytest
 
 from dap_jax.cli import outputs
-from dap_jax.inference import vector_files
 from dap_jax.utils.errors import UserError
 
 CHECKS = {
   "check_file": outputs.check_file,
-  "check_output": lambda path: vector_files.check_output(path, source="texts.txt"),
+  "check_output": lambda path: outputs.check_file(path, source="texts.txt"),
 }
 
 

@@ -26,29 +26,23 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
     arguments: of the command line.
   """
   overrides = [word for word in arguments if word.startswith(("--config.", "-config."))]
-  line = config_file_mistake(arguments)
-  if line:
-    return line
-  unknown = unknown_key(overrides, arguments)
-  if unknown:
-    return unknown
-  return f"{' '.join(overrides) or '--config'}: {first_line(error)}"
+  value, config = config_value(arguments), None
+  if value is not None:
+    try:
+      config = config_files.NamedConfigParser("config").parse(value)
+    except Exception as raised:
+      return config_file_mistake(value, raised)
+  unknown = unknown_key(overrides, config)
+  return unknown or f"{' '.join(overrides) or '--config'}: {first_line(error)}"
 
 
-def config_file_mistake(arguments: Sequence[str]) -> str | None:
-  """`FILE:LINE: what the file raised`; None where it gives a config."""
-  value = config_value(arguments)
-  if value is None:
-    return None
-  try:
-    config_files.NamedConfigParser("config").parse(value)
-  except Exception as raised:
-    error: BaseException = raised
-    while error.__context__ is not None:  # the parser packs some into others
-      error = error.__context__
-    where = place(error, file=config_files.find(value).partition(":")[0])
-    return f"--config={value}: {where}: {type(error).__name__}: {first_line(error)}"
-  return None
+def config_file_mistake(value: str, raised: BaseException) -> str:
+  """`FILE:LINE: what the file raised`; value: what --config is."""
+  error = raised
+  while error.__context__ is not None:  # the parser packs some into others
+    error = error.__context__
+  where = place(error, file=config_files.find(value).partition(":")[0])
+  return f"--config={value}: {where}: {type(error).__name__}: {first_line(error)}"
 
 
 def place(error: BaseException, *, file: str) -> str:
@@ -64,10 +58,8 @@ def place(error: BaseException, *, file: str) -> str:
   return lines[-1] if lines else file
 
 
-def unknown_key(overrides: Iterable[str], arguments: Sequence[str]) -> str | None:
+def unknown_key(overrides: Iterable[str], config: Any) -> str | None:
   """The line about the first override of an unknown key; None where all are known."""
-  value = config_value(arguments)
-  config: Any = None if value is None else config_files.NamedConfigParser("config").parse(value)
   if not isinstance(config, ConfigDict):
     return None
   keys = flatten(config.to_dict(), separator=".")

@@ -229,7 +229,11 @@ def read_info(directory: epath.PathLike) -> dict[str, Any]:
 
 def english_ids(directory: epath.PathLike) -> np.ndarray:
   """int32 [V_en], the ids of the English side of the training set, sorted."""
-  info = read_info(directory)
+  return ids_of(read_info(directory), directory)
+
+
+def ids_of(info: Mapping[str, Any], directory: epath.PathLike) -> np.ndarray:
+  """`english_ids` of an info.json that is read; directory: for the message."""
   with reading(damaged(epath.Path(directory) / "info.json")):
     ids = np.asarray(info["english_ids"], np.int32)
     if ids.ndim != 1 or (np.diff(ids) <= 0).any():
@@ -274,6 +278,6 @@ def load(
     views=views,
     hard_negatives=hard_negatives,
     heldout=heldout(directory),
-    english_ids=english_ids(directory),
+    english_ids=ids_of(info, directory),
     info=info,
   )

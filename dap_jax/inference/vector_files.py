@@ -25,7 +25,6 @@ from dap_jax.utils.errors import NotFiniteError, UserError
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.locks import locked
 from dap_jax.utils.progress import Progress
-from dap_jax.workdir import layout
 
 BLOCK_LINES = 16_384  # sorted by length and encoded together
 
@@ -106,16 +105,6 @@ def growing(partial: Path, header: bytes, *, size: int) -> Iterator[IO[bytes]]:
     file.truncate(len(header) + size)
     file.seek(0, os.SEEK_END)
     yield file
-
-
-def check_output(output: str, *, source: str) -> None:
-  """Raises UserError where the file could not be written, before anything is computed."""
-  path = Path(output)
-  if path.is_dir() or not path.parent.is_dir():
-    raise UserError(f"{output} cannot be written: name a file in an existing folder")
-  layout.refuse_own_file(output)
-  if path.exists() and Path(source).exists() and path.samefile(source):
-    raise UserError(f"{output} is an input, {source}: name another file for the result")
 
 
 def npy_header(rows: int, width: int) -> bytes:

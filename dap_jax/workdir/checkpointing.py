@@ -181,12 +181,8 @@ class Checkpoints:
       except Exception as error:  # Orbax raises many types of errors for damaged files
         if not isinstance(error, DamagedError):
           self._refuse_other_model(step, abstract_state)
-        logger.warning(
-          "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
-          step,
-          root_cause(error),
-          self._set_aside(step),
-        )
+        self._set_aside(step)
+        self._tell_moved(step, root_cause(error))
     if steps:
       raise UserError(
         f"none of the checkpoints {steps} in {self._workdir / FOLDER} can be read;"
@@ -217,22 +213,27 @@ class Checkpoints:
           " use its config or another --workdir"
         )
 
-  def _set_aside(self, step: int) -> epath.Path:
+  def _set_aside(self, step: int) -> None:
     """Moves a damaged checkpoint out of the way of later saves."""
     self._orbax.close()
     if multihost.is_first():
       self._move(step)
     multihost.wait("a damaged checkpoint was moved")
     self._open(self._policy)
-    return self._corrupt / str(step)
 
-  @property
-  def _corrupt(self) -> epath.Path:
-    return self._workdir / "corrupt"
+  def _corrupt(self, step: int) -> epath.Path:
+    """Where a damaged checkpoint goes."""
+    return self._workdir / "corrupt" / str(step)
+
+  def _tell_moved(self, step: int, reason: str) -> None:
+    logger.warning(
+      "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
+      *(step, reason, self._corrupt(step)),
+    )
 
   def _move(self, step: int) -> None:
     """The move itself, to `corrupt/`."""
-    target = self._corrupt / str(step)
+    target = self._corrupt(step)
     if target.exists():
       target.rmtree()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -248,12 +249,7 @@ class Checkpoints:
       except UserError as error:
         step = int(path.parent.parent.name)
         self._move(step)
-        logger.warning(
-          "checkpoint %d cannot be read (%s): moved to %s; trying the one before",
-          step,
-          error,
-          self._corrupt / str(step),
-        )
+        self._tell_moved(step, str(error))
 
   def close(self) -> None:
     """Waits for the save under way, then lets go of the folder; errors as of `wait`."""
