@@ -91,9 +91,9 @@ def assert_close(run, expected):
   assert step == 60
 
   def close(path, a, b):
-    # The gradient of a key bias is exactly zero: Adam makes steps of its rounding noise.
-    noise = 1e-4 if sharding.path_name(path).endswith("key/bias") else 1e-5
-    np.testing.assert_allclose(a, b, rtol=0, atol=noise * max(1.0, np.abs(b).max()))
+    if sharding.path_name(path).endswith("key/bias"):
+      return  # softmax cancels it: no output depends on it, and Adam steps along rounding noise
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, np.abs(b).max()))
 
   jax.tree_util.tree_map_with_path(close, state.params, final_state(expected)[0].params)
 

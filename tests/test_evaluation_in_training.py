@@ -97,10 +97,13 @@ def test_mistakes(commands, folder, tmp_path, value, output):
 
 
 def test_a_metric_that_is_none_of_the_scores_is_said(commands, tmp_path):
-  flags = ["--config.checkpoint.best_metric=eval/sts/mean", "--config.steps=2"]
-  assert "no best checkpoint is kept" in commands.run(
-    *commands.train_flags(tmp_path / "run", *flags)
-  )
+  """A suite that the run has not, at once; a language that the data has not, when it is scored."""
+  unknown = "--config.checkpoint.best_metric=eval/sts/mean"
+  output = commands.fail(*commands.train_flags(tmp_path / "refused", unknown))
+  assert "expected eval/retrieval/to_pivot_accuracy" in output
+  absent = "--config.checkpoint.best_metric=eval/retrieval/to_pivot_accuracy/zz"
+  flags = commands.train_flags(tmp_path / "run", absent, "--config.steps=2")
+  assert "no best checkpoint is kept" in commands.run(*flags)
 
 
 def test_a_run_that_diverged_stops_before_its_evaluation(commands, tmp_path):

@@ -35,7 +35,8 @@ def test_flags():
 
 
 def test_a_workdir_of_version_0_1(tmp_path):
-  config = {"data": {"renderings": 3, "pivot": "en"}, "steps": 2}
+  data = {"renderings": 3, "pivot": "en"}
+  config = {"data": data, "model": {}, "max_tokens": 16, "steps": 2}
   (tmp_path / "config.json").write_text(json.dumps(config))
   assert layout.read_config(tmp_path)["data"] == {"views": 3, "pivot": "en"}
 

