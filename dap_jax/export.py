@@ -24,6 +24,9 @@ from dap_jax.utils.json_files import read_json
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write; it must not exist, or be empty.")
 STEP = model_flags.define_step()
+MAX_TOKENS = flags.DEFINE_integer(
+  "max_tokens", None, "Where the exported model cuts texts; as in training by default.", 2
+)
 LICENSE = flags.DEFINE_string("license", "other", "The model card's licence, as the hub names it.")
 DECODER = flags.DEFINE_bool("include_decoder", False, "Writes RTL decoder and projection too.")
 
@@ -63,7 +66,7 @@ def main() -> None:
   if not layout.is_workdir(folder):
     raise UserError(f"--workdir={folder} is no workdir: give a folder that train wrote")
   config = layout.read_config(folder)
-  loaded = embedder.load(folder, step=STEP.value)
+  loaded = embedder.load(folder, step=STEP.value, max_tokens=MAX_TOKENS.value)
   params, step = loaded.params, loaded.step
   assert step is not None  # every checkpoint of a workdir has one
   heads = ["masked_lm", *(["decoder", "projection"] if DECODER.value else [])]
@@ -89,6 +92,13 @@ def main() -> None:
     readme=readme_of(folder, step, config=config, max_tokens=loaded.max_tokens),
   )
   logger.info("exported step %d of %s to %s", step, folder, OUTPUT.value)
+  most = embedder.most_tokens(folder)
+  if MAX_TOKENS.value is None and loaded.max_tokens < most:
+    logger.info(
+      "it cuts texts at %d tokens, as in training; --max_tokens takes up to %d",
+      loaded.max_tokens,
+      most,
+    )
 
 
 if __name__ == "__main__":

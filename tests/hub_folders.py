@@ -12,7 +12,7 @@ import tokenizers
 import torch
 import transformers
 
-from dap_jax.data import tokenizer
+from dap_jax.data import tokenizer_training
 from tests.models import transformers_model
 
 WORDS = ["red", "page", "old", "user", "opens", "the", "new", "file", "Straße", "élan", "façade"]
@@ -25,7 +25,7 @@ TEXTS = ["red page", "old user opens the page", "new file"]
 
 def small_bert(folder, *, seed=0):
   """Writes a BERT checkpoint of 23 ids and width 48, with its tokenizer."""
-  tokenizer.train(TEXTS * 9, vocabulary_size=23, directory=folder)
+  tokenizer_training.train(TEXTS * 9, vocabulary_size=23, directory=folder)
   module = transformers_model("bert", vocabulary_size=23)
   for parameter in module.parameters():
     parameter.data.mul_(1 + seed)

@@ -9,7 +9,7 @@ import numpy as np
 from configs import base
 from dap_jax.core import frozen_vectors, train_step
 from dap_jax.core.objective import Context
-from dap_jax.data import tokenizer
+from dap_jax.data import tokenizer, tokenizer_training
 from dap_jax.distributed import sharding
 from dap_jax.hub import to_hf
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
@@ -39,7 +39,7 @@ def network_of(vocabulary, *, width, seed=0):
 
 def write_teacher(folder, texts, *, width, seed=0):
   """A teacher as a folder, with a vocabulary of the texts."""
-  tokenizer.train(texts, vocabulary_size=32, directory=folder / "tokenizer")
+  tokenizer_training.train(texts, vocabulary_size=32, directory=folder / "tokenizer")
   tokens = tokenizer.Tokenizer.load(folder / "tokenizer", max_tokens=L_T)
   vocabulary = vocabulary_of(tokens, rows=0, english_ids=None)
   section = section_of(width=width)

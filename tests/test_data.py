@@ -174,6 +174,7 @@ READER = {
 }
 PREPARE = {
   "vocabulary_size": 36,
+  "sample_texts": 1000,
   "max_tokens": 8,
   "temperature": 2.0,
   "min_pairs": 1,
@@ -219,6 +220,23 @@ def test_what_is_prepared_is_what_the_tokenizer_says(prepared):
       ids = tokens.encode_ragged([text])[0]
       assert source[i]["ids"][k][source[i]["mask"][k]].tolist() == ids
       assert len(ids) <= 8 and ids[0] == 2 and ids[-1] == 3
+
+
+def test_texts_that_are_cut_are_counted(prepared):
+  """Those that have more than 8 ids where nothing is cut; each pair has two."""
+  whole = tokenizer.Tokenizer.load(prepared / "tokenizer", max_tokens=1000)
+  info = store.read_info(prepared / "data")
+  heldout = {row["en"] for row in store.heldout(prepared / "data")}
+  counts = {"aa": 60, "bb": 60, "cc": 26}
+  pairs = [
+    pair
+    for language, count in counts.items()
+    for pair in [each for each in corpus() if each.language == language][:count]
+    if pair.pivot not in heldout
+  ]
+  assert len(pairs) == sum(info["pairs"].values())
+  ids = whole.encode_ragged([text for pair in pairs for text in (pair.pivot, pair.translation)])
+  assert 0 < info["cut_texts"] == sum(len(each) > 8 for each in ids) < len(ids)
 
 
 def test_rates_are_tempered_and_the_english_ids_are_those_of_the_english_side(prepared):

@@ -121,9 +121,11 @@ def test_files_of_a_tokenizer(tmp_path, model_type, file):
 
 def test_a_tokenizer_json_as_export_writes_it(tmp_path):
   """Read without transformers, its charsmap included."""
-  from dap_jax.data import tokenizer
+  from dap_jax.data import tokenizer_training
 
-  tokenizer.train(["red page", "old user opens"] * 9, vocabulary_size=18, directory=tmp_path)
+  tokenizer_training.train(
+    ["red page", "old user opens"] * 9, vocabulary_size=18, directory=tmp_path
+  )
   original = (tmp_path / "tokenizer.json").read_bytes()
   original = json.dumps(json.loads(original)).encode()
 

@@ -169,6 +169,7 @@ def prepared(tmp_path_factory):
     heldout={"sentences": 10, "min_words": 3, "min_languages": 1},
     max_tokens=30,
     vocabulary_size=30,
+    sample_texts=1000,
   )
   return folder, dict(zip(english, lines, strict=True))
 

@@ -11,7 +11,7 @@ import sentence_transformers
 import torch
 import transformers
 
-from dap_jax.data import tokenizer
+from dap_jax.data import tokenizer_training
 from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf
 from dap_jax.inference import embedder
@@ -26,7 +26,7 @@ TYPES = list(ENCODERS)
 @pytest.fixture(scope="module")
 def tokenizer_folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("tokenizer")
-  tokenizer.train(
+  tokenizer_training.train(
     ["red page", "old user opens the page", "new file"] * 9, vocabulary_size=23, directory=folder
   )
   return folder

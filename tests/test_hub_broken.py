@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 import transformers
 
-from dap_jax.data import tokenizer
+from dap_jax.data import tokenizer_training
 from dap_jax.hub import configs, download
 from dap_jax.inference import embedder
 from dap_jax.utils.errors import UserError
@@ -46,7 +46,7 @@ def good(tmp_path_factory):
   """A BERT checkpoint with its tokenizer and sentence-transformers' files around it."""
   folder = tmp_path_factory.mktemp("good")
   texts = ["red page", "old user opens the page", "new file"] * 9
-  tokenizer.train(texts, vocabulary_size=23, directory=folder)
+  tokenizer_training.train(texts, vocabulary_size=23, directory=folder)
   transformers_model("bert", vocabulary_size=23).save_pretrained(folder)
   assert embedder.load(str(folder)).encode(["red page"]).shape == (1, 48)
   return folder

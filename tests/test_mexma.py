@@ -17,7 +17,7 @@ from jax.test_util import check_grads
 
 from configs import base, tr_tlm
 from configs import mexma as mexma_config
-from dap_jax.data import tokenizer
+from dap_jax.data import tokenizer_training
 from dap_jax.hub import from_hf
 from dap_jax.inference import embedder
 from dap_jax.objectives import mexma
@@ -183,7 +183,7 @@ def parts_of(source):
 def test_the_head_starts_from_the_checkpoints(tmp_path, model_type):
   """Its logits are transformers' own; without one, it starts anew."""
   texts = ["red page", "old user opens the page", "new file"]
-  tokenizer.train(texts * 9, vocabulary_size=23, directory=tmp_path / "tokens")
+  tokenizer_training.train(texts * 9, vocabulary_size=23, directory=tmp_path / "tokens")
   module = transformers_model(model_type, vocabulary_size=23)
   source = initial_weights.open_source(str(saved(tmp_path / "whole", module, tmp_path / "tokens")))
   train_program = parts_of(source)

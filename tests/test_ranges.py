@@ -24,6 +24,7 @@ LOWER = {
   "max_tokens": 2,
   "teacher.max_tokens": 2,
   "tokenizer.vocabulary_size": 5,
+  "tokenizer.sample_texts": 0,
   "mesh.data": 0,
   "mesh.fsdp": 0,
   "data.bucket_tokens": (8, 0),

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from dap_jax.data import store, synonyms, tokenizer
+from dap_jax.data import store, synonyms, tokenizer_training
 from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.synonyms import Synonyms
 from dap_jax.data.tokenizer import Tokenizer
@@ -130,7 +130,7 @@ def django():
 def tokens(django, tmp_path_factory):
   folder = tmp_path_factory.mktemp("tokenizer")
   texts = {text for pairs in django.values() for pair in pairs[:100] for text in pair}
-  tokenizer.train(sorted(texts), vocabulary_size=6000, directory=folder)
+  tokenizer_training.train(sorted(texts), vocabulary_size=6000, directory=folder)
   return Tokenizer.load(folder, max_tokens=16)
 
 

@@ -1,13 +1,17 @@
 """The tokenizer against sentencepiece itself and against transformers, on text of ten scripts."""
 
+import hashlib
+import subprocess
+
 import pytest
 import sentencepiece
 import transformers
 
-from dap_jax.data import tokenizer
+from dap_jax.data import tokenizer_training
 from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.progress import Progress
 
 HOSTILE = ["", "   ", "a\tb", " a  b ", "x" * 10_000, "\x00a\x01", "👩‍👩‍👧 🎉", "ﬁ ½ Ⅷ", "a\u200bb"]
 HOSTILE += ["\u3000全角　スペース", "é e\u0301", "מלון", "ok\u2028ok", "\ufeffx"]
@@ -25,7 +29,7 @@ def texts():
 @pytest.fixture(scope="module")
 def folder(texts, tmp_path_factory):
   folder = tmp_path_factory.mktemp("tokenizer")
-  tokenizer.train(texts, vocabulary_size=2000, directory=folder)
+  tokenizer_training.train(texts, vocabulary_size=2000, directory=folder)
   return folder
 
 
@@ -48,9 +52,51 @@ def test_ids_are_those_of_transformers_cut_alike(folder, texts):
 
 
 def test_training_twice_gives_the_same_files(folder, texts, tmp_path):
-  tokenizer.train(texts, vocabulary_size=2000, directory=tmp_path)
+  tokenizer_training.train(texts, vocabulary_size=2000, directory=tmp_path)
   for file in folder.iterdir():
     assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
+
+
+def test_a_sample_is_the_same_in_every_order():
+  """The texts with the least blake2b digests, sorted; all of them where they are few enough."""
+  texts = [f"text {number}" for number in range(100)]
+  chosen = tokenizer_training.sample(texts, at_most=7)
+  assert chosen == sorted(chosen) and len(chosen) == 7
+  assert tokenizer_training.sample(set(texts), at_most=7) == chosen
+  assert tokenizer_training.sample(texts[::-1], at_most=100) == sorted(texts)
+  digest = {text: hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts}
+  assert max(digest[text] for text in chosen) < min(digest[text] for text in {*texts} - {*chosen})
+
+
+def test_progress_is_counted_by_what_sentencepiece_logs(texts, monkeypatch):
+  """Two steps before each pruning to three quarters, and two at the end."""
+  bars = []
+
+  class Counted(Progress):
+    def __init__(self, what, *, total, unit):
+      super().__init__(what, total=total, unit=unit)
+      bars.append({"total": total, "done": 0})
+
+    def advance(self, number):
+      bars[-1]["done"] += number
+
+  monkeypatch.setattr(tokenizer_training, "Progress", Counted)
+  tokenizer_training.train_model(texts, vocabulary_size=2000)
+  (bar,) = bars
+  assert bar["done"] >= 6 and abs(bar["total"] - bar["done"]) <= 2
+
+
+def test_a_training_that_is_killed_is_told(texts, monkeypatch):
+  """As the kernel does where memory is short."""
+
+  class Killed(subprocess.Popen):
+    def __init__(self, *args, **options):
+      super().__init__(*args, **options)
+      self.kill()
+
+  monkeypatch.setattr(tokenizer_training.subprocess, "Popen", Killed)
+  with pytest.raises(UserError, match=r"died of signal 9; .* lower tokenizer.sample_texts"):
+    tokenizer_training.train_model(texts, vocabulary_size=2000)
 
 
 def test_text_comes_back(folder):
@@ -61,9 +107,11 @@ def test_text_comes_back(folder):
 
 def test_a_vocabulary_too_large_says_the_limit(tmp_path):
   with pytest.raises(UserError, match=r"vocabulary_size=900 .* at most \d+"):
-    tokenizer.train(["a few words only", "and a few more"], vocabulary_size=900, directory=tmp_path)
+    tokenizer_training.train(
+      ["a few words only", "and a few more"], vocabulary_size=900, directory=tmp_path
+    )
   with pytest.raises(UserError, match=r"vocabulary_size=6 .* at least \d+"):
-    tokenizer.train(["a few words only"], vocabulary_size=6, directory=tmp_path)
+    tokenizer_training.train(["a few words only"], vocabulary_size=6, directory=tmp_path)
   assert not list(tmp_path.iterdir())
 
 

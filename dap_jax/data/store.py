@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data import rows, tokenizer, train_file
+from dap_jax.data import rows, tokenizer, tokenizer_training, train_file
 from dap_jax.data.elements import Feature, Layout
 from dap_jax.data.extras import Extra
 from dap_jax.data.loader import ExampleSource, PairSource
@@ -69,6 +69,7 @@ def prepare(
   *,
   tokenizer_directory: epath.PathLike,
   vocabulary_size: int,
+  sample_texts: int,
   max_tokens: int,
   temperature: float,
   min_pairs: int,
@@ -82,6 +83,7 @@ def prepare(
     reader: reads the corpus.
     tokenizer_directory: of the vocabulary; one is trained on the training split if it has none.
     vocabulary_size: number of ids of a vocabulary that is trained.
+    sample_texts: on how many different texts at most.
     max_tokens: ids of a sequence, [CLS] and [SEP] included; longer ones are cut.
     temperature: of the languages' shares, see `tasks.register`.
     min_pairs: languages with fewer training pairs are left out.
@@ -99,10 +101,14 @@ def prepare(
   train, heldout_rows = without_rare_languages(
     divide(corpus.pairs), pivot=reader.pivot, min_pairs=min_pairs
   )
-  tokens = load_or_train_tokenizer(
-    tokenizer_directory, train, vocabulary_size=vocabulary_size, max_tokens=max_tokens
+  tokens = tokenizer_training.load_or_train(
+    tokenizer_directory,
+    (text for pair in train for text in (pair.pivot, pair.translation, *pair.negatives)),
+    vocabulary_size=vocabulary_size,
+    sample_texts=sample_texts,
+    max_tokens=max_tokens,
   )
-  arrays, rates = tokenise(train, tokens, temperature=temperature, extras=extras)
+  arrays, rates, cut = tokenise(train, tokens, temperature=temperature, extras=extras)
   total = sum(rates.values())
   english = np.unique(np.concatenate([arrays[f"{language}/pivot/tokens"] for language in rates]))
   info = {
@@ -111,6 +117,7 @@ def prepare(
     "heldout": len(heldout_rows),
     "rejected": dict(corpus.rejected.most_common()),
     "max_tokens": max_tokens,
+    "cut_texts": cut,
     "english_ids": english.tolist(),
     "features": [feature._asdict() for extra in extras for feature in extra.features],
     "extras": {name: value for extra in extras for name, value in extra.report().items()},
@@ -131,25 +138,19 @@ def without_rare_languages(texts: split.Split, *, pivot: str, min_pairs: int) ->
   )
 
 
-def load_or_train_tokenizer(
-  directory: epath.PathLike, train: Sequence[split.Pair], *, vocabulary_size: int, max_tokens: int
-) -> tokenizer.Tokenizer:
-  """The tokenizer that `init_from` put into the folder, or else one trained on these pairs."""
-  if not (epath.Path(directory) / "tokenizer.json").exists():
-    texts = {text for pair in train for text in (pair.pivot, pair.translation, *pair.negatives)}
-    logger.info("training a vocabulary of %d ids on %d texts", vocabulary_size, len(texts))
-    tokenizer.train(sorted(texts), vocabulary_size=vocabulary_size, directory=directory)
-  return tokenizer.Tokenizer.load(directory, max_tokens=max_tokens)
-
-
 def tokenise(
   train: Sequence[split.Pair],
   tokens: tokenizer.Tokenizer,
   *,
   temperature: float,
   extras: Sequence[Extra],
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-  """Training pairs -> the arrays of train.npz, and the rate of every language (on any scale)."""
+) -> tuple[dict[str, np.ndarray], dict[str, float], int]:
+  """Tokenises the training pairs.
+
+  Returns:
+    The arrays of train.npz; the rate of every language, on any scale; and how many texts of pairs
+    are longer than the tokenizer's limit, so that the data has their beginnings only.
+  """
   with quiet_stderr():  # imported here: TensorFlow takes seconds that a resumed run need not pay
     from dap_jax.data import tasks
 
@@ -160,19 +161,21 @@ def tokenise(
   languages = tasks.task_names("bitext", by_language)
   arrays: dict[str, np.ndarray] = {}
   rates: dict[str, float] = {}
+  cut = 0
   for task in mixture.tasks:
     language = languages[task.name]
     rates[language] = mixture.get_rate(task)
+    pairs = by_language[language]
     for side, sequences in tasks.tokenised(task).items():
       arrays |= train_file.ragged_arrays(f"{language}/{side}", sequences)
-    pairs = by_language[language]
+      cut += tokens.count_cut([getattr(pair, side) for pair in pairs], sequences)
     arrays |= train_file.negative_arrays(language, [pair.negatives for pair in pairs], tokens)
     for extra in extras:
       values = extra.compute(language, [(pair.pivot, pair.translation) for pair in pairs], tokens)
       arrays |= train_file.feature_arrays(language, values, extra.features, pairs=len(pairs))
   for extra in extras:
     arrays |= {train_file.table_path(name): table for name, table in extra.tables().items()}
-  return arrays, rates
+  return arrays, rates, cut
 
 
 def write(

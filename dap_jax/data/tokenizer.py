@@ -1,120 +1,27 @@
 """Text <-> ids, the same in training, in `embed`, and for users of the exported model.
 
-A sentencepiece unigram model is trained once and converted to a `tokenizer.json`. After that only
-the `tokenizers` library reads text, as in transformers, so ids are equal everywhere. The special
-tokens are [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. The tokenizer of a checkpoint has special
-tokens of its own, which tokenizer_config.json in its folder names.
+Only the `tokenizers` library reads text, as in transformers, so ids are equal everywhere. A
+vocabulary that is trained here (tokenizer_training.py) has the special tokens [PAD] 0, [UNK] 1,
+[CLS] 2, [SEP] 3, [MASK] 4; a checkpoint's tokenizer has its own, named in tokenizer_config.json.
 
 `Tokenizer` is the one place that adds [CLS] and [SEP] and cuts sequences to their length.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tokenizers
 from etils import epath
 
-from dap_jax.utils.errors import UserError, reading, writing
+from dap_jax.utils.errors import UserError, reading
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 FILES = ("tokenizer.json", "tokenizer_config.json")
 SPACE = "\u2581"  # sentencepiece's visible space
-
-
-def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLike) -> None:
-  """Trains a unigram vocabulary and writes the tokenizer's folder.
-
-  The result depends on the texts and the size alone. Writes `sentencepiece.model`, `tokenizer.json`
-  and the two files that transformers' AutoTokenizer needs beside it.
-
-  Args:
-    texts: the training split, in a fixed order.
-    vocabulary_size: number of ids, the five special ones included.
-    directory: where to write; created if absent.
-
-  Raises:
-    UserError: the texts do not support so many ids, or the folder cannot be written.
-  """
-  import sentencepiece
-
-  model = io.BytesIO()
-  specials: dict[str, Any] = {}
-  for i, name in enumerate(("pad", "unk", "bos", "eos")):  # what sentencepiece calls them
-    specials |= {f"{name}_id": i, f"{name}_piece": SPECIALS[i]}
-  try:
-    sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(texts),
-      model_writer=model,
-      vocab_size=vocabulary_size,
-      model_type="unigram",
-      character_coverage=0.9999,
-      max_sentence_length=1 << 20,
-      num_threads=1,  # several would add floats in another order each time
-      **specials,
-      control_symbols=SPECIALS[4],
-      minloglevel=2,
-    )
-  except RuntimeError as error:
-    if "ocabulary size" not in str(error):
-      raise
-    raise UserError(
-      f"tokenizer.vocabulary_size={vocabulary_size} does not fit the data"
-      f"{size_limit(str(error))}; change it in the config"
-    ) from error
-  directory = epath.Path(directory)
-  with writing(directory):
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "sentencepiece.model").write_bytes(model.getvalue())
-    for name, content in transformers_files(model.getvalue()).items():
-      (directory / name).write_text(content)
-
-
-def size_limit(message: str) -> str:
-  """The limit on the vocabulary's size in an error message of sentencepiece, or ""."""
-  if most := re.search(r"a value <= (\d+)", message):
-    return f": the training split supports at most {most[1]}"
-  if least := re.search(r"required_chars\. \d+ vs (\d+)", message):
-    return f": its characters alone need at least {least[1]}"
-  return ""
-
-
-def transformers_files(model: bytes) -> dict[str, str]:
-  """A sentencepiece model -> the files of a transformers fast tokenizer, name -> content."""
-  from sentencepiece import sentencepiece_model_pb2
-
-  proto = sentencepiece_model_pb2.ModelProto.FromString(model)
-  pieces = [(piece.piece, piece.score) for piece in proto.pieces]
-  assert tuple(piece for piece, _ in pieces[:5]) == SPECIALS
-  tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=1))
-  tokenizer.normalizer = tokenizers.normalizers.Sequence(
-    [
-      tokenizers.normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap),
-      tokenizers.normalizers.Strip(),
-      tokenizers.normalizers.Replace(tokenizers.Regex(" {2,}"), " "),
-    ]
-  )
-  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="always")
-  tokenizer.decoder = tokenizers.decoders.Metaspace(prepend_scheme="always")
-  cls, sep = (SPECIALS[2], 2), (SPECIALS[3], 3)
-  tokenizer.post_processor = tokenizers.processors.BertProcessing(sep, cls)
-  tokenizer.add_special_tokens(list(SPECIALS))
-  names = dict(zip(ROLES, SPECIALS, strict=True))
-  config = {
-    "tokenizer_class": "PreTrainedTokenizerFast",
-    "clean_up_tokenization_spaces": False,
-    "model_input_names": ["input_ids", "attention_mask"],
-  }
-  return {
-    "tokenizer.json": tokenizer.to_str(pretty=True),
-    "tokenizer_config.json": json.dumps({**config, **names}, indent=1),
-    "special_tokens_map.json": json.dumps(names, indent=1),
-  }
 
 
 class SpecialIds(NamedTuple):
@@ -148,13 +55,14 @@ class Tokenizer:
 
   Attributes:
     size: one more than the largest id.
+    max_tokens: where sequences are cut.
     pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id and mask_id are None
       where the tokenizer has no such token.
   """
 
   def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: SpecialIds, max_tokens: int):
     backend.enable_truncation(max_tokens)
-    self._backend = backend
+    self._backend, self.max_tokens = backend, max_tokens
     self.size = 1 + max(backend.get_vocab().values())
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
 
@@ -209,6 +117,11 @@ class Tokenizer:
   def encode_ragged(self, texts: Sequence[str | tuple[str, str]]) -> list[list[int]]:
     """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
     return [encoding.ids for encoding in self._encodings(texts)]
+
+  def count_cut(self, texts: Sequence[str], sequences: Sequence[Sequence[int]]) -> int:
+    """How many of the texts lost their end, given the ids that `encode_ragged` made of each."""
+    full = [text for text, ids in zip(texts, sequences, strict=True) if len(ids) == self.max_tokens]
+    return sum(bool(encoding.overflowing) for encoding in self._encodings(full))
 
   def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
     """Sentences as lists of words, joined by spaces -> the ids, and the number of each id's word.

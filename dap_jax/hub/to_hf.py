@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,8 @@ from etils import epath
 
 from dap_jax.hub import configs, modules, names, tokenizer_files, weights
 from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
-from dap_jax.utils.errors import UserError
+from dap_jax.utils import locks
+from dap_jax.utils.errors import UserError, writing
 
 
 def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,25 +71,28 @@ def decoder_tensors(
 
 @contextlib.contextmanager
 def whole_folder(directory: epath.Path) -> Iterator[epath.Path]:
-  """Yields a new folder to write into, which is renamed to `directory` at the end.
+  """Yields an empty folder to write into, which is renamed to `directory` at the end.
+
+  Its name is always the same, so that what a killed export left is removed by the next one.
 
   Raises:
     UserError: `directory` exists already, or something could not be written; nothing is left then.
   """
   if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
     raise UserError(f"--output={directory} exists already: give a new folder, or remove it first")
-  temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.tmp"
-  try:
-    yield temporary
+  temporary = directory.parent / f".{directory.name}.tmp"
+  with (
+    writing(f"--output={directory}", cure=""),
+    locks.building(temporary, f"--output={directory}"),
+  ):
+    try:
+      yield temporary
+    except safetensors.SafetensorError as error:
+      raise OSError(error) from error
     if directory.exists():
       directory.rmdir()
     temporary.rename(directory)
-  except BaseException as error:
-    if temporary.exists():
-      temporary.rmtree()
-    if isinstance(error, (OSError, safetensors.SafetensorError)):
-      raise UserError(f"--output={directory} cannot be written: {error}") from error
-    raise
+    (directory / locks.FILE).unlink(missing_ok=True)
 
 
 def write_folder(

@@ -36,8 +36,7 @@ def log_run_summary(train_program: TrainProgram, data: RunData, *, start: str) -
     "parameters": f"{sum(sizes.values()):,} ({parameters})",
     "objectives": describe_objectives(train_program),
     "batch": describe_batch(data),
-    "data": f"{sum(corpus.info['pairs'].values()):,} pairs,"
-    f" {len(corpus.heldout)} sentences held out",
+    "data": describe_data(data),
     "languages": f"{len(rates)}: {languages}{', ...' if len(rates) > 12 else ''}",
     "mesh": f"{axes} on {devices}",
     "start": start,
@@ -55,6 +54,16 @@ def describe_objectives(train_program: TrainProgram) -> str:
   arguments = [getattr(entry.function, "keywords", {}) for entry in objectives.values()]
   temperatures = [each["temperature"] for each in arguments if "temperature" in each]
   return weights + "".join(f" (temperature {t:g} = scale {1 / t:g})" for t in temperatures)
+
+
+def describe_data(data: RunData) -> str:
+  """How much there is, and how many of the texts are too long for `max_tokens`."""
+  info = data.corpus.info
+  pairs, cut = sum(info["pairs"].values()), info.get("cut_texts")  # version 0.2 did not count them
+  text = f"{pairs:,} pairs, {len(data.corpus.heldout)} sentences held out"
+  if not cut:
+    return text
+  return f"{text}; {cut / (2 * pairs):.2%} of the texts are cut at max_tokens={info['max_tokens']}"
 
 
 def describe_batch(data: RunData) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +32,29 @@ def locked(path: Path, what: object, *, mode: str = "rb") -> Iterator[IO[bytes]]
     except BlockingIOError as error:
       raise LockedError(f"{what} is being written by another process: wait for its end") from error
     yield file
+
+
+@contextmanager
+def building(folder: epath.Path, what: object) -> Iterator[None]:
+  """Has an empty folder for this process, whatever a killed one left in it; none is there after.
+
+  It holds the lock, FILE, which whoever renames the folder removes from it afterwards.
+
+  Raises:
+    LockedError: another process has it; the message is about `what`.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  with nullcontext() if "://" in str(folder) else locked(Path(folder) / FILE, what, mode="ab"):
+    try:
+      for leftover in folder.iterdir():
+        if leftover.is_dir():
+          leftover.rmtree()
+        elif leftover.name != FILE:
+          leftover.unlink()
+      yield
+    finally:
+      if folder.exists():
+        folder.rmtree()
 
 
 @contextmanager

@@ -14,7 +14,10 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 RENAMED = {"data.renderings": "data.views"}  # old name -> new name, in the same section
-ADDED = {"decoder.start": "source"}  # key -> the value that means what was done without it
+ADDED = {  # key -> the value that means what was done without it
+  "decoder.start": "source",
+  "tokenizer.sample_texts": 500_000,  # it was all; of most corpora that is the same
+}
 
 
 def with_current_keys(config: Mapping[str, Any], *, announce: bool = True) -> dict[str, Any]:

@@ -146,7 +146,10 @@ OPTIMIZER = {
 }
 SECTIONS = {
   "data": DATA,
-  "tokenizer": {"vocabulary_size": whole(6)},  # the special ids, and one more
+  "tokenizer": {
+    "vocabulary_size": whole(6),  # the special ids, and one more
+    "sample_texts": COUNT,
+  },
   "model": MODEL,
   "decoder": {"layers": COUNT},
   "teacher": {"max_tokens": SEQUENCE},
