@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from dap_jax.data.readers import clean
+from dap_jax.data.readers.row import Row
 from dap_jax.utils.errors import UserError
 
 
@@ -189,13 +190,29 @@ def test_clean_rows_counts_every_pair():
     {"en": "Yes", "de": "yes"},  # nothing remains of it
   ]
   cleaned = clean.clean_rows(
-    rows, rules=["empty", "equal"], pivot="en", markup=False, drop_characters="", rejected=rejected
+    map(Row, rows),
+    rules=["empty", "equal"],
+    pivot="en",
+    markup=False,
+    drop_characters="",
+    rejected=rejected,
   )
   assert list(cleaned) == [
     {"en": "Good morning", "de": "Guten Morgen"},
     {"en": "Good morning", "fr": "Bonjour"},
   ]
   assert rejected == {"empty": 1, "equal": 2, "duplicate": 1}
+
+
+def test_rows_that_a_reader_left_out_are_counted():
+  """The text of one that is fuzzy is not seen; where a row stands stays with it."""
+  rows = [Row({"en": "a b"}, reason="fuzzy"), Row({"en": "one", "de": "eins"}, where="x:7")]
+  rejected = Counter()
+  cleaned = clean.clean_rows(
+    rows, rules=["no_letters"], pivot="en", markup=False, drop_characters="", rejected=rejected
+  )
+  assert [(row, row.where) for row in cleaned] == [(rows[1], "x:7")]
+  assert rejected == {"fuzzy": 1}
 
 
 def test_clean_rows_with_markup():
@@ -205,7 +222,7 @@ def test_clean_rows_with_markup():
     {"en": "<b>Delete</b> this page:", "de": "Diese Seite <b>löschen</b>:"},
   ]
   cleaned = clean.clean_rows(
-    rows, rules=[], pivot="en", markup=True, drop_characters="", rejected=rejected
+    map(Row, rows), rules=[], pivot="en", markup=True, drop_characters="", rejected=rejected
   )
   assert list(cleaned) == [{"en": "Delete this page", "de": "Diese Seite löschen"}]
   assert rejected == {"placeholders": 2}
@@ -225,7 +242,7 @@ def test_dropped_characters_leave_no_trace():
   rows = [{"en": 'a "word"', "de": 'ein "Wort"'}, {"en": "a word", "de": "ein Wort"}]
   rejected = Counter()
   cleaned = clean.clean_rows(
-    rows, rules=[], pivot="en", markup=False, drop_characters='"', rejected=rejected
+    map(Row, rows), rules=[], pivot="en", markup=False, drop_characters='"', rejected=rejected
   )
   assert list(cleaned) == [{"en": "a word", "de": "ein Wort"}]
   assert rejected == {"duplicate": 1}

@@ -15,6 +15,7 @@ from dap_jax.core import train_step
 from dap_jax.core.objective import Context
 from dap_jax.data import elements, loader, rows, store, tokenizer
 from dap_jax.data.readers import clean, formats, split
+from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.split import Pair
 from dap_jax.objectives import translation_ranking
 from dap_jax.utils.errors import UserError
@@ -54,7 +55,7 @@ def test_cleaning_drops_a_negative_that_says_what_the_pivot_says():
   spoilt = ["a dog", "\u200b", "...", "a <b>cat</b>"]
   row |= {f"{split.NEGATIVE}{i}": text for i, text in enumerate(spoilt)}
   cleaned = clean.clean_rows(
-    [row], rules=("equal",), pivot="en", markup=True, drop_characters="", rejected=None
+    [Row(row)], rules=("equal",), pivot="en", markup=True, drop_characters="", rejected=None
   )
   assert list(cleaned) == [{"de": "ein Hund", "en": "A dog.", "negative 3": "a cat"}]
 

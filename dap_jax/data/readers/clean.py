@@ -18,6 +18,7 @@ from dap_jax.data.readers.interface_strings import (
   mostly_placeholders,
   strip_interface_markup,
 )
+from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.split import is_negative, key_of
 from dap_jax.utils.errors import UserError
 
@@ -112,14 +113,14 @@ def why_rejected(pivot: str, translation: str, *, rules: Sequence[str]) -> str |
 
 
 def clean_rows(
-  rows: Iterable[dict[str, str]],
+  rows: Iterable[Row],
   *,
   rules: Sequence[str],
   pivot: str,
   markup: bool,
   drop_characters: str,
   rejected: Counter[str],
-) -> Iterator[dict[str, str]]:
+) -> Iterator[Row]:
   """Normalises texts, drops rejected and repeated pairs, then rows with no translation left.
 
   The rules do not apply to hard negatives: of these only `usable_negatives` are kept.
@@ -131,7 +132,8 @@ def clean_rows(
     markup: whether the texts are interface strings: they go through `strip_interface_markup`, and
       rows whose pivot is `mostly_placeholders` are dropped.
     drop_characters: taken out of every text first.
-    rejected: gets the number of dropped pairs, by rule, and as `duplicate` and `placeholders`.
+    rejected: gets the number of dropped pairs, by rule, and as `duplicate` and `placeholders`; and
+      the rows that the reader left out, by its reasons.
 
   Raises:
     UserError: an unknown rule, when the first row is requested.
@@ -140,6 +142,9 @@ def clean_rows(
   seen: set[tuple[str, str, str]] = set()
   dropped = str.maketrans("", "", drop_characters)
   for row in rows:
+    if row.reason:
+      rejected[row.reason] += 1
+      continue
     texts = {code: normalise(text.translate(dropped)) for code, text in row.items()}
     codes = [code for code in texts if code != pivot and not is_negative(code)]
     if markup:
@@ -159,7 +164,8 @@ def clean_rows(
         seen.add(pair)
         translations[code] = texts[code]
     if translations:
-      yield {pivot: texts[pivot], **translations, **usable_negatives(texts, pivot=pivot)}
+      negatives = usable_negatives(texts, pivot=pivot)
+      yield row.with_texts({pivot: texts[pivot], **translations, **negatives})
 
 
 def usable_negatives(row: Mapping[str, str], *, pivot: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dap_jax.data.readers import clean, formats, split
+from dap_jax.data.readers.row import Row
 from dap_jax.utils.errors import UserError
 
 
@@ -70,7 +71,7 @@ class CorpusReader:
       )
     return CleanCorpus(pairs, rejected)
 
-  def _rows(self, available: set[str]) -> Iterator[formats.Row]:
+  def _rows(self, available: set[str]) -> Iterator[Row]:
     """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""
     rows = formats.read_rows(self.format, pivot=self.pivot, **self.arguments)
     if not self.languages:
@@ -79,5 +80,6 @@ class CorpusReader:
     codes = {self.pivot, *self.languages}
     for row in rows:
       available.update(key for key in row if not split.is_negative(key))
-      if not row.keys().isdisjoint(self.languages):
-        yield {key: text for key, text in row.items() if key in codes or split.is_negative(key)}
+      if row.reason or not row.keys().isdisjoint(self.languages):
+        texts = {key: text for key, text in row.items() if key in codes or split.is_negative(key)}
+        yield row.with_texts(texts)

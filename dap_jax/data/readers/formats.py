@@ -17,9 +17,10 @@ from etils import epath
 
 from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.readers.arguments import names
+from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.split import is_negative
 from dap_jax.data.readers.tab_separated import tsv
-from dap_jax.data.readers.text_files import Row, aligned, multiway
+from dap_jax.data.readers.text_files import aligned, multiway
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.quiet import quiet_stderr
 
@@ -66,14 +67,15 @@ def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> I
     raise UserError(
       f"data.arguments: TFDS cannot read name={name!r} split={split!r}: {reason}"
     ) from error
-  for example in dataset.as_numpy_iterator():
+  for number, example in enumerate(dataset.as_numpy_iterator()):
     texts = example.get("translation", example)
     if not isinstance(texts, dict) or pivot not in texts:
       raise UserError(
         f"data.arguments.name={name!r}: its examples have {', '.join(sorted(example))}; expected"
         f" texts by language, {pivot!r} (data.pivot) among them"
       )
-    yield {code: text.decode("utf-8") for code, text in texts.items() if isinstance(text, bytes)}
+    texts = {code: text.decode() for code, text in texts.items() if isinstance(text, bytes)}
+    yield Row(texts, where=f"{name} {split}: example {number}")
 
 
 def gettext(*, pivot: str, packages: Sequence[str]) -> Iterator[Row]:
@@ -122,15 +124,17 @@ def read_rows(format: str, *, pivot: str, **arguments: Any) -> Iterator[Row]:
 
 
 def complete_rows(rows: Iterable[Row], *, pivot: str, what: str) -> Iterator[Row]:
-  """Rows without blank texts, if the pivot and another text remain.
+  """Rows without blank texts, if the pivot and another text remain; and those with a reason.
 
   Raises:
     UserError: no row has both.
   """
   empty = True
   for row in rows:
-    row = {code: text for code, text in row.items() if text and not text.isspace()}
-    if pivot in row and any(key != pivot and not is_negative(key) for key in row):
+    row = row.with_texts({key: text for key, text in row.items() if text and not text.isspace()})
+    if row.reason:
+      yield row
+    elif pivot in row and any(key != pivot and not is_negative(key) for key in row):
       empty = False
       yield row
   if empty:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dap_jax.data.readers.row import Row
 from dap_jax.utils.errors import UserError
 
 # One language has one code: a region, script or variant is dropped (he_IL -> he, tr_TR -> tr,
@@ -101,7 +102,7 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
     yield english, translation
 
 
-def read_catalogues(packages: Sequence[str], *, pivot: str) -> Iterator[dict[str, str]]:
+def read_catalogues(packages: Sequence[str], *, pivot: str) -> Iterator[Row]:
   """Rows of all catalogues of the packages, sorted by the English text.
 
   If two catalogues translate a message differently into one language, the first one counts: that of
@@ -117,4 +118,4 @@ def read_catalogues(packages: Sequence[str], *, pivot: str) -> Iterator[dict[str
         if translation:
           rows[english].setdefault(language, translation)
   for english in sorted(rows):
-    yield {pivot: english, **rows[english]}
+    yield Row({pivot: english, **rows[english]}, where=f"catalogues: {english}")

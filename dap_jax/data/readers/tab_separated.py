@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 
 from dap_jax.data.readers.arguments import expand, names, stem
+from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.split import NEGATIVE
-from dap_jax.data.readers.text_files import LANGUAGE, SPLIT_NAME, Row, lines
+from dap_jax.data.readers.text_files import LANGUAGE, SPLIT_NAME, lines
 from dap_jax.utils.errors import UserError
 
 # Common names of a pair's columns that do not say which language is in them.
@@ -62,8 +63,8 @@ def tsv(
       for number, line in numbered
       if line.strip() and not (header and number == 1)
     )
-    for row in text_rows(rows, path=path, places=places):
-      yield dict(zip(keys, row, strict=False))
+    for number, row in text_rows(rows, path=path, places=places):
+      yield Row(dict(zip(keys, row, strict=False)), where=f"{path}:{number}")
 
 
 def fields(line: str, places: Sequence[int]) -> list[str]:
@@ -74,8 +75,8 @@ def fields(line: str, places: Sequence[int]) -> list[str]:
 
 def text_rows(
   rows: Iterable[tuple[int, Sequence[str]]], *, path: epath.Path, places: Sequence[int]
-) -> Iterator[list[str]]:
-  """Numbered lines -> the columns at `places`, of which the first two hold the texts.
+) -> Iterator[tuple[int, list[str]]]:
+  """Numbered lines -> numbers, and the columns at `places`; the first two hold the texts.
 
   Raises:
     UserError: a line has too few columns, or of the first lines nine in ten hold a number where a
@@ -99,7 +100,7 @@ def text_rows(
             f"{path}:{number}: column {places[side] + 1} holds numbers ({row[side]!r}), expected"
             " texts: set data.arguments.columns to the two columns of texts, counted from 1"
           )
-    yield row
+    yield number, row
 
 
 def named_pair(path: epath.Path, *, pivot: str) -> tuple[str, str] | None:

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from dap_jax.data.readers.row import Row
 from dap_jax.utils.errors import UserError
-
-Row = dict[str, str]  # language -> text: a sentence and its translations
 
 MAX_LINE = 1 << 20  # bytes; what is longer is no line of text but another kind of file
 # How files of other kinds begin -> what they are, and what to do with them.
@@ -136,11 +135,12 @@ def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
   Raises:
     UserError: the files do not have equally many lines.
   """
-  for texts in itertools.zip_longest(*map(lines, files.values())):
+  first = next(iter(files.values()))
+  for number, texts in enumerate(itertools.zip_longest(*map(lines, files.values())), 1):
     if None in texts:
       counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())
       raise UserError(f"line-aligned files must have equally many lines: {counts}")
-    yield dict(zip(files, texts, strict=True))
+    yield Row(dict(zip(files, texts, strict=True)), where=f"{first}:{number}")
 
 
 def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
@@ -156,4 +156,5 @@ def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
         raise UserError(f"{path}:{number}: the key {key!r} occurs twice")
       table[key] = text
   for key in tables[pivot]:
-    yield {code: table[key] for code, table in tables.items() if key in table}
+    texts = {code: table[key] for code, table in tables.items() if key in table}
+    yield Row(texts, where=f"{files[pivot]}: {key}")
