@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
   config.data.arguments = ConfigDict({"packages": ("django", "wagtail", "sphinx")})
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
   config.data.languages = ()  # codes of the languages to keep; empty keeps all
-  config.data.rules = ()  # filters of dap_jax/data/readers/clean.py, by name
+  config.data.rules = ()  # filters of dap_jax/data/cleaning/clean.py, by name
   config.data.markup = False  # strip tags and placeholders: for interface strings
   config.data.drop_characters = ""  # characters that are removed from every text
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
   # A folder in which runs share prepared data (dap_jax/data/cache.py); "" = none.
   config.data.cache = ""
   config.data.dictionaries = ConfigDict()  # which words are synonyms, for token_alignment
-  # Files and folders in the formats of dap_jax/data/readers/dictionaries.py: MUSE's, keyed lists.
+  # Files and folders in the formats of dap_jax/data/texts/dictionaries.py: MUSE's, keyed lists.
   config.data.dictionaries.paths = ()
   config.data.dictionaries.cldr_names = True  # names of languages, countries, ... from Babel
   config.data.dictionaries.max_synonyms = 16  # pairs of words in a sentence pair; more are cut

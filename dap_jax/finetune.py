@@ -3,7 +3,7 @@
     python -m dap_jax.finetune --model=runs/demo --data=FOLDER --workdir=runs/demo_topics
 
 The defaults are DAP's protocol for XNLI. `--data` is a folder with a file a language, see
-dap_jax/data/readers/labelled_texts.py: single texts, or pairs of texts, which become one sequence.
+dap_jax/data/texts/labelled_texts.py: single texts, or pairs of texts, which become one sequence.
 The workdir holds metrics.jsonl, checkpoints and scores.json; after a kill the same command
 continues from the newest checkpoint. It uses the devices of one machine. For logistic regression on
 the vectors of a model that stays as it is, see evaluate --suite=classification.

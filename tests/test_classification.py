@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from dap_jax.data.readers import labelled_texts
-from dap_jax.data.readers.labelled_texts import Examples, LabelledTexts
+from dap_jax.data.texts import labelled_texts
+from dap_jax.data.texts.labelled_texts import Examples, LabelledTexts
 from dap_jax.evals import classification
 from dap_jax.utils.errors import UserError
 from tests.topics import write, write_topics

@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from dap_jax.data.readers import clean
+from dap_jax.data.cleaning import clean
 from dap_jax.data.readers.row import Row
+from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
 
 
@@ -25,8 +26,8 @@ from dap_jax.utils.errors import UserError
   ],
 )
 def test_normalise(text, expected):
-  assert clean.normalise(text) == expected
-  assert clean.normalise(expected) == expected
+  assert normal_forms.normalise(text) == expected
+  assert normal_forms.normalise(expected) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import itertools
 import numpy as np
 import pytest
 
-from dap_jax.data import elements, loader, store, tokenizer
-from dap_jax.data.readers import split
-from dap_jax.data.readers.corpus import CorpusReader
-from dap_jax.data.readers.split import Pair
+from dap_jax.data import elements, loader, store, tokenizer, tokenizer_training
+from dap_jax.data.cleaning import split
+from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.cleaning.split import Pair
+from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
 
 
@@ -38,10 +39,10 @@ def test_nothing_of_a_held_out_sentence_stays_in_training():
   train, heldout = split.split_pairs(pairs, **SPLIT)
   assert len(heldout) == 10
   assert len(train) == 3 * 50
-  keys = {split.key_of(row["en"]) for row in heldout}
-  seen = {(lang, split.key_of(text)) for row in heldout for lang, text in row.items()}
-  assert not any(split.key_of(pair.pivot) in keys for pair in train)
-  assert not any((pair.language, split.key_of(pair.translation)) in seen for pair in train)
+  keys = {normal_forms.key_of(row["en"]) for row in heldout}
+  seen = {(lang, normal_forms.key_of(text)) for row in heldout for lang, text in row.items()}
+  assert not any(normal_forms.key_of(pair.pivot) in keys for pair in train)
+  assert not any((pair.language, normal_forms.key_of(pair.translation)) in seen for pair in train)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_nothing_of_a_held_out_sentence_stays_in_training():
   ],
 )
 def test_texts_that_count_as_one_sentence(first, second, equal):
-  assert (split.key_of(first) == split.key_of(second)) is equal
+  assert (normal_forms.key_of(first) == normal_forms.key_of(second)) is equal
 
 
 def test_padding_share_by_hand():
@@ -222,21 +223,16 @@ def test_what_is_prepared_is_what_the_tokenizer_says(prepared):
       assert len(ids) <= 8 and ids[0] == 2 and ids[-1] == 3
 
 
-def test_texts_that_are_cut_are_counted(prepared):
-  """Those that have more than 8 ids where nothing is cut; each pair has two."""
-  whole = tokenizer.Tokenizer.load(prepared / "tokenizer", max_tokens=1000)
-  info = store.read_info(prepared / "data")
-  heldout = {row["en"] for row in store.heldout(prepared / "data")}
-  counts = {"aa": 60, "bb": 60, "cc": 26}
-  pairs = [
-    pair
-    for language, count in counts.items()
-    for pair in [each for each in corpus() if each.language == language][:count]
-    if pair.pivot not in heldout
-  ]
-  assert len(pairs) == sum(info["pairs"].values())
+def test_texts_that_are_cut_are_counted(prepared, tmp_path):
+  """Those that have more than 14 ids where nothing is cut; a pair has two texts."""
+  arguments = {"paths": str(prepared / "*-en.tsv")}
+  none = PREPARE["heldout"] | {"sentences": 0}
+  prepare(tmp_path, arguments=arguments, max_tokens=14, heldout=none)
+  whole = tokenizer.Tokenizer.load(tmp_path / "tokenizer", max_tokens=1000)
+  pairs = CorpusReader(arguments=arguments, **READER).read().pairs
   ids = whole.encode_ragged([text for pair in pairs for text in (pair.pivot, pair.translation)])
-  assert 0 < info["cut_texts"] == sum(len(each) > 8 for each in ids) < len(ids)
+  cut = sum(len(each) > 14 for each in ids)
+  assert 0 < cut < len(ids) and store.read_info(tmp_path / "data")["cut_texts"] == cut
 
 
 def test_rates_are_tempered_and_the_english_ids_are_those_of_the_english_side(prepared):
@@ -251,7 +247,7 @@ def test_rates_are_tempered_and_the_english_ids_are_those_of_the_english_side(pr
 
 def test_held_out_texts_are_not_in_the_vocabulary_training(prepared, monkeypatch):
   seen = []
-  monkeypatch.setattr(tokenizer, "train", lambda texts, **_: seen.extend(texts))
+  monkeypatch.setattr(tokenizer_training, "train", lambda texts, **_: seen.extend(texts))
   with pytest.raises(UserError, match="no tokenizer.json"):  # since nothing was trained
     prepare(prepared / "again", arguments={"paths": str(prepared / "*-en.tsv")})
   heldout = {text for row in store.heldout(prepared / "data") for text in row.values()}

@@ -98,7 +98,7 @@ def teacher(tmp_path):
   ("file", "for_whom"),
   [
     ("data/store.py", "all"),
-    ("data/readers/clean.py", "all"),
+    ("data/cleaning/clean.py", "all"),
     ("training/teacher/teachers.py", "teacher"),
     ("inference/embedder.py", "teacher"),
     ("core/inference_step.py", "teacher"),

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from etils import epath
 
-from dap_jax.data.readers import dictionaries, words
-from dap_jax.data.readers.dictionaries import Lexicon, base_language, named_pair, walk
+from dap_jax.data.texts import dictionaries, words
+from dap_jax.data.texts.dictionaries import Lexicon, base_language, named_pair, walk
 from dap_jax.utils.errors import UserError
 
 

@@ -7,8 +7,10 @@ import struct
 import pytest
 from etils import epath
 
-from dap_jax.data.readers import clean, formats, gettext_catalogues, labelled_texts
-from dap_jax.data.readers.dictionaries import Lexicon
+from dap_jax.data.cleaning import clean
+from dap_jax.data.readers import formats, gettext_catalogues
+from dap_jax.data.texts import labelled_texts
+from dap_jax.data.texts.dictionaries import Lexicon
 from dap_jax.evals import bucc, sts, tatoeba, word_alignment
 from dap_jax.mining import inputs
 from tests.fuzzing import fuzz

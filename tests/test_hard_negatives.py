@@ -14,9 +14,11 @@ import pytest
 from dap_jax.core import train_step
 from dap_jax.core.objective import Context
 from dap_jax.data import elements, loader, rows, store, tokenizer
-from dap_jax.data.readers import clean, formats, split
-from dap_jax.data.readers.row import Row
-from dap_jax.data.readers.split import Pair
+from dap_jax.data.cleaning import clean, split
+from dap_jax.data.cleaning.split import Pair
+from dap_jax.data.readers import formats
+from dap_jax.data.readers.row import NEGATIVE, Row
+from dap_jax.data.texts.normal_forms import key_of
 from dap_jax.objectives import translation_ranking
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
@@ -53,7 +55,7 @@ def test_a_row_of_pivot_and_negative_alone_is_no_pair(tmp_path):
 def test_cleaning_drops_a_negative_that_says_what_the_pivot_says():
   row = {"de": "ein Hund", "en": "A dog."}
   spoilt = ["a dog", "\u200b", "...", "a <b>cat</b>"]
-  row |= {f"{split.NEGATIVE}{i}": text for i, text in enumerate(spoilt)}
+  row |= {f"{NEGATIVE}{i}": text for i, text in enumerate(spoilt)}
   cleaned = clean.clean_rows(
     [Row(row)], rules=("equal",), pivot="en", markup=True, drop_characters="", rejected=None
   )
@@ -67,11 +69,11 @@ def test_a_held_out_sentence_is_no_negative():
     for i, text in enumerate(english)
   ]
   train, heldout = split.split_pairs(pairs, pivot="en", sentences=6, min_words=3, min_languages=1)
-  keys = {split.key_of(row["en"]) for row in heldout}
+  keys = {key_of(row["en"]) for row in heldout}
   lacking = [pair for pair in train if len(pair.negatives) == 1]
   assert len(train) == 14 and 0 < len(lacking) < 14
   for pair in train:
-    assert not {split.key_of(text) for text in pair.negatives} & keys
+    assert not {key_of(text) for text in pair.negatives} & keys
     assert pair.negatives[-1] == "quite another text"
 
 

@@ -9,8 +9,10 @@ import pytest
 from etils import epath
 
 from dap_jax.data import tasks
-from dap_jax.data.readers import clean, formats, interface_strings, text_files
-from dap_jax.data.readers.split import key_of
+from dap_jax.data.cleaning import clean, interface_strings
+from dap_jax.data.readers import formats
+from dap_jax.data.texts import text_files
+from dap_jax.data.texts.normal_forms import key_of, normalise
 from dap_jax.mining import inputs
 from dap_jax.utils.errors import UserError
 
@@ -30,7 +32,7 @@ LONG = 50_000
 def test_long_lines_take_no_time(text):
   """Each of these took minutes, or for ever, when a search could begin anywhere in a run."""
   started = time.process_time()
-  cleaned = clean.strip_interface_markup(clean.normalise(text))
+  cleaned = clean.strip_interface_markup(normalise(text))
   clean.mostly_placeholders(text)
   for rule in clean.RULES.values():
     rule(cleaned, cleaned + "y")
@@ -205,6 +207,6 @@ def test_no_placeholder_is_left():
   pieces = [*".…:-`()&", "%s", "{0}", ", ", " ", "a", ":ref:", '"', "<p>"]
   rng = random.Random(0)
   for _ in range(3000):
-    text = clean.normalise("".join(rng.choices(pieces, k=rng.randint(1, 9))))
+    text = normalise("".join(rng.choices(pieces, k=rng.randint(1, 9))))
     cleaned = clean.strip_interface_markup(text)
     assert interface_strings.SLOT not in cleaned and len(cleaned) <= len(text), text

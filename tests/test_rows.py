@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dap_jax.data import elements, loader, rows
-from dap_jax.data.readers import corpus
+from dap_jax.data.cleaning import corpus
 from dap_jax.utils.errors import UserError
 
 

@@ -18,11 +18,11 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data import rows, tokenizer, tokenizer_training, train_file
+from dap_jax.data.cleaning import split
+from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.elements import Feature, Layout
 from dap_jax.data.extras import Extra
 from dap_jax.data.loader import ExampleSource, PairSource
-from dap_jax.data.readers import split
-from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError, reading, writing

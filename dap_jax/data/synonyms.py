@@ -16,7 +16,7 @@ import numpy as np
 
 from dap_jax.data.elements import Feature
 from dap_jax.data.extras import FeatureValues
-from dap_jax.data.readers import dictionaries
+from dap_jax.data.texts import dictionaries
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.word_forms import Forms, Sentence, read_sentences
 from dap_jax.utils.errors import UserError

@@ -16,7 +16,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from dap_jax.data.readers.split import Pair
+from dap_jax.data.cleaning.split import Pair
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.vocabulary import TokenizerVocabulary
 

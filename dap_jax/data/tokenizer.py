@@ -10,7 +10,7 @@ vocabulary that is trained here (tokenizer_training.py) has the special tokens [
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import NamedTuple
 
 import tokenizers
@@ -118,7 +118,7 @@ class Tokenizer:
     """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
     return [encoding.ids for encoding in self._encodings(texts)]
 
-  def count_cut(self, texts: Sequence[str], sequences: Sequence[Sequence[int]]) -> int:
+  def count_cut(self, texts: Sequence[str], sequences: Sequence[Sized]) -> int:
     """How many of the texts lost their end, given the ids that `encode_ragged` made of each."""
     full = [text for text, ids in zip(texts, sequences, strict=True) if len(ids) == self.max_tokens]
     return sum(bool(encoding.overflowing) for encoding in self._encodings(full))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.data.readers.words import Word, glue, words
+from dap_jax.data.texts.words import Word, glue, words
 from dap_jax.data.tokenizer import Tokenizer
 
 Concepts = tuple[int, ...]  # numbers of what a form means

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.evals import Encode, Model, Result, by_row, encode_lists
 from dap_jax.mining import pairing
 from dap_jax.mining.margins import MARGINS

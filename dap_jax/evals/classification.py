@@ -7,7 +7,7 @@ with the best accuracy on that language's dev split, the smallest if several are
 language has an influence. Scores: accuracy and macro F1 on every language's test split, in [0, 1];
 their mean is over the OTHER languages. majority: the accuracy of always answering the most frequent
 class of the train split.
-Files: `data/readers/labelled_texts.py`. Fine-tuning of the whole model: `dap_jax/finetune.py`.
+Files: `data/texts/labelled_texts.py`. Fine-tuning of the whole model: `dap_jax/finetune.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from dap_jax.data.readers import labelled_texts
-from dap_jax.data.readers.labelled_texts import LabelledTexts
+from dap_jax.data.texts import labelled_texts
+from dap_jax.data.texts.labelled_texts import LabelledTexts
 from dap_jax.evals import Encode, Model, Result, by_row, encode_lists
 from dap_jax.utils.errors import UserError
 

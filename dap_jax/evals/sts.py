@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 from scipy import stats
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.evals import MEAN, Encode, Model, Result, by_row, encode_lists, with_means
 from dap_jax.utils.errors import UserError
 

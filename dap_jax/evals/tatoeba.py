@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.evals import Encode, Model, Result, by_row, encode_lists
 from dap_jax.evals.xsim import propose
 from dap_jax.utils.errors import UserError

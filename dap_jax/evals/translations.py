@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.readers.multiway import multiway
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout
 
@@ -23,7 +23,7 @@ class Translations(NamedTuple):
       has no text in the pivot.
   """
 
-  rows: list[text_files.Row]
+  rows: list[dict[str, str]]
   pivot: str
   languages: list[str]
   left_out: int
@@ -48,22 +48,22 @@ def read_translations(
   """Reads a workdir's held-out rows, or a folder of text files.
 
   Args:
-    data: a workdir of train, or a folder for `text_files.multiway`.
+    data: a workdir of train, or a folder for `multiway`.
     pivot: a language code; "" = the workdir's pivot, or en.
     languages: the codes of other languages, with commas between them; "" = all there are.
-    extension: see `text_files.multiway`.
+    extension: see `multiway`.
 
   Raises:
     UserError: `data` is neither, a file is damaged, or a language has no text.
   """
-  rows: Iterable[text_files.Row]
+  rows: Iterable[Mapping[str, str]]
   if layout.is_workdir(data):
     if extension:
       raise UserError(f"extension={extension}: {data} is a workdir, not a folder of text files")
     rows, pivot = heldout_rows(data, pivot)
   else:
     pivot = pivot or "en"
-    rows = text_files.multiway(pivot=pivot, folder=data, extension=extension)
+    rows = multiway(pivot=pivot, folder=data, extension=extension)
   requested = {code for code in languages.split(",") if code}
   usable, left_out = [], 0
   present: set[str] = set()
@@ -85,7 +85,7 @@ def read_translations(
   return Translations(usable, pivot, sorted(set().union(*usable) - {pivot}), left_out)
 
 
-def heldout_rows(folder: str, pivot: str) -> tuple[list[text_files.Row], str]:
+def heldout_rows(folder: str, pivot: str) -> tuple[list[dict[str, str]], str]:
   """The held-out rows of a workdir, and its pivot; `pivot`: the expected one, or ""."""
   from dap_jax.data import store  # imports Grain, which a folder of files does without
 

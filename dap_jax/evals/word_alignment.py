@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.evals import MEAN, Model, Pieces, Result, by_row, with_means
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit

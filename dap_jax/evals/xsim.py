@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.evals import MEAN, Model, Result, by_row, encode_lists, translations, with_means
 from dap_jax.mining import exact_search, pairing
 from dap_jax.mining.margins import MARGINS

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.distributed import multihost
 from dap_jax.inference.embedder import Embedder
 from dap_jax.utils.errors import NotFiniteError, UserError

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
-from dap_jax.data.readers.split import key_of
+from dap_jax.data.texts import text_files
+from dap_jax.data.texts.normal_forms import key_of
 from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)

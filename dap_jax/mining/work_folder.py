@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.mining import exact_search
 from dap_jax.mining.inputs import Scan
 from dap_jax.utils.atomic import replacing

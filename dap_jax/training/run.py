@@ -76,14 +76,15 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
       Preemption() as preemption,
       Watchdog(hang_seconds) as watchdog,
     ):
-      start = resume_or_begin(
-        parts.train_program,
-        checkpoints,
-        source=source,
-        english_ids=parts.data.corpus.english_ids,
-        new_decoder=config.new_decoder,
-        at_most=replay_step,
-      )
+      with watchdog.paused():  # it compiles, and reads what may be large and far away
+        start = resume_or_begin(
+          parts.train_program,
+          checkpoints,
+          source=source,
+          english_ids=parts.data.corpus.english_ids,
+          new_decoder=config.new_decoder,
+          at_most=replay_step,
+        )
       if replay_step is not None:
         replay_one(parts, start, workdir=workdir, step=replay_step)
         return

@@ -12,8 +12,8 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data import cache, loader, store, synonyms
+from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.extras import Extra
-from dap_jax.data.readers.corpus import CorpusReader
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost
 from dap_jax.hub import tokenizer_files as hub_tokenizer

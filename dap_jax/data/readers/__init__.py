@@ -1,5 +1,5 @@
-"""Texts in users' formats -> clean rows and pairs: formats, filters, held-out split, dictionaries.
+"""Corpora in users' formats -> rows: a sentence and its translations, as they are in the files.
 
-May import `utils` only. Start with `corpus.py`, which reads a whole corpus, and `formats.py`: one
-function for each format, one row for each sentence.
+May import `data.texts` and `utils`. Start with `formats.py`, where `data.format` is looked up, and
+`row.py`, what a reader yields; each format has a file.
 """

@@ -3,7 +3,7 @@
 `read_rows(FORMAT, pivot=..., **arguments)` is the entry; the arguments are those of the format's
 function here, and the config's `data.arguments`. Texts come as they are in the files; `clean.py`
 normalises them. A row's hard negatives are beside its languages, under keys that begin with
-`split.NEGATIVE`. Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name
+`row.NEGATIVE`. Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name
 the file and the line.
 """
 
@@ -17,10 +17,9 @@ from etils import epath
 
 from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.readers.arguments import names
-from dap_jax.data.readers.row import Row
-from dap_jax.data.readers.split import is_negative
+from dap_jax.data.readers.multiway import aligned, multiway
+from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.readers.tab_separated import tsv
-from dap_jax.data.readers.text_files import aligned, multiway
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.quiet import quiet_stderr
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+# A row's keys are language codes, except those with this prefix: they hold its hard negatives.
+NEGATIVE = "negative "
+
 
 class Row(dict[str, str]):
-  """Language -> text, the pivot's included; hard negatives are under `split.NEGATIVE`'s keys.
+  """Language -> text, the pivot's included; hard negatives are under the keys of `NEGATIVE`.
 
   Attributes:
     where: of the file, for people: `de-en.tsv:17`, `memory.tmx: tu 17`; "" where it is not known.
@@ -23,3 +26,8 @@ class Row(dict[str, str]):
   def with_texts(self, texts: Mapping[str, str]) -> Row:
     """Other texts, from the same place."""
     return Row(texts, where=self.where, reason=self.reason)
+
+
+def is_negative(key: str) -> bool:
+  """Whether a row's key names a hard negative, not a language."""
+  return key.startswith(NEGATIVE)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 
 from dap_jax.data.readers.arguments import expand, names, stem
-from dap_jax.data.readers.row import Row
-from dap_jax.data.readers.split import NEGATIVE
-from dap_jax.data.readers.text_files import LANGUAGE, SPLIT_NAME, lines
+from dap_jax.data.readers.row import NEGATIVE, Row
+from dap_jax.data.texts.text_files import LANGUAGE, SPLIT_NAME, lines
 from dap_jax.utils.errors import UserError
 
 # Common names of a pair's columns that do not say which language is in them.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.data.readers.labelled_texts import LabelledTexts
+from dap_jax.data.texts.labelled_texts import LabelledTexts
 from dap_jax.inference.embedder import Embedder
 from dap_jax.utils.errors import UserError
 

@@ -12,7 +12,7 @@ from etils import epath
 
 from dap_jax.core import inference_step
 from dap_jax.core.train_step import TrainState
-from dap_jax.data.readers.labelled_texts import LabelledTexts
+from dap_jax.data.texts.labelled_texts import LabelledTexts
 from dap_jax.evals import Result, classification, scores
 from dap_jax.inference.embedder import Embedder
 from dap_jax.training import build

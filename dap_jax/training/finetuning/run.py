@@ -20,7 +20,7 @@ import jax
 from etils import epath
 
 from dap_jax.core.train_step import Frozen, TrainState
-from dap_jax.data.readers import labelled_texts
+from dap_jax.data.texts import labelled_texts
 from dap_jax.distributed import sharding
 from dap_jax.distributed.preemption import Preemption
 from dap_jax.distributed.watchdog import Watchdog

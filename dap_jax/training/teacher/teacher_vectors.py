@@ -16,7 +16,8 @@ from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dap_jax.data.elements import Feature
-from dap_jax.data.readers import clean, text_files
+from dap_jax.data.texts import text_files
+from dap_jax.data.texts.normal_forms import normalise
 from dap_jax.distributed import sharding
 from dap_jax.inference.embedder import Embedder
 from dap_jax.utils.atomic import replacing
@@ -111,7 +112,7 @@ class FileVectors:
     self._vectors, self.width = vectors, vectors.shape[1]
     self._rows: dict[str, int] = {}
     for row, text in enumerate(texts):
-      self._rows.setdefault(clean.normalise(text), row)
+      self._rows.setdefault(normalise(text), row)
 
   def encode(self, texts: Sequence[str]) -> np.ndarray:
     rows = np.array([self._rows.get(text, -1) for text in texts])  # -1: it has none

@@ -7,7 +7,7 @@ The config's `teacher` section says which one, and when it works:
     vectors, texts          its vectors were computed elsewhere, one for each line of a text file
 
 With `vectors`, the first start may lack both files: it writes the texts that it needs, one a line,
-and stops. Encode them, and start again. Texts are compared as `readers.clean.normalise`
+and stops. Encode them, and start again. Texts are compared as `normal_forms.normalise`
 leaves them.
 
 A text without a vector has a vector of zeros: one of a language that the teacher does not read, or
@@ -26,7 +26,7 @@ import numpy as np
 from dap_jax.data import tokenizer
 from dap_jax.data.elements import Feature
 from dap_jax.data.extras import Extra, FeatureValues
-from dap_jax.data.readers import clean
+from dap_jax.data.texts.normal_forms import normalise
 from dap_jax.inference import embedder
 from dap_jax.inference.embedder import Embedder
 from dap_jax.model.dual_alignment import DualAlignment
@@ -194,7 +194,7 @@ class TeacherExtra:
     values: FeatureValues = {}
     for number, (side, code) in enumerate(zip(SIDES, (self._pivot, language), strict=True)):
       is_read = code in trusted_first
-      of_side = [clean.normalise(pair[number]) if is_read else None for pair in texts]
+      of_side = [normalise(pair[number]) if is_read else None for pair in texts]
       values |= {(side, name): made for name, made in self._maker.make(of_side).items()}
     if self._languages:
       trusts_translation = language in trusted_first and (

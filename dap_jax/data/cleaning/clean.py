@@ -6,20 +6,18 @@ program counts mBERT's word pieces; here `tokens` are counted, which needs no vo
 
 from __future__ import annotations
 
-import itertools
 import re
 import string
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from dap_jax.data.readers.interface_strings import (
+from dap_jax.data.cleaning.interface_strings import (
   LEFT_OVER,
   mostly_placeholders,
   strip_interface_markup,
 )
-from dap_jax.data.readers.row import Row
-from dap_jax.data.readers.split import is_negative, key_of
+from dap_jax.data.readers.row import Row, is_negative
+from dap_jax.data.texts.normal_forms import key_of, normalise
 from dap_jax.utils.errors import UserError
 
 # Scripts in which there are far fewer words between spaces than word pieces. An ideograph is a
@@ -32,20 +30,6 @@ TOKEN = re.compile(
   rf"[{PUNCTUATION}]|[{IDEOGRAPHS}]|(?:(?![{PUNCTUATION}])[{DENSE}]){{1,4}}"
   rf"|[^\s{IDEOGRAPHS}{DENSE}{PUNCTUATION}]+"
 )
-
-
-def normalise(text: str) -> str:
-  """Unicode NFC; every run of white space (tabs, line ends) one space; no invisible characters.
-
-  Control and format characters are removed (byte-order marks, soft hyphens, bidi marks, zero-width
-  spaces), except the zero-width joiner and non-joiner: Indic and Arabic scripts spell words with
-  them.
-  """
-  if not text.isprintable():  # it has control or format characters, or white space beside " "
-    text = re.sub(r"\s", " ", text)
-    visible = (unicodedata.category(c) not in ("Cc", "Cf") or c in "\u200c\u200d" for c in text)
-    text = "".join(itertools.compress(text, visible))
-  return re.sub(" {2,}", " ", unicodedata.normalize("NFC", text)).strip()
 
 
 def tokens(text: str) -> list[str]:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dap_jax.data.readers import clean, formats, split
-from dap_jax.data.readers.row import Row
+from dap_jax.data.cleaning import clean, split
+from dap_jax.data.readers import formats
+from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.utils.errors import UserError
 
 
@@ -79,7 +80,7 @@ class CorpusReader:
       return
     codes = {self.pivot, *self.languages}
     for row in rows:
-      available.update(key for key in row if not split.is_negative(key))
+      available.update(key for key in row if not is_negative(key))
       if row.reason or not row.keys().isdisjoint(self.languages):
-        texts = {key: text for key, text in row.items() if key in codes or split.is_negative(key)}
+        texts = {key: text for key, text in row.items() if key in codes or is_negative(key)}
         yield row.with_texts(texts)

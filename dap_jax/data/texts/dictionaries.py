@@ -29,9 +29,9 @@ from babel import localedata
 from babel.core import get_global
 from etils import epath
 
-from dap_jax.data.readers.clean import normalise
-from dap_jax.data.readers.text_files import LANGUAGE, lines
-from dap_jax.data.readers.words import phrase_key
+from dap_jax.data.texts.normal_forms import normalise
+from dap_jax.data.texts.text_files import LANGUAGE, lines
+from dap_jax.data.texts.words import phrase_key
 from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Lexicon:
       raise UserError(
         f"{where} holds no dictionary with {self.pivot!r} (data.pivot): expected"
         f" {self.pivot}-xx.txt, or {self.pivot}.tsv beside xx.tsv; the formats are described in"
-        " dap_jax/data/readers/dictionaries.py"
+        " dap_jax/data/texts/dictionaries.py"
       )
 
   def add_cldr(self, language: str) -> None:

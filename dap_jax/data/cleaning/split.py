@@ -7,13 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import regex
-
+from dap_jax.data.readers.row import is_negative
+from dap_jax.data.texts.normal_forms import key_of
 from dap_jax.utils.errors import UserError
-
-# A row's keys are language codes, except those with this prefix: they hold its hard negatives.
-NEGATIVE = "negative "
-WORD = regex.compile(r"(?:[\p{L}\p{N}_]\p{M}*+)++")  # its \w is without "²", and has lone marks
 
 
 class Pair(NamedTuple):
@@ -37,19 +33,6 @@ class Split(NamedTuple):
 
   train: list[Pair]
   heldout: list[dict[str, str]]
-
-
-def key_of(text: str) -> str:
-  """A text's letters and digits without case: texts of one key are one sentence for the split.
-
-  Marks belong to letters: without its vowel signs a Hindi, Thai or Tamil word is another word.
-  """
-  return " ".join(WORD.findall(text.casefold()))
-
-
-def is_negative(key: str) -> bool:
-  """Whether a row's key names a hard negative, not a language."""
-  return key.startswith(NEGATIVE)
 
 
 def to_pairs(rows: Iterable[dict[str, str]], *, pivot: str) -> list[Pair]:

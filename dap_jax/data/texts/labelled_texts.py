@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax.data.readers import text_files
+from dap_jax.data.texts import text_files
 from dap_jax.utils.errors import UserError
 
 TRAIN, DEV, TEST = "train", "dev", "test"
