@@ -23,7 +23,20 @@ def test_a_start_evaluates_and_saves_at_these_steps():
   assert evaluated == [12, 18, 24, 30, 36, 40]
   saved = [step for step in steps if plan.should_save(step, stopping=False, evaluated=False)]
   assert saved == [15, 20, 25, 30, 35, 40]
-  assert [step for step in steps if plan.should_log(step)] == [12, 16, 20, 24, 28, 32, 36, 40]
+  assert [step for step in steps if plan.should_log(step)] == [
+    12,
+    15,
+    16,
+    20,
+    24,
+    25,
+    28,
+    30,
+    32,
+    35,
+    36,
+    40,
+  ]
 
 
 def test_the_first_step_of_a_start_has_its_checkpoint():

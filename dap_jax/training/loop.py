@@ -57,8 +57,11 @@ class Schedule(NamedTuple):
     return stopping or step == self.steps or step % self.save_steps == 0
 
   def should_log(self, step: int) -> bool:
-    """Not after the first update of a start, which compiles: its time is no measure of speed."""
-    is_due = step == self.steps or step % self.log_steps == 0
+    """Also where a checkpoint is saved: a run that is killed then writes the same lines again.
+
+    Not after the first update of a start, which compiles: its time is no measure of speed.
+    """
+    is_due = step == self.steps or 0 in (step % self.log_steps, step % self.save_steps)
     return is_due and step > self.first_step + 1
 
 
