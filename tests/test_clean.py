@@ -1,13 +1,13 @@
 """Cleaning: every rule on pairs that it must reject and pairs, just beyond, that it must not."""
 
-from collections import Counter
-
 import pytest
 
 from dap_jax.data.cleaning import clean
+from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.readers.row import Row
 from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
+from tests.staged import clean_rows, split_pairs
 
 
 @pytest.mark.parametrize(
@@ -180,70 +180,45 @@ def test_first_rule_wins_and_unknown_ones_are_told():
   assert clean.why_rejected("Tom", "Tom", rules=["equal", "dap_short"]) == "equal"
   assert clean.why_rejected("Tom", "Tom", rules=[]) is None
   with pytest.raises(UserError, match="data.rules names 'eqal'; known are empty, .*dap_overlap"):
-    clean.why_rejected("a", "b", rules=["equal", "eqal"])
+    clean.check_rules(["equal", "eqal"])
 
 
-def test_clean_rows_counts_every_pair():
-  rejected = Counter()
+def texts_of(pairs):
+  return [(pair.language, pair.pivot, pair.translation) for pair in pairs]
+
+
+def test_every_pair_is_counted():
   rows = [
     {"en": "Good  morning", "de": "Guten Morgen", "fr": "Good morning", "it": ""},
-    {"en": "Good morning", "de": "Guten\tMorgen", "fr": "Bonjour"},  # de repeats
     {"en": "Yes", "de": "yes"},  # nothing remains of it
   ]
-  cleaned = clean.clean_rows(
-    map(Row, rows),
-    rules=["empty", "equal"],
-    pivot="en",
-    markup=False,
-    drop_characters="",
-    rejected=rejected,
-  )
-  assert list(cleaned) == [
-    {"en": "Good morning", "de": "Guten Morgen"},
-    {"en": "Good morning", "fr": "Bonjour"},
-  ]
-  assert rejected == {"empty": 1, "equal": 2, "duplicate": 1}
+  pairs, rejected = clean_rows(rows, rules=["empty", "equal"])
+  assert texts_of(pairs) == [("de", "Good morning", "Guten Morgen")]
+  assert rejected == {"empty": 1, "equal": 2}
 
 
 def test_rows_that_a_reader_left_out_are_counted():
   """The text of one that is fuzzy is not seen; where a row stands stays with it."""
   rows = [Row({"en": "a b"}, reason="fuzzy"), Row({"en": "one", "de": "eins"}, where="x:7")]
-  rejected = Counter()
-  cleaned = clean.clean_rows(
-    rows, rules=["no_letters"], pivot="en", markup=False, drop_characters="", rejected=rejected
-  )
-  assert [(row, row.where) for row in cleaned] == [(rows[1], "x:7")]
+  (pair,), rejected = clean_rows(rows, rules=["no_letters"])
+  assert pair == Pair("de", "one", "eins", (), "x:7")
   assert rejected == {"fuzzy": 1}
 
 
-def test_clean_rows_with_markup():
-  rejected = Counter()
+def test_markup():
   rows = [
     {"en": "Add %s", "de": "%s hinzufügen", "fr": "Ajouter %s"},
     {"en": "<b>Delete</b> this page:", "de": "Diese Seite <b>löschen</b>:"},
   ]
-  cleaned = clean.clean_rows(
-    map(Row, rows), rules=[], pivot="en", markup=True, drop_characters="", rejected=rejected
-  )
-  assert list(cleaned) == [{"en": "Delete this page", "de": "Diese Seite löschen"}]
+  pairs, rejected = clean_rows(rows, markup=True)
+  assert texts_of(pairs) == [("de", "Delete this page", "Diese Seite löschen")]
   assert rejected == {"placeholders": 2}
-
-
-def test_clean_rows_checks_rules_even_without_rows():
-  with pytest.raises(UserError, match="data.rules names 'no_such'"):
-    list(
-      clean.clean_rows(
-        [], rules=["no_such"], pivot="en", markup=False, drop_characters="", rejected=Counter()
-      )
-    )
 
 
 def test_dropped_characters_leave_no_trace():
   """DAP drops the double quote; what is then equal to a pair before is a duplicate."""
   rows = [{"en": 'a "word"', "de": 'ein "Wort"'}, {"en": "a word", "de": "ein Wort"}]
-  rejected = Counter()
-  cleaned = clean.clean_rows(
-    map(Row, rows), rules=[], pivot="en", markup=False, drop_characters='"', rejected=rejected
-  )
-  assert list(cleaned) == [{"en": "a word", "de": "ein Wort"}]
-  assert rejected == {"duplicate": 1}
+  pairs, _ = clean_rows(rows, drop_characters='"')
+  assert texts_of(pairs) == [("de", "a word", "ein Wort")] * 2
+  train, _ = split_pairs(pairs, pivot="en", sentences=0, min_words=1, min_languages=1)
+  assert train == pairs[:1]

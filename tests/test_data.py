@@ -1,17 +1,19 @@
 """The split, the SeqIO tasks, the store and the loader, on small corpora made here."""
 
 import collections
+import hashlib
 import itertools
 
 import numpy as np
 import pytest
 
-from dap_jax.data import elements, loader, store, tokenizer, tokenizer_training
-from dap_jax.data.cleaning import split
+from dap_jax.data import elements, loader, preparation, store, tokenizer, tokenizer_training
+from dap_jax.data.cleaning import selection, stage
 from dap_jax.data.cleaning.corpus import CorpusReader
-from dap_jax.data.cleaning.split import Pair
+from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
+from tests.staged import read_pairs, split_pairs, staged
 
 
 def corpus():
@@ -32,11 +34,11 @@ SPLIT = {"pivot": "en", "sentences": 10, "min_words": 3, "min_languages": 3}
 
 def test_nothing_of_a_held_out_sentence_stays_in_training():
   pairs = corpus()
-  rows = split.split_pairs(pairs, **SPLIT).heldout
+  _, rows = split_pairs(pairs, **SPLIT)
   # Another spelling of a held-out sentence, and its translation given to another sentence.
   pairs += [Pair("aa", rows[0]["en"].upper() + "!", "aa anything")]
   pairs += [Pair("aa", "quite another one", rows[0]["aa"])]
-  train, heldout = split.split_pairs(pairs, **SPLIT)
+  train, heldout = split_pairs(pairs, **SPLIT)
   assert len(heldout) == 10
   assert len(train) == 3 * 50
   keys = {normal_forms.key_of(row["en"]) for row in heldout}
@@ -73,18 +75,47 @@ def test_padding_share_by_hand():
 
 def test_the_split_is_by_hash_not_by_order():
   pairs = corpus()
-  first = split.split_pairs(pairs, **SPLIT).heldout
-  second = split.split_pairs(pairs[::-1], **SPLIT).heldout
+  _, first = split_pairs(pairs, **SPLIT)
+  _, second = split_pairs(pairs[::-1], **SPLIT)
   assert [row["en"] for row in first] == [row["en"] for row in second]
 
 
 def test_too_few_sentences_say_how_many():
   with pytest.raises(UserError, match="only 60 sentences in en have 3 words"):
-    split.split_pairs(corpus(), **SPLIT | {"sentences": 61})
+    split_pairs(corpus(), **SPLIT | {"sentences": 61})
   with pytest.raises(UserError, match="only 0 sentences in en"):
-    split.split_pairs(corpus(), **SPLIT | {"min_languages": 4})
+    split_pairs(corpus(), **SPLIT | {"min_languages": 4})
   with pytest.raises(UserError, match="no pair to train on"):
-    split.split_pairs(corpus(), **SPLIT | {"sentences": 60})
+    split_pairs(corpus(), **SPLIT | {"sentences": 60})
+
+
+def sampled(pairs, at_most):
+  with staged(pairs) as on_disk:
+    chosen = selection.select(on_disk, **SPLIT | {"sentences": 0, "min_pairs": 1})
+    return preparation.sampled_texts(on_disk, chosen, at_most=at_most)
+
+
+def test_the_sample_of_a_vocabulary_is_the_texts_with_the_least_digests():
+  """The same ones in every order of the pairs, hard negatives among them; blake2b by hand."""
+  pairs = [pair._replace(negatives=(f"no {pair.pivot}",)) for pair in corpus()]
+  texts = {text for pair in pairs for text in (pair.pivot, pair.translation, *pair.negatives)}
+  assert len(texts) == 60 + 180 + 60
+  by_digest = sorted(texts, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8).digest())
+  for at_most in (1, 41, 299):
+    assert sampled(pairs, at_most) == (sorted(by_digest[:at_most]), 300)
+    assert sampled(pairs[::-1], at_most) == (sorted(by_digest[:at_most]), 300)
+  assert sampled(pairs, 300) == (sorted(texts), 300)
+
+
+def test_a_corpus_in_many_shares_is_selected_alike(monkeypatch):
+  """Hashes are compared by shares of their range; how many there are changes nothing."""
+  pairs = corpus()
+  pairs += [pairs[3], pairs[90], Pair("aa", "not held out", "another")]
+  whole = split_pairs(pairs, **SPLIT), sampled(pairs, 50)
+  monkeypatch.setattr(selection, "AT_A_TIME", 10)
+  monkeypatch.setattr(stage, "BLOCK", 16)
+  assert (split_pairs(pairs, **SPLIT), sampled(pairs, 50)) == whole
+  assert len(whole[0][0]) == 150 + 1
 
 
 def source_of(count, seed):
@@ -185,9 +216,9 @@ PREPARE = {
 
 
 def prepare(folder, *, arguments, **changes):
-  """`store.prepare` into folder/data and folder/tokenizer, with the settings above."""
+  """`preparation.prepare` into folder/data and folder/tokenizer, with the settings above."""
   reader = CorpusReader(arguments=arguments, **READER)
-  store.prepare(
+  preparation.prepare(
     folder / "data", reader, tokenizer_directory=folder / "tokenizer", **PREPARE | changes
   )
 
@@ -208,10 +239,10 @@ def test_what_is_prepared_is_what_the_tokenizer_says(prepared):
   """The path through SeqIO gives the ids of the tokenizer alone, cut to 8 with [SEP] at the end."""
   tokens = tokenizer.Tokenizer.load(prepared / "tokenizer", max_tokens=8)
   loaded = store.load(prepared / "data", pad_id=0)
-  train = split.split_pairs(
+  train, _ = split_pairs(
     [pair for pair in corpus() if pair.language == "aa"],
     **SPLIT | {"sentences": 0, "min_languages": 1},
-  ).train
+  )
   heldout = {row["en"] for row in loaded.heldout}
   pairs = [pair for pair in train if pair.pivot not in heldout]
   source = loaded.sources["aa"]
@@ -229,7 +260,7 @@ def test_texts_that_are_cut_are_counted(prepared, tmp_path):
   none = PREPARE["heldout"] | {"sentences": 0}
   prepare(tmp_path, arguments=arguments, max_tokens=14, heldout=none)
   whole = tokenizer.Tokenizer.load(tmp_path / "tokenizer", max_tokens=1000)
-  pairs = CorpusReader(arguments=arguments, **READER).read().pairs
+  pairs = read_pairs(arguments=arguments, **READER)
   ids = whole.encode_ragged([text for pair in pairs for text in (pair.pivot, pair.translation)])
   cut = sum(len(each) > 14 for each in ids)
   assert 0 < cut < len(ids) and store.read_info(tmp_path / "data")["cut_texts"] == cut

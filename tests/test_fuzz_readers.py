@@ -1,6 +1,5 @@
 """Readers of users' files on damaged copies: rows or one line, never anything else."""
 
-import collections
 import gzip
 import struct
 
@@ -14,6 +13,7 @@ from dap_jax.data.texts.dictionaries import Lexicon
 from dap_jax.evals import bucc, sts, tatoeba, word_alignment
 from dap_jax.mining import inputs
 from tests.fuzzing import fuzz
+from tests.staged import clean_rows
 
 LINES = [f"Haus {n} कि\thouse {n} of the town\t0.{n}\n" for n in range(12)]
 TSV = "".join(LINES)
@@ -29,15 +29,8 @@ GOLD = "1-1 2p2 3-3\n" * 6
 
 def rows(format, **arguments):
   """Reads and cleans, as `train` does."""
-  return list(
-    clean.clean_rows(
-      formats.read_rows(format, pivot="en", **arguments),
-      rules=tuple(clean.RULES),
-      pivot="en",
-      markup=True,
-      drop_characters="",
-      rejected=collections.Counter(),
-    )
+  return clean_rows(
+    formats.read_rows(format, pivot="en", **arguments), rules=tuple(clean.RULES), markup=True
   )
 
 

@@ -14,15 +14,15 @@ import pytest
 from dap_jax.core import train_step
 from dap_jax.core.objective import Context
 from dap_jax.data import elements, loader, rows, store, tokenizer
-from dap_jax.data.cleaning import clean, split
-from dap_jax.data.cleaning.split import Pair
+from dap_jax.data.cleaning.pairs import Pair, pairs_of
 from dap_jax.data.readers import formats
-from dap_jax.data.readers.row import NEGATIVE, Row
+from dap_jax.data.readers.row import NEGATIVE
 from dap_jax.data.texts.normal_forms import key_of
 from dap_jax.objectives import translation_ranking
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.models import drawn
+from tests.staged import clean_rows, split_pairs
 from tests.test_data import prepare
 from tests.test_objectives import RANKING, VOCABULARY, objectives_of, tiny
 
@@ -39,7 +39,7 @@ def test_tsv_reads_further_columns_as_negatives(tmp_path):
     {"de": "Brot", "en": "bread"},
     {"de": "zwei", "en": "two", "negative 1": "ten"},
   ]
-  pairs = split.to_pairs(triplets, pivot="en")
+  pairs = [pair for row in triplets for pair in pairs_of(row, pivot="en")]
   assert pairs[0] == Pair("de", "a dog", "ein Hund", ("a cat", "a cow"))
   assert [pair.negatives for pair in pairs[1:]] == [("a mouse",), (), ("ten",)]
   with pytest.raises(UserError, match=r"data\.arguments\.negatives=-1"):
@@ -56,10 +56,8 @@ def test_cleaning_drops_a_negative_that_says_what_the_pivot_says():
   row = {"de": "ein Hund", "en": "A dog."}
   spoilt = ["a dog", "\u200b", "...", "a <b>cat</b>"]
   row |= {f"{NEGATIVE}{i}": text for i, text in enumerate(spoilt)}
-  cleaned = clean.clean_rows(
-    [Row(row)], rules=("equal",), pivot="en", markup=True, drop_characters="", rejected=None
-  )
-  assert list(cleaned) == [{"de": "ein Hund", "en": "A dog.", "negative 3": "a cat"}]
+  pairs, _ = clean_rows([row], rules=("equal",), markup=True)
+  assert pairs == [Pair("de", "A dog.", "ein Hund", ("a cat",))]
 
 
 def test_a_held_out_sentence_is_no_negative():
@@ -68,7 +66,7 @@ def test_a_held_out_sentence_is_no_negative():
     Pair("de", text, f"de {text}", (english[(i + 1) % 20], "quite another text"))
     for i, text in enumerate(english)
   ]
-  train, heldout = split.split_pairs(pairs, pivot="en", sentences=6, min_words=3, min_languages=1)
+  train, heldout = split_pairs(pairs, pivot="en", sentences=6, min_words=3, min_languages=1)
   keys = {key_of(row["en"]) for row in heldout}
   lacking = [pair for pair in train if len(pair.negatives) == 1]
   assert len(train) == 14 and 0 < len(lacking) < 14

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dap_jax.data import elements, loader, rows
-from dap_jax.data.cleaning import corpus
 from dap_jax.utils.errors import UserError
+from tests.staged import read_pairs
 
 
 def ids(*numbers):
@@ -232,7 +232,7 @@ def test_rows_of_real_catalogues():
   """Django's messages: what a batch calls German is what Django's German catalogue says."""
   if importlib.util.find_spec("django") is None:
     pytest.skip("needs django installed")
-  reader = corpus.CorpusReader(
+  pairs = read_pairs(
     format="gettext",
     arguments={"packages": ("django",)},
     pivot="en",
@@ -241,7 +241,6 @@ def test_rows_of_real_catalogues():
     markup=True,
     drop_characters="",
   )
-  pairs = reader.read().pairs
   texts = sorted({text for pair in pairs for text in (pair.pivot, pair.translation)})
   number_of = {text: number for number, text in enumerate(texts, 10)}
   by_language = collections.defaultdict(list)

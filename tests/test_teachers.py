@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dap_jax.core import frozen_vectors
-from dap_jax.data import store
+from dap_jax.data import preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.inference import embedder
 from dap_jax.training import run as training
@@ -59,7 +59,7 @@ def prepared(folder, corpus, guide):
   config = tiny.get_config(str(corpus)).to_dict()
   settings = {**config["data"], **config["tokenizer"], "max_tokens": config["max_tokens"]}
   prepare = functools.partial(
-    store.prepare, tokenizer_directory=folder / "tokenizer", extras=[guide.extra]
+    preparation.prepare, tokenizer_directory=folder / "tokenizer", extras=[guide.extra]
   )
   known = binding.keys_of(CorpusReader) | binding.keys_of(prepare)
   settings = {key: value for key, value in settings.items() if key in known}

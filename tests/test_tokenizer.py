@@ -1,6 +1,5 @@
 """The tokenizer against sentencepiece itself and against transformers, on text of ten scripts."""
 
-import hashlib
 import subprocess
 
 import pytest
@@ -55,17 +54,6 @@ def test_training_twice_gives_the_same_files(folder, texts, tmp_path):
   tokenizer_training.train(texts, vocabulary_size=2000, directory=tmp_path)
   for file in folder.iterdir():
     assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
-
-
-def test_a_sample_is_the_same_in_every_order():
-  """The texts with the least blake2b digests, sorted; all of them where they are few enough."""
-  texts = [f"text {number}" for number in range(100)]
-  chosen = tokenizer_training.sample(texts, at_most=7)
-  assert chosen == sorted(chosen) and len(chosen) == 7
-  assert tokenizer_training.sample(set(texts), at_most=7) == chosen
-  assert tokenizer_training.sample(texts[::-1], at_most=100) == sorted(texts)
-  digest = {text: hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts}
-  assert max(digest[text] for text in chosen) < min(digest[text] for text in {*texts} - {*chosen})
 
 
 def test_progress_is_counted_by_what_sentencepiece_logs(texts, monkeypatch):

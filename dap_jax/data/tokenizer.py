@@ -10,7 +10,7 @@ vocabulary that is trained here (tokenizer_training.py) has the special tokens [
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tokenizers
@@ -34,6 +34,13 @@ class SpecialIds(NamedTuple):
   mask: int | None
 
 
+class Marked(NamedTuple):
+  """The ids of a text, and whether it was cut."""
+
+  ids: list[int]
+  is_cut: bool
+
+
 def check_backend(backend: tokenizers.Tokenizer, *, where: str) -> None:
   """Raises UserError for an option of a tokenizer.json by which our ids or types would differ."""
   for name in ("truncation", "padding"):
@@ -55,14 +62,13 @@ class Tokenizer:
 
   Attributes:
     size: one more than the largest id.
-    max_tokens: where sequences are cut.
     pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id and mask_id are None
       where the tokenizer has no such token.
   """
 
   def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: SpecialIds, max_tokens: int):
     backend.enable_truncation(max_tokens)
-    self._backend, self.max_tokens = backend, max_tokens
+    self._backend = backend
     self.size = 1 + max(backend.get_vocab().values())
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
 
@@ -118,10 +124,9 @@ class Tokenizer:
     """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
     return [encoding.ids for encoding in self._encodings(texts)]
 
-  def count_cut(self, texts: Sequence[str], sequences: Sequence[Sized]) -> int:
-    """How many of the texts lost their end, given the ids that `encode_ragged` made of each."""
-    full = [text for text, ids in zip(texts, sequences, strict=True) if len(ids) == self.max_tokens]
-    return sum(bool(encoding.overflowing) for encoding in self._encodings(full))
+  def encode_marked(self, texts: Sequence[str]) -> list[Marked]:
+    """As `encode_ragged`, and of each text whether it lost its end."""
+    return [Marked(each.ids, bool(each.overflowing)) for each in self._encodings(texts)]
 
   def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
     """Sentences as lists of words, joined by spaces -> the ids, and the number of each id's word.

@@ -6,8 +6,6 @@ and what it logs shows how far it is.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 import logging
 import math
@@ -15,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import IO, Any
 
@@ -23,7 +21,7 @@ import tokenizers
 from etils import epath
 
 from dap_jax.data import sentencepiece_program
-from dap_jax.data.tokenizer import FILES, ROLES, SPECIALS, Tokenizer
+from dap_jax.data.tokenizer import FILES, ROLES, SPECIALS
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.progress import Progress
 
@@ -37,40 +35,14 @@ EM_STEP = re.compile(r"EM sub_iter=\d+ size=(\d+)")
 LAST_LINES = 10
 
 
-def load_or_train(
-  directory: epath.PathLike,
-  texts: Iterable[str],
-  *,
-  vocabulary_size: int,
-  sample_texts: int,
-  max_tokens: int,
-) -> Tokenizer:
-  """The tokenizer that `init_from` put into the folder, or else one trained on a sample."""
-  if not (epath.Path(directory) / FILES[0]).exists():
-    distinct = set(texts)
-    chosen = sample(distinct, at_most=sample_texts)
-    logger.info(
-      "training a vocabulary of %d ids on %d of %d texts",
-      vocabulary_size,
-      len(chosen),
-      len(distinct),
-    )
-    train(chosen, vocabulary_size=vocabulary_size, directory=directory)
-  return Tokenizer.load(directory, max_tokens=max_tokens)
+def is_there(directory: epath.PathLike) -> bool:
+  """Whether the folder has a tokenizer: that of `init_from`, or one that was trained."""
+  return (epath.Path(directory) / FILES[0]).exists()
 
 
-def sample(texts: Collection[str], *, at_most: int) -> list[str]:
-  """Sorted texts: of more than `at_most`, those with the least hashes."""
-  if len(texts) <= at_most:
-    return sorted(texts)
-
-  def hash_of(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
-
-  return sorted(heapq.nsmallest(at_most, texts, key=hash_of))
-
-
-def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLike) -> None:
+def train(
+  texts: Sequence[str], *, vocabulary_size: int, directory: epath.PathLike, of: int | None = None
+) -> None:
   """Trains a unigram vocabulary and writes the tokenizer's folder.
 
   The result depends on the texts and the size alone. Writes `sentencepiece.model`, `tokenizer.json`
@@ -78,12 +50,15 @@ def train(texts: Iterable[str], *, vocabulary_size: int, directory: epath.PathLi
 
   Args:
     texts: of the training split, in a fixed order.
+    of: how many texts they are a sample of, for the log; None = all.
     vocabulary_size: number of ids, the five special ones included.
     directory: where to write; created if absent.
 
   Raises:
     UserError: the texts do not support so many ids, or the folder cannot be written.
   """
+  total = of or len(texts)
+  logger.info("a vocabulary of %d ids from %d of %d texts", vocabulary_size, len(texts), total)
   model = train_model(texts, vocabulary_size=vocabulary_size)
   directory = epath.Path(directory)
   with writing(directory):

@@ -9,16 +9,16 @@ FEATURE/values                                     the table
 from __future__ import annotations
 
 import io
-import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from etils import epath
 
+from dap_jax.data import mapped_npz
 from dap_jax.data.elements import Feature, Pairs, Ragged, Table
 from dap_jax.data.extras import FeatureValues
-from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -33,22 +33,6 @@ def ragged_arrays(path: str, sequences: Sequence[np.ndarray]) -> dict[str, np.nd
   """Sequences, under the names that they have below a path."""
   ragged = Ragged.of(sequences)
   return {f"{path}/tokens": ragged.tokens, f"{path}/offsets": ragged.offsets}
-
-
-def negative_arrays(
-  language: str, negatives: Sequence[Sequence[str]], tokens: Tokenizer
-) -> dict[str, np.ndarray]:
-  """The hard negatives of a language, tokenised.
-
-  Args:
-    language: of the pairs.
-    negatives: the texts of each pair.
-    tokens: text -> ids.
-  """
-  path = f"{language}/negatives"
-  ids = tokens.encode_ragged(list(itertools.chain.from_iterable(negatives)))
-  arrays = ragged_arrays(path, [np.asarray(sequence, np.int32) for sequence in ids])
-  return arrays | {f"{path}/of_pairs": np.cumsum([0, *map(len, negatives)])}
 
 
 def feature_arrays(
@@ -79,7 +63,10 @@ def load_pairs(
   path: epath.Path, *, languages: Iterable[str], features: Sequence[Feature]
 ) -> dict[str, Pairs]:
   """Language -> its pairs; languages are numbered in this order, from 1."""
-  arrays = np.load(io.BytesIO(path.read_bytes()))
+  if "://" in str(path):
+    arrays: Mapping[str, np.ndarray] = np.load(io.BytesIO(path.read_bytes()))
+  else:
+    arrays = mapped_npz.read(Path(path))
   names = [feature.name for feature in features if table_path(feature.name) in arrays]
   tables = {name: arrays[table_path(name)] for name in names}
 

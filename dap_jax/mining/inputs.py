@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import zipfile
 from array import array
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ def open_vectors(path: str, *, flag: str) -> np.ndarray:
   """A .npy file as a memory map. Raises UserError where it is not float16 or float32 [N, D]."""
   try:
     vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise UserError(f"--{flag}={path} cannot be read as a .npy file: {error}") from error
   if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or 0 in vectors.shape:
     content = list(vectors.shape) if isinstance(vectors, np.ndarray) else "an archive"

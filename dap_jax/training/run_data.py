@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data import cache, loader, store, synonyms
+from dap_jax.data import cache, loader, preparation, store, synonyms
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.extras import Extra
 from dap_jax.data.tokenizer import Tokenizer
@@ -148,7 +148,7 @@ def fill_workdir(
     [
       CorpusReader,
       functools.partial(
-        store.prepare,
+        preparation.prepare,
         tokenizer_directory=folder / "tokenizer",
         max_tokens=config.max_tokens,
         extras=extras,

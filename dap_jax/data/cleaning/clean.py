@@ -6,16 +6,18 @@ program counts mBERT's word pieces; here `tokens` are counted, which needs no vo
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import string
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from dap_jax.data.cleaning.interface_strings import (
   LEFT_OVER,
   mostly_placeholders,
   strip_interface_markup,
 )
+from dap_jax.data.cleaning.pairs import Pair, pairs_of
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.texts.normal_forms import key_of, normalise
 from dap_jax.utils.errors import UserError
@@ -91,65 +93,69 @@ def check_rules(rules: Sequence[str]) -> None:
 
 
 def why_rejected(pivot: str, translation: str, *, rules: Sequence[str]) -> str | None:
-  """The name of the first rule that rejects the pair; None if all accept it. Raises UserError."""
-  check_rules(rules)
+  """The name of the first rule that rejects the pair; None if all accept it."""
   return next((name for name in rules if RULES[name](pivot, translation)), None)
 
 
-def clean_rows(
-  rows: Iterable[Row],
-  *,
-  rules: Sequence[str],
-  pivot: str,
-  markup: bool,
-  drop_characters: str,
-  rejected: Counter[str],
-) -> Iterator[Row]:
-  """Normalises texts, drops rejected and repeated pairs, then rows with no translation left.
+class Rejected(NamedTuple):
+  """A pair that is left out: why, and where of which file it stands."""
 
-  The rules do not apply to hard negatives: of these only `usable_negatives` are kept.
+  reason: str
+  where: str
+  language: str
+  pivot: str
+  translation: str
 
-  Args:
-    rows: language -> text, the pivot's and hard negatives included.
-    rules: names in `RULES`, applied in order.
+  @classmethod
+  def of(cls, pair: Pair, reason: str) -> Rejected:
+    return cls(reason, pair.where, pair.language, pair.pivot, pair.translation)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cleaning:
+  """How rows are cleaned; the fields are keys of the config's `data` section.
+
+  Attributes:
     pivot: the pivot's language code.
+    rules: names in `RULES`, applied in order.
     markup: whether the texts are interface strings: they go through `strip_interface_markup`, and
       rows whose pivot is `mostly_placeholders` are dropped.
     drop_characters: taken out of every text first.
-    rejected: gets the number of dropped pairs, by rule, and as `duplicate` and `placeholders`; and
-      the rows that the reader left out, by its reasons.
-
-  Raises:
-    UserError: an unknown rule, when the first row is requested.
   """
-  check_rules(rules)
-  seen: set[tuple[str, str, str]] = set()
-  dropped = str.maketrans("", "", drop_characters)
-  for row in rows:
+
+  pivot: str
+  rules: Sequence[str]
+  markup: bool
+  drop_characters: str
+
+  def clean(self, row: Row) -> tuple[list[Pair], list[Rejected]]:
+    """Normalises a row's texts -> the pairs that pass the rules, and those that do not.
+
+    The rules do not apply to hard negatives: of these only `usable_negatives` are kept.
+
+    Args:
+      row: language -> text, the pivot's and hard negatives included.
+    """
     if row.reason:
-      rejected[row.reason] += 1
-      continue
+      return [], [Rejected(row.reason, row.where, "", row.get(self.pivot, ""), "")]
+    dropped = str.maketrans("", "", self.drop_characters)
     texts = {code: normalise(text.translate(dropped)) for code, text in row.items()}
-    codes = [code for code in texts if code != pivot and not is_negative(code)]
-    if markup:
-      if mostly_placeholders(texts[pivot]):
-        rejected["placeholders"] += len(codes)
-        continue
+    pairs, pivot = pairs_of(texts, pivot=self.pivot, where=row.where), texts[self.pivot]
+    if self.markup:
+      if mostly_placeholders(pivot):
+        return [], [Rejected.of(pair, "placeholders") for pair in pairs]
       texts = {code: strip_interface_markup(text) for code, text in texts.items()}
-    translations = {}
-    for code in codes:
-      pair = (code, texts[pivot], texts[code])
-      reason = why_rejected(texts[pivot], texts[code], rules=rules)
-      if reason is None and pair in seen:
-        reason = "duplicate"
-      if reason:
-        rejected[reason] += 1
+      pairs, pivot = pairs_of(texts, pivot=self.pivot, where=row.where), texts[self.pivot]
+    kept, rejected = [], []
+    for pair in pairs:
+      if reason := why_rejected(pivot, pair.translation, rules=self.rules):
+        rejected.append(Rejected.of(pair, reason))
       else:
-        seen.add(pair)
-        translations[code] = texts[code]
-    if translations:
-      negatives = usable_negatives(texts, pivot=pivot)
-      yield row.with_texts({pivot: texts[pivot], **translations, **negatives})
+        kept.append(pair)
+    if kept and kept[0].negatives:
+      negatives = tuple(usable_negatives(texts, pivot=self.pivot).values())
+      kept = [pair._replace(negatives=negatives) for pair in kept]
+    return kept, rejected
 
 
 def usable_negatives(row: Mapping[str, str], *, pivot: str) -> dict[str, str]:

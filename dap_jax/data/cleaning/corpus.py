@@ -1,23 +1,40 @@
-"""A corpus as clean pairs: the format's reader, the choice of languages, the filters."""
+"""A corpus, read and cleaned onto a stage: the format's reader, the languages, the rules."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+import itertools
+import os
+import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from dap_jax.data.cleaning import clean, split
+import numpy as np
+import pyarrow as pa
+
+from dap_jax.data.cleaning.clean import Cleaning, Rejected, check_rules
+from dap_jax.data.cleaning.rejections import Rejections
+from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
 from dap_jax.data.readers import formats
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.utils.errors import UserError
 
+CODE = re.compile(r"[A-Za-z0-9]+([-_@.][A-Za-z0-9]+)*")
+CHUNK_ROWS = 2000
+ALONE = 5  # so many chunks are cleaned by this process: to start others takes longer
 
-class CleanCorpus(NamedTuple):
-  """pairs: those that passed every filter. rejected: reason -> how many pairs did not pass."""
 
-  pairs: list[split.Pair]
-  rejected: Counter[str]
+class CleanChunk(NamedTuple):
+  """What `StageWriter.add` takes, and the pairs that are left out."""
+
+  batch: pa.RecordBatch
+  records: np.ndarray
+  languages: list[str]
+  rejected: list[Rejected]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,11 +43,8 @@ class CorpusReader:
 
   Attributes:
     format, arguments: the reader of `formats` and that reader's own arguments.
-    pivot: the pivot's language code.
     languages: codes to keep; empty keeps all.
-    rules: names of the filters of `clean`.
-    markup: whether the texts are interface strings, with tags and placeholders to strip.
-    drop_characters: taken out of every text.
+    pivot, rules, markup, drop_characters: see `clean.Cleaning`.
   """
 
   format: str
@@ -41,36 +55,61 @@ class CorpusReader:
   markup: bool
   drop_characters: str
 
-  def read(self) -> CleanCorpus:
-    """Reads and cleans the whole corpus.
+  def read(self, folder: Path, rejections: Rejections) -> Stage:
+    """Reads and cleans the whole corpus onto a stage in the folder.
+
+    Args:
+      folder: made where it is absent.
+      rejections: gets the pairs that are left out.
 
     Raises:
       UserError: the corpus cannot be read, a language of `languages` has no pairs, or no pair
         passes the filters.
     """
+    check_rules(self.rules)
     available: set[str] = set()
-    rejected: Counter[str] = Counter()
-    cleaned = clean.clean_rows(
-      self._rows(available),
-      rules=self.rules,
-      pivot=self.pivot,
-      markup=self.markup,
-      drop_characters=self.drop_characters,
-      rejected=rejected,
-    )
-    pairs = split.to_pairs(cleaned, pivot=self.pivot)
-    with_pairs = {pair.language for pair in pairs}
+    with StageWriter(folder) as writer:
+      for chunk in self._clean_chunks(available):
+        rejections.add(chunk.rejected)
+        check_codes(chunk.languages)
+        writer.add(chunk.batch, chunk.records, chunk.languages)
+    stage = writer.stage()
     for language in self.languages:
-      if language not in with_pairs:
+      if language not in stage.languages:
         known = ", ".join(sorted(available - {self.pivot})) or "none"
         raise UserError(
           f"language {language!r} in data.languages has no pairs: there are pairs for {known}"
         )
-    if not pairs:
-      raise UserError(
-        f"data.format={self.format!r} gave no pairs that pass data.rules: {dict(rejected)}"
-      )
-    return CleanCorpus(pairs, rejected)
+    if not stage.size:
+      counts = dict(rejections.counts)
+      raise UserError(f"data.format={self.format!r} gave no pairs that pass data.rules: {counts}")
+    return stage
+
+  def _clean_chunks(self, available: set[str]) -> Iterator[CleanChunk]:
+    """The corpus in order, cleaned by this process, or, where it is large, by one for each core."""
+    cleaning = Cleaning(
+      pivot=self.pivot,
+      rules=tuple(self.rules),
+      markup=self.markup,
+      drop_characters=self.drop_characters,
+    )
+    rows = self._rows(available)
+    chunks = iter(lambda: list(itertools.islice(rows, CHUNK_ROWS)), [])
+    for chunk in itertools.islice(chunks, ALONE):
+      yield clean_chunk(chunk, cleaning)
+    following = next(chunks, None)
+    if following is None:
+      return
+    processes = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    # Not a fork: JAX and TensorFlow have threads.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+      waiting: deque[Future[CleanChunk]] = deque()
+      for chunk in itertools.chain([following], chunks):
+        waiting.append(pool.submit(clean_chunk, chunk, cleaning))
+        if len(waiting) > 2 * (processes or 1):
+          yield waiting.popleft().result()
+      while waiting:
+        yield waiting.popleft().result()
 
   def _rows(self, available: set[str]) -> Iterator[Row]:
     """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""
@@ -84,3 +123,20 @@ class CorpusReader:
       if row.reason or not row.keys().isdisjoint(self.languages):
         texts = {key: text for key, text in row.items() if key in codes or is_negative(key)}
         yield row.with_texts(texts)
+
+
+def check_codes(languages: Sequence[str]) -> None:
+  """Raises UserError for what is no language code: codes are parts of names and of paths."""
+  for code in languages:
+    if not CODE.fullmatch(code):
+      raise UserError(f"{code!r} is no language code: expected one like de, zh-Hant or pt_BR")
+
+
+def clean_chunk(rows: Sequence[Row], cleaning: Cleaning) -> CleanChunk:
+  """Cleans some rows."""
+  kept, rejected = [], []
+  for row in rows:
+    pairs, left_out = cleaning.clean(row)
+    kept += pairs
+    rejected += left_out
+  return CleanChunk(*columns_of(kept), rejected)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -166,7 +167,7 @@ def load_vectors(path: str) -> np.ndarray:
   try:
     with epath.Path(path).open("rb") as file:
       array = np.load(file, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise UserError(f"teacher.vectors={path} is no .npy file that can be read: {error}") from error
   if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
     shape = getattr(array, "shape", type(array).__name__)

@@ -1,0 +1,237 @@
+"""Which of the staged pairs are trained on: no duplicates, nothing of what is held out.
+
+Held out are the English sentences with the smallest hashes, the same ones in every language. Pairs
+are compared by 64-bit hashes, of which a share of the range is in memory at a time: two different
+texts of a billion have one hash with a probability of 3%, and then one pair is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from dap_jax.data.cleaning.pairs import Pair
+from dap_jax.data.cleaning.stage import Stage, pairs_in
+from dap_jax.utils.errors import UserError
+
+KEPT, DUPLICATE, HELD_OUT, RARE = range(4)  # the states of a pair
+AT_A_TIME = 1 << 22  # about how many hashes are compared at a time
+
+
+class Selection(NamedTuple):
+  """The choice.
+
+  Attributes:
+    states: uint8 [pairs], of each staged pair.
+    heldout: the held-out rows, language -> text, the pivot's included.
+    heldout_keys: the `pivot_key`s of these.
+    languages: those that remain.
+  """
+
+  states: np.ndarray
+  heldout: list[dict[str, str]]
+  heldout_keys: frozenset[int]
+  languages: list[str]
+
+
+def select(
+  stage: Stage,
+  *,
+  pivot: str,
+  min_pairs: int,
+  sentences: int,
+  min_words: int,
+  min_languages: int,
+) -> Selection:
+  """Leaves out duplicates, then what is held out, then languages with fewer than `min_pairs`.
+
+  Nothing of a held-out sentence stays in training: neither its other spellings (case, punctuation)
+  nor a pair whose translation is one of its translations in that language.
+
+  Args:
+    stage: the pairs.
+    pivot: the pivot's language code, a key of the held-out rows.
+    min_pairs: the fewest training pairs of a language.
+    sentences: how many pivot sentences to hold out.
+    min_words: the fewest words of one.
+    min_languages: the fewest languages it is translated into.
+
+  Raises:
+    UserError: fewer sentences than asked for are eligible, or nothing remains to train on.
+  """
+  states = np.zeros(stage.size, np.uint8)
+  mark_duplicates(stage, states)
+  chosen = choose_sentences(
+    stage, states, sentences=sentences, min_words=min_words, min_languages=min_languages
+  )
+  if len(chosen) < sentences:
+    raise UserError(
+      f"data.heldout.sentences={sentences}, but only {len(chosen)} sentences in {pivot} have"
+      f" {min_words} words and {min_languages} languages: lower one of data.heldout's three numbers"
+    )
+  chosen = chosen[:sentences]
+  rows = heldout_rows(stage, states, chosen, pivot=pivot)
+  hold_out(stage, states, chosen)
+  if not (states == KEPT).any():
+    raise UserError(f"data.heldout.sentences={sentences} leaves no pair to train on: lower it")
+  languages = drop_rare_languages(stage, states, min_pairs=min_pairs)
+  codes = {*languages, pivot}
+  kept_rows = [{code: row[code] for code in row if code in codes} for row in rows]
+  return Selection(states, kept_rows, frozenset(chosen.tolist()), languages)
+
+
+def shares(
+  stage: Stage, states: np.ndarray, column: str, *others: str
+) -> Iterator[tuple[np.ndarray, ...]]:
+  """The kept pairs by rising shares of the range of a hash.
+
+  Yields:
+    The numbers of the pairs, rising; their hashes; and each of the other columns.
+  """
+  for share in range(share_count(stage)):
+    numbers, found = [], []
+    for first, records in stage.blocks():
+      there = states[first : first + len(records)] == KEPT
+      there &= in_share(records[column], share, share_count(stage))
+      (places,) = there.nonzero()
+      numbers.append(places + first)
+      found.append(records[[column, *others]][places])
+    joined = np.concatenate(found) if found else np.zeros(0, [(column, "<u8")])
+    yield np.concatenate(numbers), *(joined[name] for name in (column, *others))
+
+
+def share_count(stage: Stage) -> int:
+  """Into how many shares the range of the hashes is divided, a power of two."""
+  return 1 << (max(0, stage.size - 1) // AT_A_TIME).bit_length()
+
+
+def in_share(hashes: np.ndarray, share: int, count: int) -> np.ndarray:
+  """bool [n], whether each hash is in one of `count` shares."""
+  if count == 1:
+    return np.ones(len(hashes), bool)
+  return hashes >> np.uint64(65 - count.bit_length()) == share
+
+
+def mark_duplicates(stage: Stage, states: np.ndarray) -> None:
+  """Of equal pairs the first is kept."""
+  for numbers, hashes in shares(stage, states, "pair"):
+    first = np.unique(hashes, return_index=True)[1]
+    repeated = np.ones(len(numbers), bool)
+    repeated[first] = False
+    states[numbers[repeated]] = DUPLICATE
+
+
+def choose_sentences(
+  stage: Stage, states: np.ndarray, *, sentences: int, min_words: int, min_languages: int
+) -> np.ndarray:
+  """The smallest `pivot_key`s of eligible sentences, rising; at least so many if there are."""
+  chosen: list[np.ndarray] = [np.zeros(0, np.uint64)]
+  if not sentences:
+    return chosen[0]
+  for _, keys, languages, words in shares(stage, states, "pivot_key", "language", "words"):
+    if not len(keys):
+      continue
+    order = np.lexsort((languages, keys))  # stable: the first pair of a key and language stays so
+    sorted_keys, sorted_languages = keys[order], languages[order]
+    new_key = np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]
+    new_language = new_key | np.r_[True, sorted_languages[1:] != sorted_languages[:-1]]
+    (starts,) = new_key.nonzero()
+    of_languages = np.add.reduceat(new_language.astype(np.int64), starts)
+    first = np.minimum.reduceat(order, starts)  # of all pairs with this key
+    eligible = (words[first] >= min_words) & (of_languages >= min_languages)
+    chosen.append(sorted_keys[starts][eligible])
+    if sum(map(len, chosen)) >= sentences:
+      break
+  return np.concatenate(chosen)
+
+
+def heldout_rows(
+  stage: Stage, states: np.ndarray, keys: np.ndarray, *, pivot: str
+) -> list[dict[str, str]]:
+  """The rows of some `pivot_key`s, in their order: of each language the first text."""
+  rows: dict[int, dict[str, str]] = {int(key): {} for key in keys}
+  numbers, of_pairs = numbers_with(stage, states, "pivot_key", keys)
+  for number, pair in zip(of_pairs, pairs_at(stage, numbers), strict=True):
+    row = rows[int(number)]
+    row.setdefault(pivot, pair.pivot)
+    row.setdefault(pair.language, pair.translation)
+  return list(rows.values())
+
+
+def hold_out(stage: Stage, states: np.ndarray, keys: np.ndarray) -> None:
+  """Marks the pairs of some `pivot_key`s, and those that share a translation with one of them."""
+  translations = [np.zeros(0, np.uint64)]
+  for first, records in stage.blocks():
+    part = states[first : first + len(records)]
+    there = (part == KEPT) & np.isin(records["pivot_key"], keys)
+    translations.append(np.unique(records["translation_key"][there]))
+  of_heldout = np.unique(np.concatenate(translations))
+  for first, records in stage.blocks():
+    part = states[first : first + len(records)]
+    there = np.isin(records["pivot_key"], keys)
+    there |= np.isin(records["translation_key"], of_heldout)
+    part[(part == KEPT) & there] = HELD_OUT
+
+
+def drop_rare_languages(stage: Stage, states: np.ndarray, *, min_pairs: int) -> list[str]:
+  """Marks the pairs of languages with too few -> the other languages, sorted."""
+  counts = np.zeros(len(stage.languages), np.int64)
+  for first, records in stage.blocks():
+    kept = records["language"][states[first : first + len(records)] == KEPT]
+    counts += np.bincount(kept, minlength=len(counts))
+  rare = (counts < min_pairs).nonzero()[0]
+  for first, records in stage.blocks():
+    part = states[first : first + len(records)]
+    part[(part == KEPT) & np.isin(records["language"], rare)] = RARE
+  languages = [code for code, count in zip(stage.languages, counts, strict=True) if count]
+  remaining = sorted({*languages} - {stage.languages[number] for number in rare})
+  if not remaining:
+    raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
+  return remaining
+
+
+def numbers_with(
+  stage: Stage, states: np.ndarray, column: str, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """The numbers of the kept pairs that have one of some values, rising, and these values."""
+  numbers, found = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
+  for first, records in stage.blocks():
+    there = (states[first : first + len(records)] == KEPT) & np.isin(records[column], values)
+    numbers.append(there.nonzero()[0] + first)
+    found.append(records[column][there])
+  return np.concatenate(numbers), np.concatenate(found)
+
+
+def pairs_at(stage: Stage, numbers: np.ndarray) -> Iterator[Pair]:
+  """The pairs of some numbers, rising."""
+  for batch in stage.batches():
+    begin, end = np.searchsorted(numbers, [batch.first, batch.first + batch.pairs.num_rows])
+    if begin < end:
+      yield from pairs_in(batch, numbers[begin:end] - batch.first)
+
+
+def least_hashes(
+  stage: Stage, states: np.ndarray, *, at_most: int, others: np.ndarray
+) -> tuple[int | None, int]:
+  """The hash of the last of so many different texts with the least ones.
+
+  Args:
+    stage, states: whose kept pairs' texts count.
+    at_most: how many.
+    others: uint64 [n], hashes of further texts.
+
+  Returns:
+    The hash, or None where there are no more texts than that; and the number of different texts.
+  """
+  limit, count = None, 0
+  pivots = shares(stage, states, "pivot_text")
+  translations = shares(stage, states, "translation_text")
+  for share, ((_, x), (_, y)) in enumerate(zip(pivots, translations, strict=True)):
+    more = others[in_share(others, share, share_count(stage))]
+    different = np.unique(np.concatenate([x, y, more]))
+    if limit is None and count + len(different) > at_most:
+      limit = int(different[at_most - count - 1]) if at_most > count else int(different[0]) - 1
+    count += len(different)
+  return limit, count

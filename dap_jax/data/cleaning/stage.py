@@ -1,0 +1,129 @@
+"""Cleaned pairs on disk: what stands between reading a corpus and choosing and tokenising pairs.
+
+FOLDER/pairs.arrow     the texts, in Arrow's file format, a batch after the other
+FOLDER/records         `pairs.RECORD` of each pair, raw
+
+Neither has to fit in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dap_jax.data.cleaning.pairs import RECORD, Pair, records_of
+
+SCHEMA = pa.schema(
+  [
+    ("language", pa.string()),
+    ("pivot", pa.string()),
+    ("translation", pa.string()),
+    ("negatives", pa.list_(pa.string())),
+    ("where", pa.string()),
+  ]
+)
+BLOCK = 1 << 20  # records that are in memory at a time
+
+
+class Batch(NamedTuple):
+  """Some pairs in order: `first`, the number of the first of all; `pairs`, their columns."""
+
+  first: int
+  pairs: pa.RecordBatch
+
+
+class Stage:
+  """Staged pairs, numbered in the corpus's order.
+
+  Attributes:
+    languages: by number.
+    size: how many pairs there are.
+    has_negatives: whether any pair has a hard negative.
+  """
+
+  def __init__(self, folder: Path, *, languages: list[str], size: int, has_negatives: bool):
+    self._folder = folder
+    self.languages, self.size, self.has_negatives = languages, size, has_negatives
+
+  def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+    """All records, block by block: the number of the first, and `RECORD` [n]."""
+    with (self._folder / "records").open("rb") as file:
+      for first in range(0, self.size, BLOCK):
+        yield first, np.fromfile(file, RECORD, count=min(BLOCK, self.size - first))
+
+  def batches(self) -> Iterator[Batch]:
+    """All texts, batch by batch."""
+    first = 0
+    with pa.memory_map(str(self._folder / "pairs.arrow")) as file:
+      reader = pa.ipc.open_file(file)
+      for number in range(reader.num_record_batches):
+        batch = reader.get_batch(number)
+        yield Batch(first, batch)
+        first += batch.num_rows
+
+
+class StageWriter:
+  """Writes a stage, as a context; `add` appends pairs, `stage` is the result at the end."""
+
+  def __init__(self, folder: Path):
+    self._folder, self._size = folder, 0
+    self._languages: dict[str, int] = {}
+    self._has_negatives = False
+    folder.mkdir(parents=True, exist_ok=True)
+
+  def __enter__(self) -> StageWriter:
+    self._records = (self._folder / "records").open("wb")
+    self._texts = pa.ipc.new_file(str(self._folder / "pairs.arrow"), SCHEMA)
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._texts.close()
+    self._records.close()
+
+  def add(self, batch: pa.RecordBatch, records: np.ndarray, languages: list[str]) -> None:
+    """Appends pairs.
+
+    Args:
+      batch: their texts.
+      records: `RECORD` of each, with the languages' numbers in `languages`.
+      languages: by number, in the order in which they appear.
+    """
+    numbers = [self._languages.setdefault(code, len(self._languages)) for code in languages]
+    records["language"] = np.array(numbers, np.uint16)[records["language"]]
+    records.tofile(self._records)
+    self._texts.write_batch(batch)
+    self._size += len(records)
+    self._has_negatives |= len(batch["negatives"].flatten()) > 0
+
+  def stage(self) -> Stage:
+    return Stage(
+      self._folder,
+      languages=list(self._languages),
+      size=self._size,
+      has_negatives=self._has_negatives,
+    )
+
+
+def columns_of(pairs: list[Pair]) -> tuple[pa.RecordBatch, np.ndarray, list[str]]:
+  """What `StageWriter.add` takes of some pairs."""
+  numbers: dict[str, int] = {}
+  for pair in pairs:
+    numbers.setdefault(pair.language, len(numbers))
+  columns = zip(*pairs, strict=True) if pairs else [[]] * len(SCHEMA)
+  arrays = [pa.array(values, type) for values, type in zip(columns, SCHEMA.types, strict=True)]
+  batch = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+  return batch, records_of(pairs, numbers=numbers), list(numbers)
+
+
+def pairs_in(batch: Batch, chosen: Mapping[str, np.ndarray] | np.ndarray) -> list[Pair]:
+  """The pairs of a batch at some places, int [n]."""
+  part = batch.pairs.take(pa.array(chosen))
+  columns = [part.column(name).to_pylist() for name in SCHEMA.names]
+  return [
+    Pair(language, pivot, translation, tuple(negatives), where)
+    for language, pivot, translation, negatives, where in zip(*columns, strict=True)
+  ]

@@ -1,0 +1,179 @@
+"""Corpus -> the files of prepared data; none of its parts has to fit in memory.
+
+read and clean  each pair onto a stage on the disk, by all cores       cleaning/corpus.py
+select          no duplicates, the held-out split, rare languages      cleaning/selection.py
+tokenise        with a vocabulary trained on a sample, or a given one  here
+write           train.npz, heldout.jsonl, rejected/, and info.json last: with it they are complete
+
+Beside these, extras (teachers, synonyms) get the texts of one language after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from dap_jax.data import tokenizer_training
+from dap_jax.data.cleaning import selection as choice
+from dap_jax.data.cleaning.clean import Rejected
+from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.cleaning.pairs import hash_of
+from dap_jax.data.cleaning.rejections import Rejections
+from dap_jax.data.cleaning.stage import Stage, pairs_in
+from dap_jax.data.extras import Extra
+from dap_jax.data.tokenised_pairs import (
+  feature_arrays,
+  kept_pairs,
+  rates_of,
+  texts_of,
+  tokenise,
+  write_train_file,
+)
+from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.utils.atomic import replacing
+from dap_jax.utils.binding import bind
+from dap_jax.utils.errors import writing
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+  directory: epath.PathLike,
+  reader: CorpusReader,
+  *,
+  tokenizer_directory: epath.PathLike,
+  vocabulary_size: int,
+  sample_texts: int,
+  max_tokens: int,
+  temperature: float,
+  min_pairs: int,
+  heldout: Mapping[str, int],
+  extras: Sequence[Extra],
+) -> None:
+  """Turns a corpus into files: reads and cleans it, splits it, tokenises it, and writes the result.
+
+  Args:
+    directory: where to write; complete once its info.json is there.
+    reader: reads the corpus.
+    tokenizer_directory: of the vocabulary; one is trained on the training split if it has none.
+    vocabulary_size, sample_texts: ids of a vocabulary that is trained; on how many texts at most.
+    max_tokens: ids of a sequence, [CLS] and [SEP] included; longer ones are cut.
+    temperature: of the languages' shares, see `tasks.register`.
+    min_pairs: languages with fewer training pairs are left out.
+    heldout: `sentences`, `min_words`, `min_languages` of `selection.select`.
+    extras: what else to make of the texts.
+
+  Raises:
+    UserError: a mistake in the settings, the corpus or the files of the extras; a directory cannot
+      be written.
+  """
+  for extra in extras:  # first, so that a mistake in their files costs no time
+    extra.open()
+  split = {"pivot": reader.pivot, "min_pairs": min_pairs}
+  choose = bind(choice.select, heldout, where="data.heldout", **split)
+  with writing(directory), ExitStack() as stack:
+    folder = local_folder(epath.Path(directory), stack)
+    work = fresh(folder / "stage", stack)
+    rejections = stack.enter_context(Rejections(fresh(folder / "rejected")))
+    stage = reader.read(work, rejections)
+    selection = choose(stage)
+    rejections.add(duplicates(stage, selection))
+    if not tokenizer_training.is_there(tokenizer_directory):
+      sample, count = sampled_texts(stage, selection, at_most=sample_texts)
+      sizes = {"of": count, "vocabulary_size": vocabulary_size}
+      tokenizer_training.train(sample, directory=tokenizer_directory, **sizes)
+    tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
+    tokenised = tokenise(stage, selection, tokens, work)
+    train = folder / "train.npz"
+    write_train_file(train, tokenised, feature_arrays(stage, selection, tokens, extras))
+    info = {
+      "pairs": tokenised.pairs,
+      "rates": rates_of(train, tokenised.pairs, tokens, temperature=temperature),
+      "heldout": len(selection.heldout),
+      "rejected": dict(rejections.counts.most_common()),
+      "max_tokens": max_tokens,
+      "cut_texts": tokenised.cut_texts,
+      "english_ids": tokenised.english_ids,
+      "features": [feature._asdict() for extra in extras for feature in extra.features],
+      "extras": {name: value for extra in extras for name, value in extra.report().items()},
+    }
+    finish(folder, epath.Path(directory), info=info, heldout=selection.heldout)
+
+
+def local_folder(directory: epath.Path, stack: ExitStack) -> Path:
+  """The directory itself, or, where it is remote, a temporary folder whose content goes there.
+
+  An error leaves nothing of it: what has no info.json is of no use.
+  """
+  if "://" in str(directory):
+    return Path(stack.enter_context(tempfile.TemporaryDirectory()))
+  folder = Path(directory)
+  folder.mkdir(parents=True, exist_ok=True)
+  stack.push(lambda kind, *_: kind is not None and shutil.rmtree(folder, ignore_errors=True))
+  return folder
+
+
+def fresh(folder: Path, stack: ExitStack | None = None) -> Path:
+  """A path where nothing is, whatever a killed run left there; with `stack`, nor at its end."""
+  shutil.rmtree(folder, ignore_errors=True)
+  if stack is not None:
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+  return folder
+
+
+def duplicates(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
+  """The pairs that repeat one before."""
+  for batch in stage.batches():
+    states = selection.states[batch.first : batch.first + batch.pairs.num_rows]
+    places = (states == choice.DUPLICATE).nonzero()[0]
+    if len(places):
+      yield from (Rejected.of(pair, "duplicate") for pair in pairs_in(batch, places))
+
+
+def sampled_texts(
+  stage: Stage, selection: choice.Selection, *, at_most: int
+) -> tuple[list[str], int]:
+  """The texts that a vocabulary is trained on, sorted, and how many different ones there are.
+
+  Of more than `at_most`, those with the least hashes.
+  """
+  negatives: set[int] = set()
+  if stage.has_negatives:
+    for pairs in kept_pairs(stage, selection):
+      negatives.update(hash_of(text) for pair in pairs for text in pair.negatives)
+  others = np.fromiter(negatives, np.uint64, len(negatives))
+  limit, count = choice.least_hashes(stage, selection.states, at_most=at_most, others=others)
+  texts: set[str] = set()
+  for pairs in kept_pairs(stage, selection):
+    texts.update(text for text in texts_of(pairs) if limit is None or hash_of(text) <= limit)
+  return sorted(texts), count
+
+
+def finish(
+  folder: Path,
+  directory: epath.Path,
+  *,
+  info: Mapping[str, Any],
+  heldout: Sequence[Mapping[str, str]],
+) -> None:
+  """Writes the other files; info.json last and atomically: its presence means completeness."""
+  lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
+  (folder / "heldout.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+  if "://" in str(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+      target = directory / path.relative_to(folder)
+      target.parent.mkdir(parents=True, exist_ok=True)
+      with path.open("rb") as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+  with replacing(directory / "info.json") as temporary:
+    temporary.write_text(json.dumps(info, indent=1))

@@ -1,0 +1,61 @@
+"""Sequences of numbers that are appended by name, on the disk until they become named arrays."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+BLOCK = 1 << 20  # numbers that are in memory at a time
+IDS, COUNTS = np.dtype(np.int32), np.dtype(np.int32)
+
+
+class RawSequences:
+  """Two raw files for each name: the numbers, and how many of them each sequence has.
+
+  Args:
+    folder: of the files; made where it is absent.
+  """
+
+  def __init__(self, folder: Path):
+    self._folder = folder
+    self._numbers: dict[str, int] = {}
+    self._sizes: dict[str, tuple[int, int]] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+
+  def append(self, name: str, sequences: Sequence[Sequence[int]]) -> None:
+    """Appends whole sequences."""
+    number = self._numbers.setdefault(name, len(self._numbers))
+    ids = np.fromiter(itertools.chain.from_iterable(sequences), IDS)
+    counts = np.fromiter(map(len, sequences), COUNTS, len(sequences))
+    for kind, values in (("ids", ids), ("counts", counts)):
+      with (self._folder / f"{number}.{kind}").open("ab") as file:
+        values.tofile(file)
+    before = self._sizes.get(name, (0, 0))
+    self._sizes[name] = before[0] + len(ids), before[1] + len(counts)
+
+  def size(self, name: str) -> tuple[int, int]:
+    """How many numbers, and how many sequences."""
+    return self._sizes.get(name, (0, 0))
+
+  def ids(self, name: str) -> Iterator[np.ndarray]:
+    """All numbers in parts, at least one."""
+    yield np.zeros(0, IDS)
+    yield from self._parts(name, "ids", IDS)
+
+  def offsets(self, name: str) -> Iterator[np.ndarray]:
+    """int64 [sequences + 1] in parts: where each sequence begins, and the last one ends."""
+    yield np.zeros(1, np.int64)
+    total = 0
+    for counts in self._parts(name, "counts", COUNTS):
+      yield total + np.cumsum(counts, dtype=np.int64)
+      total += int(counts.sum(dtype=np.int64))
+
+  def _parts(self, name: str, kind: str, dtype: np.dtype) -> Iterable[np.ndarray]:
+    if name not in self._numbers:
+      return
+    with (self._folder / f"{self._numbers[name]}.{kind}").open("rb") as file:
+      while len(part := np.fromfile(file, dtype, BLOCK)):
+        yield part
