@@ -88,9 +88,7 @@ def prepare(
     selection = choose(stage)
     rejections.add(duplicates(stage, selection))
     if not tokenizer_training.is_there(tokenizer_directory):
-      sample, count = sampled_texts(stage, selection, at_most=sample_texts)
-      sizes = {"of": count, "vocabulary_size": vocabulary_size}
-      tokenizer_training.train(sample, directory=tokenizer_directory, **sizes)
+      train_vocabulary(tokenizer_directory, stage, selection, vocabulary_size, sample_texts)
     tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
     tokenised = tokenise(stage, selection, tokens, work)
     train = folder / "train.npz"
@@ -118,7 +116,12 @@ def local_folder(directory: epath.Path, stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory()))
   folder = Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
-  stack.push(lambda kind, *_: kind is not None and shutil.rmtree(folder, ignore_errors=True))
+
+  def remove_if_failed(kind: type[BaseException] | None, *_: object) -> None:
+    if kind is not None:
+      shutil.rmtree(folder, ignore_errors=True)
+
+  stack.push(remove_if_failed)
   return folder
 
 
@@ -137,6 +140,14 @@ def duplicates(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
     places = (states == choice.DUPLICATE).nonzero()[0]
     if len(places):
       yield from (Rejected.of(pair, "duplicate") for pair in pairs_in(batch, places))
+
+
+def train_vocabulary(
+  directory: epath.PathLike, stage: Stage, selection: choice.Selection, size: int, sample_texts: int
+) -> None:
+  """Trains one of `size` ids on at most so many of the texts to train on."""
+  sample, count = sampled_texts(stage, selection, at_most=sample_texts)
+  tokenizer_training.train(sample, of=count, vocabulary_size=size, directory=directory)
 
 
 def sampled_texts(

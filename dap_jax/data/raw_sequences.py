@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,14 +24,14 @@ class RawSequences:
     self._sizes: dict[str, tuple[int, int]] = {}
     folder.mkdir(parents=True, exist_ok=True)
 
-  def append(self, name: str, sequences: Sequence[Sequence[int]]) -> None:
-    """Appends whole sequences."""
+  def append(self, name: str, sequences: Sequence[np.ndarray]) -> None:
+    """Appends whole sequences, int32."""
     number = self._numbers.setdefault(name, len(self._numbers))
-    ids = np.fromiter(itertools.chain.from_iterable(sequences), IDS)
+    ids = np.concatenate([np.zeros(0, IDS), *sequences])
     counts = np.fromiter(map(len, sequences), COUNTS, len(sequences))
     for kind, values in (("ids", ids), ("counts", counts)):
       with (self._folder / f"{number}.{kind}").open("ab") as file:
-        values.tofile(file)
+        file.write(values.tobytes())
     before = self._sizes.get(name, (0, 0))
     self._sizes[name] = before[0] + len(ids), before[1] + len(counts)
 

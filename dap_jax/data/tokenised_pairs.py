@@ -17,11 +17,12 @@ from dap_jax.data.cleaning.stage import Stage, pairs_in
 from dap_jax.data.extras import Extra
 from dap_jax.data.raw_sequences import RawSequences
 from dap_jax.data.texts.normal_forms import key_of
-from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.data.tokenizer import Marked, Tokenizer
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.quiet import quiet_stderr
 
 SIDES = ("pivot", "translation")
+REMEMBERED = 200_000  # pivots
 
 
 def kept_pairs(stage: Stage, selection: choice.Selection) -> Iterator[list[Pair]]:
@@ -65,15 +66,33 @@ class Tokenised(NamedTuple):
   cut_texts: int
 
 
+class Encoder:
+  """Texts of pairs -> ids. It remembers pivots: many corpora have them again in each language."""
+
+  def __init__(self, tokens: Tokenizer):
+    self._tokens = tokens
+    self._pivots: dict[str, Marked] = {}
+
+  def encode(self, pairs: Sequence[Pair]) -> dict[str, Marked]:
+    """Every text of the pairs, hard negatives included -> its ids."""
+    texts = dict.fromkeys(texts_of(pairs))
+    encoded = {text: self._pivots[text] for text in texts if text in self._pivots}
+    new = [text for text in texts if text not in encoded]
+    encoded.update(zip(new, self._tokens.encode_marked(new), strict=True))
+    if len(self._pivots) > REMEMBERED:
+      self._pivots.clear()
+    self._pivots.update({pair.pivot: encoded[pair.pivot] for pair in pairs})
+    return encoded
+
+
 def tokenise(stage: Stage, selection: choice.Selection, tokens: Tokenizer, work: Path) -> Tokenised:
   """Tokenises the pairs to train on, in their order."""
   sequences, counts = RawSequences(work / "sequences"), Counter[str]()
-  english, cut = np.zeros(tokens.size, bool), 0
+  english, cut, encoder = np.zeros(tokens.size, bool), 0, Encoder(tokens)
   total = int((selection.states == choice.KEPT).sum())
   with Progress("tokenising", total=total, unit="pair") as progress:
     for pairs in kept_pairs(stage, selection):
-      made = tokens.encode_marked(list(dict.fromkeys(text for text in texts_of(pairs))))
-      encoded = dict(zip(dict.fromkeys(texts_of(pairs)), made, strict=True))
+      encoded = encoder.encode(pairs)
       by_language: dict[str, list[Pair]] = defaultdict(list)
       for pair in pairs:
         by_language[pair.language].append(pair)
@@ -86,7 +105,7 @@ def tokenise(stage: Stage, selection: choice.Selection, tokens: Tokenizer, work:
           sequences.append(f"{language}/{side}", of_side)
         negatives = [encoded[text].ids for pair in of_language for text in pair.negatives]
         sequences.append(f"{language}/negatives", negatives)
-        lengths = [[0] * len(pair.negatives) for pair in of_language]
+        lengths = [np.zeros(len(pair.negatives), np.int32) for pair in of_language]
         sequences.append(f"{language}/negatives/of_pairs", lengths)
       progress.advance(len(pairs))
   return Tokenised(sequences, dict(sorted(counts.items())), english.nonzero()[0].tolist(), cut)

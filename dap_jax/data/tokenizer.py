@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tokenizers
 from etils import epath
 
@@ -21,6 +22,7 @@ from dap_jax.utils.errors import UserError, reading
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 FILES = ("tokenizer.json", "tokenizer_config.json")
+DAMAGED = "the tokenizer fails on a text, so its tokenizer.json is damaged; fetch it again"
 SPACE = "\u2581"  # sentencepiece's visible space
 
 
@@ -35,9 +37,9 @@ class SpecialIds(NamedTuple):
 
 
 class Marked(NamedTuple):
-  """The ids of a text, and whether it was cut."""
+  """The ids of a text, int32, and whether it was cut."""
 
-  ids: list[int]
+  ids: np.ndarray
   is_cut: bool
 
 
@@ -117,7 +119,7 @@ class Tokenizer:
 
   def _encodings(self, texts: Sequence[str | tuple[str, str]]) -> list[tokenizers.Encoding]:
     """What the library makes of each text. Some damage to its file shows only here."""
-    with reading("the tokenizer fails on a text, so its tokenizer.json is damaged; fetch it again"):
+    with reading(DAMAGED):
       return list(self._backend.encode_batch(list(texts)))
 
   def encode_ragged(self, texts: Sequence[str | tuple[str, str]]) -> list[list[int]]:
@@ -126,7 +128,9 @@ class Tokenizer:
 
   def encode_marked(self, texts: Sequence[str]) -> list[Marked]:
     """As `encode_ragged`, and of each text whether it lost its end."""
-    return [Marked(each.ids, bool(each.overflowing)) for each in self._encodings(texts)]
+    with reading(DAMAGED):
+      encodings = self._backend.encode_batch_fast(list(texts))  # without offsets: a tenth faster
+    return [Marked(np.array(each.ids, np.int32), bool(each.overflowing)) for each in encodings]
 
   def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
     """Sentences as lists of words, joined by spaces -> the ids, and the number of each id's word.

@@ -94,7 +94,7 @@ class StageWriter:
     """
     numbers = [self._languages.setdefault(code, len(self._languages)) for code in languages]
     records["language"] = np.array(numbers, np.uint16)[records["language"]]
-    records.tofile(self._records)
+    self._records.write(records.tobytes())
     self._texts.write_batch(batch)
     self._size += len(records)
     self._has_negatives |= len(batch["negatives"].flatten()) > 0
