@@ -32,8 +32,12 @@ def get_config() -> ConfigDict:
   config.data.arguments = ConfigDict({"packages": ("django", "wagtail", "sphinx")})
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
   config.data.languages = ()  # codes of the languages to keep; empty keeps all
-  config.data.rules = ()  # filters of dap_jax/data/cleaning/clean.py, by name
+  # Filters of dap_jax/data/cleaning/clean.py, by name; "dap" stands for those of the DAP paper.
+  config.data.rules = ()
   config.data.markup = False  # strip tags and placeholders: for interface strings
+  # Files and folders of evaluation sets: pairs with one of their sentences on a side are left out.
+  # "eval_suites" stands for the folders of the key above.
+  config.data.guard = ("eval_suites",)
   config.data.drop_characters = ""  # characters that are removed from every text
   config.data.temperature = 2.0  # share of a language ~ pairs ** (1 / temperature)
   config.data.min_pairs = 1  # languages with fewer training pairs are left out

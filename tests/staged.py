@@ -4,6 +4,8 @@ import contextlib
 import pathlib
 import tempfile
 
+import numpy as np
+
 from dap_jax.data import tokenised_pairs
 from dap_jax.data.cleaning import selection
 from dap_jax.data.cleaning.clean import Cleaning
@@ -23,10 +25,11 @@ def staged(pairs, *, batch=7):
     yield writer.stage()
 
 
-def split_pairs(pairs, *, min_pairs=1, **settings):
+def split_pairs(pairs, *, min_pairs=1, guard=(), **settings):
   """The pairs to train on, and the held-out rows."""
   with staged(pairs) as stage:
-    chosen = selection.select(stage, min_pairs=min_pairs, **settings)
+    keys = np.array(sorted(guard), np.uint64)
+    chosen = selection.select(stage, min_pairs=min_pairs, guard=keys, **settings)
     kept = tokenised_pairs.kept_pairs(stage, chosen)
     return [pair for batch in kept for pair in batch], chosen.heldout
 

@@ -179,8 +179,10 @@ def test_first_rule_wins_and_unknown_ones_are_told():
   assert clean.why_rejected("Tom", "Tom", rules=["dap_short", "equal"]) == "dap_short"
   assert clean.why_rejected("Tom", "Tom", rules=["equal", "dap_short"]) == "equal"
   assert clean.why_rejected("Tom", "Tom", rules=[]) is None
-  with pytest.raises(UserError, match="data.rules names 'eqal'; known are empty, .*dap_overlap"):
-    clean.check_rules(["equal", "eqal"])
+  with pytest.raises(
+    UserError, match="data.rules names 'eqal'; known are dap, empty, .*dap_overlap"
+  ):
+    clean.expand_rules(["equal", "eqal"])
 
 
 def texts_of(pairs):

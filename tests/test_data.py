@@ -1,19 +1,17 @@
 """The split, the SeqIO tasks, the store and the loader, on small corpora made here."""
 
 import collections
-import hashlib
 import itertools
 
 import numpy as np
 import pytest
 
 from dap_jax.data import elements, loader, preparation, store, tokenizer, tokenizer_training
-from dap_jax.data.cleaning import selection, stage
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
-from tests.staged import read_pairs, split_pairs, staged
+from tests.staged import read_pairs, split_pairs
 
 
 def corpus():
@@ -87,35 +85,6 @@ def test_too_few_sentences_say_how_many():
     split_pairs(corpus(), **SPLIT | {"min_languages": 4})
   with pytest.raises(UserError, match="no pair to train on"):
     split_pairs(corpus(), **SPLIT | {"sentences": 60})
-
-
-def sampled(pairs, at_most):
-  with staged(pairs) as on_disk:
-    chosen = selection.select(on_disk, **SPLIT | {"sentences": 0, "min_pairs": 1})
-    return preparation.sampled_texts(on_disk, chosen, at_most=at_most)
-
-
-def test_the_sample_of_a_vocabulary_is_the_texts_with_the_least_digests():
-  """The same ones in every order of the pairs, hard negatives among them; blake2b by hand."""
-  pairs = [pair._replace(negatives=(f"no {pair.pivot}",)) for pair in corpus()]
-  texts = {text for pair in pairs for text in (pair.pivot, pair.translation, *pair.negatives)}
-  assert len(texts) == 60 + 180 + 60
-  by_digest = sorted(texts, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8).digest())
-  for at_most in (1, 41, 299):
-    assert sampled(pairs, at_most) == (sorted(by_digest[:at_most]), 300)
-    assert sampled(pairs[::-1], at_most) == (sorted(by_digest[:at_most]), 300)
-  assert sampled(pairs, 300) == (sorted(texts), 300)
-
-
-def test_a_corpus_in_many_shares_is_selected_alike(monkeypatch):
-  """Hashes are compared by shares of their range; how many there are changes nothing."""
-  pairs = corpus()
-  pairs += [pairs[3], pairs[90], Pair("aa", "not held out", "another")]
-  whole = split_pairs(pairs, **SPLIT), sampled(pairs, 50)
-  monkeypatch.setattr(selection, "AT_A_TIME", 10)
-  monkeypatch.setattr(stage, "BLOCK", 16)
-  assert (split_pairs(pairs, **SPLIT), sampled(pairs, 50)) == whole
-  assert len(whole[0][0]) == 150 + 1
 
 
 def source_of(count, seed):
@@ -210,6 +179,7 @@ PREPARE = {
   "max_tokens": 8,
   "temperature": 2.0,
   "min_pairs": 1,
+  "guard": (),
   "heldout": {"sentences": 10, "min_words": 3, "min_languages": 2},
   "extras": (),
 }
@@ -223,9 +193,8 @@ def prepare(folder, *, arguments, **changes):
   )
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("prepared")
+def prepare_corpus(folder):
+  """Prepares 60, 60 and 26 pairs of the corpus."""
   counts = {"aa": 60, "bb": 60, "cc": 26}
   for lang, count in counts.items():
     pairs = [pair for pair in corpus() if pair.language == lang][:count]
@@ -233,6 +202,11 @@ def prepared(tmp_path_factory):
     (folder / f"{lang}-en.tsv").write_text(text)
   prepare(folder, arguments={"paths": str(folder / "*-en.tsv")})
   return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  return prepare_corpus(tmp_path_factory.mktemp("prepared"))
 
 
 def test_what_is_prepared_is_what_the_tokenizer_says(prepared):

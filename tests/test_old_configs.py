@@ -8,13 +8,14 @@ from dap_jax.workdir import layout
 
 def test_an_old_config_has_the_last_word(caplog):
   config = {"data": {"renderings": 4, "views": 2, "pivot": "en"}, "seed": 1}
-  assert with_current_keys(config) == {"data": {"views": 4, "pivot": "en"}, "seed": 1}
+  data = {"views": 4, "pivot": "en", "guard": ["eval_suites"]}
+  assert with_current_keys(config) == {"data": data, "seed": 1}
   assert "config key data.renderings is called data.views now" in caplog.text
   assert config["data"] == {"renderings": 4, "views": 2, "pivot": "en"}  # a copy was changed
 
 
 def test_new_configs_pass_in_silence(caplog):
-  config = {"data": {"views": 2}, "model": {}}
+  config = {"data": {"views": 2, "guard": []}, "model": {}}
   assert with_current_keys(config) == config
   assert with_current_keys({"seed": 0}) == {"seed": 0}
   assert caplog.text == ""
@@ -38,7 +39,8 @@ def test_a_workdir_of_version_0_1(tmp_path):
   data = {"renderings": 3, "pivot": "en"}
   config = {"data": data, "model": {}, "max_tokens": 16, "steps": 2}
   (tmp_path / "config.json").write_text(json.dumps(config))
-  assert layout.read_config(tmp_path)["data"] == {"views": 3, "pivot": "en"}
+  read = layout.read_config(tmp_path)["data"]
+  assert read == {"views": 3, "pivot": "en", "guard": ["eval_suites"]}
 
 
 def test_the_flag_reaches_the_config(commands, tmp_path):

@@ -58,6 +58,7 @@ def prepared(folder, corpus, guide):
   """The data of tests/tiny.py with the teacher's features."""
   config = tiny.get_config(str(corpus)).to_dict()
   settings = {**config["data"], **config["tokenizer"], "max_tokens": config["max_tokens"]}
+  settings["guard"] = ()
   prepare = functools.partial(
     preparation.prepare, tokenizer_directory=folder / "tokenizer", extras=[guide.extra]
   )

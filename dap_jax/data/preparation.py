@@ -26,6 +26,7 @@ from dap_jax.data import tokenizer_training
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.clean import Rejected
 from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.cleaning.guard import sentence_keys
 from dap_jax.data.cleaning.pairs import hash_of
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, pairs_in
@@ -56,6 +57,7 @@ def prepare(
   max_tokens: int,
   temperature: float,
   min_pairs: int,
+  guard: Sequence[str],
   heldout: Mapping[str, int],
   extras: Sequence[Extra],
 ) -> None:
@@ -68,7 +70,7 @@ def prepare(
     vocabulary_size, sample_texts: ids of a vocabulary that is trained; on how many texts at most.
     max_tokens: ids of a sequence, [CLS] and [SEP] included; longer ones are cut.
     temperature: of the languages' shares, see `tasks.register`.
-    min_pairs: languages with fewer training pairs are left out.
+    min_pairs, guard: fewest training pairs of a language; paths of evaluation sets, left out.
     heldout: `sentences`, `min_words`, `min_languages` of `selection.select`.
     extras: what else to make of the texts.
 
@@ -78,7 +80,7 @@ def prepare(
   """
   for extra in extras:  # first, so that a mistake in their files costs no time
     extra.open()
-  split = {"pivot": reader.pivot, "min_pairs": min_pairs}
+  split = {"pivot": reader.pivot, "min_pairs": min_pairs, "guard": sentence_keys(guard)}
   choose = bind(choice.select, heldout, where="data.heldout", **split)
   with writing(directory), ExitStack() as stack:
     folder = local_folder(epath.Path(directory), stack)
@@ -86,7 +88,7 @@ def prepare(
     rejections = stack.enter_context(Rejections(fresh(folder / "rejected")))
     stage = reader.read(work, rejections)
     selection = choose(stage)
-    rejections.add(duplicates(stage, selection))
+    rejections.add(left_out(stage, selection))
     if not tokenizer_training.is_there(tokenizer_directory):
       train_vocabulary(tokenizer_directory, stage, selection, vocabulary_size, sample_texts)
     tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
@@ -133,13 +135,14 @@ def fresh(folder: Path, stack: ExitStack | None = None) -> Path:
   return folder
 
 
-def duplicates(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
-  """The pairs that repeat one before."""
+def left_out(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
+  """The pairs that repeat one before, or are those of evaluation sets."""
   for batch in stage.batches():
     states = selection.states[batch.first : batch.first + batch.pairs.num_rows]
-    places = (states == choice.DUPLICATE).nonzero()[0]
-    if len(places):
-      yield from (Rejected.of(pair, "duplicate") for pair in pairs_in(batch, places))
+    for state, reason in choice.REASONS.items():
+      places = (states == state).nonzero()[0]
+      if len(places):
+        yield from (Rejected.of(pair, reason) for pair in pairs_in(batch, places))
 
 
 def train_vocabulary(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -91,6 +92,7 @@ def load_or_prepare(
   """
   folder, section = epath.Path(workdir), dict(config.data)
   section.pop("bucket_tokens", None)
+  section["guard"] = guarded(section.get("guard", ()), config.suites)
   of_batches = {name: section.pop(name) for name in OF_BATCHES if name in section}
   extras = make_extras(needed, data=section, teacher=teacher)
   if multihost.is_first():
@@ -109,6 +111,12 @@ def load_or_prepare(
   if teacher is not None:
     teachers.refuse_other(teacher, corpus.info)
   return RunData(corpus, tokenizer, config.bucket_tokens, config.seed, config.batch_size)
+
+
+def guarded(guard: Sequence[str], suites: Mapping[str, str]) -> list[str]:
+  """`data.guard` as paths: the word eval_suites stands for the folders of the suites."""
+  paths = ([*suites.values()] if path == "eval_suites" else [path] for path in guard)
+  return list(dict.fromkeys(itertools.chain.from_iterable(paths)))
 
 
 def fill_workdir(

@@ -85,11 +85,18 @@ RULES: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def check_rules(rules: Sequence[str]) -> None:
-  """Raises UserError if one of the names is not a rule."""
-  for name in rules:
-    if name not in RULES:
-      raise UserError(f"data.rules names {name!r}; known are {', '.join(RULES)}")
+# name -> the rules that it stands for
+PRESETS = {"dap": ("empty", "equal", "dap_symbols", "dap_short", "dap_length", "dap_overlap")}
+
+
+def expand_rules(names: Sequence[str]) -> tuple[str, ...]:
+  """Names of rules and presets -> of rules. Raises UserError if one of them is neither."""
+  rules: dict[str, None] = {}
+  for name in names:
+    if name not in RULES and name not in PRESETS:
+      raise UserError(f"data.rules names {name!r}; known are {', '.join([*PRESETS, *RULES])}")
+    rules |= dict.fromkeys(PRESETS.get(name, (name,)))
+  return tuple(rules)
 
 
 def why_rejected(pivot: str, translation: str, *, rules: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dap_jax.data.cleaning.clean import Cleaning, Rejected, check_rules
+from dap_jax.data.cleaning.clean import Cleaning, Rejected, expand_rules
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
 from dap_jax.data.readers import formats
@@ -66,10 +66,15 @@ class CorpusReader:
       UserError: the corpus cannot be read, a language of `languages` has no pairs, or no pair
         passes the filters.
     """
-    check_rules(self.rules)
     available: set[str] = set()
+    cleaning = Cleaning(
+      pivot=self.pivot,
+      rules=expand_rules(self.rules),
+      markup=self.markup,
+      drop_characters=self.drop_characters,
+    )
     with StageWriter(folder) as writer:
-      for chunk in self._clean_chunks(available):
+      for chunk in self._clean_chunks(cleaning, available):
         rejections.add(chunk.rejected)
         check_codes(chunk.languages)
         writer.add(chunk.batch, chunk.records, chunk.languages)
@@ -85,14 +90,8 @@ class CorpusReader:
       raise UserError(f"data.format={self.format!r} gave no pairs that pass data.rules: {counts}")
     return stage
 
-  def _clean_chunks(self, available: set[str]) -> Iterator[CleanChunk]:
+  def _clean_chunks(self, cleaning: Cleaning, available: set[str]) -> Iterator[CleanChunk]:
     """The corpus in order, cleaned by this process, or, where it is large, by one for each core."""
-    cleaning = Cleaning(
-      pivot=self.pivot,
-      rules=tuple(self.rules),
-      markup=self.markup,
-      drop_characters=self.drop_characters,
-    )
     rows = self._rows(available)
     chunks = iter(lambda: list(itertools.islice(rows, CHUNK_ROWS)), [])
     for chunk in itertools.islice(chunks, ALONE):

@@ -14,7 +14,7 @@ from dap_jax.data.texts.normal_forms import key_of
 # What is known of a pair beside its texts; the hashes are `hash_of`.
 #   pair              language, pivot and translation
 #   pivot_key         `key_of` the pivot: texts of one key are one sentence for the split
-#   translation_key   language and `key_of` the translation
+#   translation_key   `key_of` the translation
 #   pivot_text, translation_text
 #   language          its number, in the order in which the languages first appear
 #   words             of the pivot
@@ -77,7 +77,7 @@ def records_of(pairs: Iterable[Pair], *, numbers: Mapping[str, int]) -> np.ndarr
       (
         hash_of(f"{language}\0{pivot}\0{translation}"),
         key,
-        hash_of(f"{language}\0{key_of(translation)}"),
+        hash_of(key_of(translation)),
         text,
         hash_of(translation),
         numbers[language],

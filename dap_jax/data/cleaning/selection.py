@@ -16,7 +16,10 @@ from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.cleaning.stage import Stage, pairs_in
 from dap_jax.utils.errors import UserError
 
-KEPT, DUPLICATE, HELD_OUT, RARE = range(4)  # the states of a pair
+KEPT, DUPLICATE, HELD_OUT, RARE, IN_EVALUATION = range(5)  # the states of a pair
+# The states that count as rejected, by their reason.
+REASONS = {DUPLICATE: "duplicate", IN_EVALUATION: "in_evaluation"}
+MIX = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's bits, odd: it spreads small numbers
 AT_A_TIME = 1 << 22  # about how many hashes are compared at a time
 
 
@@ -39,19 +42,21 @@ class Selection(NamedTuple):
 def select(
   stage: Stage,
   *,
+  guard: np.ndarray,
   pivot: str,
   min_pairs: int,
   sentences: int,
   min_words: int,
   min_languages: int,
 ) -> Selection:
-  """Leaves out duplicates, then what is held out, then languages with fewer than `min_pairs`.
+  """Leaves out evaluation sets, duplicates, what is held out, languages with under `min_pairs`.
 
   Nothing of a held-out sentence stays in training: neither its other spellings (case, punctuation)
   nor a pair whose translation is one of its translations in that language.
 
   Args:
     stage: the pairs.
+    guard: uint64, rising: keys of sentences that may be on neither side of a pair.
     pivot: the pivot's language code, a key of the held-out rows.
     min_pairs: the fewest training pairs of a language.
     sentences: how many pivot sentences to hold out.
@@ -62,6 +67,7 @@ def select(
     UserError: fewer sentences than asked for are eligible, or nothing remains to train on.
   """
   states = np.zeros(stage.size, np.uint8)
+  mark_evaluated(stage, states, guard)
   mark_duplicates(stage, states)
   chosen = choose_sentences(
     stage, states, sentences=sentences, min_words=min_words, min_languages=min_languages
@@ -112,6 +118,17 @@ def in_share(hashes: np.ndarray, share: int, count: int) -> np.ndarray:
   if count == 1:
     return np.ones(len(hashes), bool)
   return hashes >> np.uint64(65 - count.bit_length()) == share
+
+
+def mark_evaluated(stage: Stage, states: np.ndarray, guard: np.ndarray) -> None:
+  """Marks the pairs that have a sentence of an evaluation set on a side."""
+  if not len(guard):
+    return
+  for first, records in stage.blocks():
+    sides = (np.isin(records[f"{side}_key"], guard) for side in ("pivot", "translation"))
+    states[first : first + len(records)][np.logical_or(*sides)] = IN_EVALUATION
+  if not (states == KEPT).any():
+    raise UserError("data.guard: every pair has a sentence of the evaluation sets on a side")
 
 
 def mark_duplicates(stage: Stage, states: np.ndarray) -> None:
@@ -166,13 +183,18 @@ def hold_out(stage: Stage, states: np.ndarray, keys: np.ndarray) -> None:
   for first, records in stage.blocks():
     part = states[first : first + len(records)]
     there = (part == KEPT) & np.isin(records["pivot_key"], keys)
-    translations.append(np.unique(records["translation_key"][there]))
+    translations.append(np.unique(in_language(records[there])))
   of_heldout = np.unique(np.concatenate(translations))
   for first, records in stage.blocks():
     part = states[first : first + len(records)]
     there = np.isin(records["pivot_key"], keys)
-    there |= np.isin(records["translation_key"], of_heldout)
+    there |= np.isin(in_language(records), of_heldout)
     part[(part == KEPT) & there] = HELD_OUT
+
+
+def in_language(records: np.ndarray) -> np.ndarray:
+  """uint64, of the translation's key and its language."""
+  return records["translation_key"] + records["language"].astype(np.uint64) * MIX
 
 
 def drop_rare_languages(stage: Stage, states: np.ndarray, *, min_pairs: int) -> list[str]:

@@ -1,0 +1,110 @@
+"""Preparing data from the disk: samples, shares, evaluation sets, processes; what SeqIO reads."""
+
+import gzip
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import seqio
+
+from dap_jax.data import preparation, store, tasks, tokenizer, train_file
+from dap_jax.data.cleaning import corpus as corpus_module
+from dap_jax.data.cleaning import selection, stage
+from dap_jax.data.cleaning.pairs import Pair
+from dap_jax.utils.errors import UserError
+from tests.staged import split_pairs, staged
+from tests.test_data import SPLIT, corpus, prepare, prepare_corpus
+
+NO_GUARD = np.zeros(0, np.uint64)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  return prepare_corpus(tmp_path_factory.mktemp("prepared"))
+
+
+def sampled(pairs, at_most):
+  with staged(pairs) as on_disk:
+    chosen = selection.select(
+      on_disk, **SPLIT | {"sentences": 0, "min_pairs": 1, "guard": NO_GUARD}
+    )
+    return preparation.sampled_texts(on_disk, chosen, at_most=at_most)
+
+
+def test_the_sample_of_a_vocabulary_is_the_texts_with_the_least_digests():
+  """The same ones in every order of the pairs, hard negatives among them; blake2b by hand."""
+  pairs = [pair._replace(negatives=(f"no {pair.pivot}",)) for pair in corpus()]
+  texts = {text for pair in pairs for text in (pair.pivot, pair.translation, *pair.negatives)}
+  assert len(texts) == 60 + 180 + 60
+  by_digest = sorted(texts, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8).digest())
+  for at_most in (1, 41, 299):
+    assert sampled(pairs, at_most) == (sorted(by_digest[:at_most]), 300)
+    assert sampled(pairs[::-1], at_most) == (sorted(by_digest[:at_most]), 300)
+  assert sampled(pairs, 300) == (sorted(texts), 300)
+
+
+def test_a_corpus_in_many_shares_is_selected_alike(monkeypatch):
+  """Hashes are compared by shares of their range; how many there are changes nothing."""
+  pairs = corpus()
+  pairs += [pairs[3], pairs[90], Pair("aa", "not held out", "another")]
+  whole = split_pairs(pairs, **SPLIT), sampled(pairs, 50)
+  monkeypatch.setattr(selection, "AT_A_TIME", 10)
+  monkeypatch.setattr(stage, "BLOCK", 16)
+  assert (split_pairs(pairs, **SPLIT), sampled(pairs, 50)) == whole
+  assert len(whole[0][0]) == 150 + 1
+
+
+def test_sentences_of_evaluation_sets_are_left_out(prepared, tmp_path):
+  """In any spelling, on either side, from folders of several layouts; each is kept to be read."""
+  guard = tmp_path / "evaluation"
+  (guard / "deep").mkdir(parents=True)
+  pairs = corpus()
+  (guard / "set.eng").write_text(f"{pairs[0].pivot.upper()}!\n\nnothing of it\n")
+  (guard / "deep" / "set.tsv").write_text(f"4.5\t{pairs[1].translation}\tanother text\n")
+  (guard / "deep" / "set.zip").write_bytes(b"PK\x03\x04")  # is passed over
+  run = tmp_path / "run"
+  prepare(run, arguments={"paths": str(prepared / "*-en.tsv")}, guard=[str(guard)])
+  info = store.read_info(run / "data")
+  assert info["rejected"] == {"in_evaluation": 3 + 1}  # a pivot in three languages, one translation
+  lines = gzip.decompress((run / "data" / "rejected" / "in_evaluation.jsonl.gz").read_bytes())
+  rejected = [json.loads(line) for line in lines.decode().splitlines()]
+  assert {row["pivot"] for row in rejected} == {pairs[0].pivot, pairs[1].pivot}
+  assert rejected[0]["where"] == f"{prepared}/aa-en.tsv:1"
+  with pytest.raises(UserError, match="data.guard: .*absent is not there"):
+    prepare(run, arguments={"paths": str(prepared)}, guard=[str(guard / "absent")])
+
+
+def test_prepared_by_other_processes_it_is_the_same(prepared, tmp_path, monkeypatch):
+  """Rows are cleaned by a pool of processes where there are many; all files have the same bytes."""
+  monkeypatch.setattr(corpus_module, "CHUNK_ROWS", 10)
+  monkeypatch.setattr(corpus_module, "ALONE", 1)
+  prepare(tmp_path, arguments={"paths": str(prepared / "*-en.tsv")})
+  for file in (prepared / "data").rglob("*"):
+    if file.is_file():
+      same = tmp_path / "data" / file.relative_to(prepared / "data")
+      assert same.read_bytes() == file.read_bytes(), file.name
+  assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [
+    "heldout.jsonl",
+    "info.json",
+    "train.npz",
+  ]
+
+
+def test_seqio_reads_prepared_data(prepared):
+  """A mixture of plain SeqIO over the stored pairs: the ids of the loader, in their order."""
+  tokens = tokenizer.Tokenizer.load(prepared / "tokenizer", max_tokens=8)
+  info = store.read_info(prepared / "data")
+  stored = train_file.load_pairs(
+    prepared / "data" / "train.npz", languages=info["rates"], features=()
+  )
+  tasks.register(stored, name="stored", tokenizer=tokens, temperature=2.0)
+  (task,) = [n for n, code in tasks.task_names("stored", stored).items() if code == "bb"]
+  dataset = seqio.get_mixture_or_task(task).get_dataset(split="train", shuffle=False)
+  examples = list(dataset.as_numpy_iterator())
+  assert len(examples) == info["pairs"]["bb"]
+  for example, pivot, other in zip(
+    examples, stored["bb"].pivot, stored["bb"].translation, strict=True
+  ):
+    np.testing.assert_array_equal(example["pivot"], pivot)
+    np.testing.assert_array_equal(example["translation"], other)
