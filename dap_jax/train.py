@@ -10,14 +10,9 @@ on each; on TPU pods add --distributed.
 
 from __future__ import annotations
 
-from typing import Any
-
 from absl import flags
-from ml_collections import ConfigDict
 
 from dap_jax.cli import command, config_files, distributed_flags
-from dap_jax.utils.errors import UserError
-from dap_jax.utils.old_configs import with_current_keys
 
 CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
@@ -30,16 +25,9 @@ HANG_SECONDS = flags.DEFINE_float(
 
 
 def main() -> None:
-  config = CONFIG.value
-  if config is None or WORKDIR.value is None:
+  if CONFIG.value is None or WORKDIR.value is None:
     command.fail("--config and --workdir are both needed; --help lists the flags", status=2)
-  if not isinstance(config, ConfigDict):
-    path = flags.FLAGS["config"].config_filename  # type: ignore[attr-defined]  # of a config flag
-    raise UserError(
-      f"--config={path}: its get_config() must return an ml_collections.ConfigDict, it returned"
-      f" {type(config).__name__}"
-    )
-  settings: dict[str, Any] = with_current_keys(config.to_dict())
+  settings = config_files.settings_of(CONFIG.value)
   distributed_flags.set_up_jax(preemption=True)
   from dap_jax.training import run  # after jax knows of its processes
   from dap_jax.training.config import RunConfig

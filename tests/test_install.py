@@ -22,7 +22,7 @@ from tests.commands import ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ("3.11", "3.12", "3.13")
-SEVERAL_HOSTS = ("train", "evaluate", "export", "embed", "mine", "selfcheck")
+SEVERAL_HOSTS = ("prepare", "train", "evaluate", "export", "embed", "mine", "selfcheck")
 
 
 def pins(file, python):
@@ -198,7 +198,7 @@ def test_help_shows_the_flags_of_the_command_alone(name):
   assert errors == "" and out.startswith(commands()[name])
   assert "--helpfull" in out and "logtostderr" not in out
   assert ("--[no]distributed" in out and "--coordinator" in out) == (name in SEVERAL_HOSTS)
-  assert ("--config.KEY=VALUE" in out) == (name in ("train", "plan", "selfcheck"))
+  assert ("--config.KEY=VALUE" in out) == (name in ("prepare", "train", "plan", "selfcheck"))
 
 
 def test_help_of_all_flags_and_by_name():

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.old_configs import with_current_keys
 
 PACKAGE = "configs"  # the name under which config files import each other
 
@@ -112,3 +113,18 @@ def define_flag(
   )
   flag_values["config"].parser = NamedConfigParser("config")
   return holder
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+  """What a config file's get_config() returned, as nested dicts with the keys of today.
+
+  Raises:
+    UserError: it is no ConfigDict.
+  """
+  if not isinstance(config, ConfigDict):
+    path = flags.FLAGS["config"].config_filename  # type: ignore[attr-defined]  # of a config flag
+    raise UserError(
+      f"--config={path}: its get_config() must return an ml_collections.ConfigDict, it returned"
+      f" {type(config).__name__}"
+    )
+  return with_current_keys(config.to_dict())

@@ -105,7 +105,46 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
 def assemble(
   config: RunConfig, *, workdir: str, source: OpenSource, held: contextlib.ExitStack
 ) -> RunParts:
-  """Checks the sections of the config, prepares the data where that is to be done, and builds."""
+  """Prepares the data where that is to be done, and builds what trains on it."""
+  config, data, teacher = prepare_data(config, workdir=workdir, source=source, held=held)
+  vocabulary = vocabulary_of(
+    data.tokenizer,
+    rows=config.model["encoder"]["vocabulary_size"],
+    english_ids=data.corpus.english_ids,
+  )
+  train_program = build.build(
+    vocabulary=vocabulary,
+    languages=1 + len(data.corpus.languages),
+    teacher=None if teacher is None else teacher.network,
+    **{key: getattr(config, key) for key in build.KEYS},
+  )
+  return RunParts(config, train_program, data, teacher)
+
+
+def prepare(config: RunConfig, *, workdir: str) -> run_data.RunData:
+  """What `train` does first, and no more: the data of a run, prepared in its workdir.
+
+  Raises:
+    UserError: a mistake in the config, the data or the workdir.
+  """
+  multihost.check_same_run(config.to_dict(), workdir=workdir)
+  config.check()
+
+  def source() -> initial_weights.WeightSource | None:
+    return initial_weights.open_source(config.init_from) if config.init_from else None
+
+  with contextlib.ExitStack() as held:
+    return prepare_data(config, workdir=workdir, source=functools.cache(source), held=held)[1]
+
+
+def prepare_data(
+  config: RunConfig, *, workdir: str, source: OpenSource, held: contextlib.ExitStack
+) -> tuple[RunConfig, run_data.RunData, teachers.Teacher | None]:
+  """Checks the sections of the config, and prepares the data where that is to be done.
+
+  Returns:
+    The config, with the sizes of `init_from`; the data; and the teacher, where one is needed.
+  """
   decided = decided_before(epath.Path(workdir), config.init_from)
   if not decided and (weights := source()):
     decided = weights.model
@@ -119,18 +158,7 @@ def assemble(
   data = run_data.load_or_prepare(
     workdir, config=config, source=source, needed=needed, teacher=teacher, held=held
   )
-  vocabulary = vocabulary_of(
-    data.tokenizer,
-    rows=config.model["encoder"]["vocabulary_size"],
-    english_ids=data.corpus.english_ids,
-  )
-  train_program = build.build(
-    vocabulary=vocabulary,
-    languages=1 + len(data.corpus.languages),
-    teacher=None if teacher is None else teacher.network,
-    **{key: getattr(config, key) for key in build.KEYS},
-  )
-  return RunParts(config, train_program, data, teacher)
+  return config, data, teacher
 
 
 def train_from(start: Start, parts: RunParts, session: Session, *, workdir: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data import cache, loader, preparation, store, synonyms
+from dap_jax.data.cleaning import preview as cleaning_preview
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.extras import Extra
 from dap_jax.data.tokenizer import Tokenizer
@@ -21,7 +22,7 @@ from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.training import initial_weights
 from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teachers
-from dap_jax.utils.binding import bind, bind_each
+from dap_jax.utils.binding import bind, bind_each, keys_of
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.locks import exclusive
 from dap_jax.workdir.layout import claim
@@ -179,3 +180,11 @@ def make_extras(
     make = bind(synonyms.Synonyms, dictionaries, where="data.dictionaries", pivot=data["pivot"])
     extras.append(make())
   return extras
+
+
+def preview(config: RunConfig, *, examples: int) -> Iterator[str]:
+  """Lines that show the first pairs of each language before and after cleaning."""
+  config.check()
+  settings = {key: value for key, value in config.data.items() if key in keys_of(CorpusReader)}
+  reader = bind(CorpusReader, settings, where="data")()
+  yield from cleaning_preview.preview(reader, examples=examples)

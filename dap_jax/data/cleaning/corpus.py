@@ -67,12 +67,7 @@ class CorpusReader:
         passes the filters.
     """
     available: set[str] = set()
-    cleaning = Cleaning(
-      pivot=self.pivot,
-      rules=expand_rules(self.rules),
-      markup=self.markup,
-      drop_characters=self.drop_characters,
-    )
+    cleaning = self.cleaning()
     with StageWriter(folder) as writer:
       for chunk in self._clean_chunks(cleaning, available):
         rejections.add(chunk.rejected)
@@ -90,9 +85,18 @@ class CorpusReader:
       raise UserError(f"data.format={self.format!r} gave no pairs that pass data.rules: {counts}")
     return stage
 
+  def cleaning(self) -> Cleaning:
+    """How its rows are cleaned. Raises UserError for an unknown rule."""
+    return Cleaning(
+      pivot=self.pivot,
+      rules=expand_rules(self.rules),
+      markup=self.markup,
+      drop_characters=self.drop_characters,
+    )
+
   def _clean_chunks(self, cleaning: Cleaning, available: set[str]) -> Iterator[CleanChunk]:
     """The corpus in order, cleaned by this process, or, where it is large, by one for each core."""
-    rows = self._rows(available)
+    rows = self.rows(available)
     chunks = iter(lambda: list(itertools.islice(rows, CHUNK_ROWS)), [])
     for chunk in itertools.islice(chunks, ALONE):
       yield clean_chunk(chunk, cleaning)
@@ -110,7 +114,7 @@ class CorpusReader:
       while waiting:
         yield waiting.popleft().result()
 
-  def _rows(self, available: set[str]) -> Iterator[Row]:
+  def rows(self, available: set[str]) -> Iterator[Row]:
     """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""
     rows = formats.read_rows(self.format, pivot=self.pivot, **self.arguments)
     if not self.languages:

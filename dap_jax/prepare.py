@@ -1,0 +1,56 @@
+"""Prepares the data of a run and stops: what `train` does first; it needs no accelerator.
+
+    python -m dap_jax.prepare --config=configs/demo.py --workdir=runs/demo
+        [--dry_run] [--config.data.rules="('dap',)" ...]
+
+`train` with the same config and workdir then begins at once; with `data.cache` other runs do too.
+WORKDIR/data/rejected/REASON.jsonl.gz holds every pair that is left out, with its file and line.
+--dry_run shows ten pairs of each language before and after cleaning, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from absl import flags
+
+from dap_jax.cli import command, config_files, distributed_flags
+
+CONFIG = config_files.define_flag()
+WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Shows examples of what would be done.")
+EXAMPLES = flags.DEFINE_integer("examples", 10, "Pairs of each language that --dry_run shows.", 1)
+
+logger = logging.getLogger("dap_jax.prepare")  # __name__ is __main__ here
+
+
+def main() -> None:
+  workdir = WORKDIR.value or ""
+  if CONFIG.value is None or not workdir and not DRY_RUN.value:
+    command.fail("--config and --workdir are both needed; --help lists the flags", status=2)
+  settings = config_files.settings_of(CONFIG.value)
+  distributed_flags.set_up_jax(preemption=False)
+  from dap_jax.training import run, run_data
+  from dap_jax.training.config import RunConfig
+  from dap_jax.utils.binding import bind
+
+  config = bind(RunConfig, settings, where="config")()
+  if DRY_RUN.value:
+    for line in run_data.preview(config, examples=EXAMPLES.value):
+      print(line)
+    return
+  data = run.prepare(config, workdir=workdir)
+  info = data.corpus.info
+  rejected = ", ".join(f"{reason} {count:,}" for reason, count in info["rejected"].items())
+  logger.info(
+    "%s pairs in %d languages, %d sentences held out; rejected: %s; %s",
+    f"{sum(info['pairs'].values()):,}",
+    len(info["pairs"]),
+    len(data.corpus.heldout),
+    rejected or "none",
+    workdir,
+  )
+
+
+if __name__ == "__main__":
+  command.run(main)
