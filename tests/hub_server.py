@@ -1,4 +1,5 @@
-"""A stand-in of the Hugging Face hub on loopback: the requests by which its client fetches a model.
+"""A stand-in of the Hugging Face hub on loopback: the requests by which its client fetches a model
+or a data set.
 
 What it answers follows https://huggingface.co/docs/hub/api and the client's own error codes.
 """
@@ -11,8 +12,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}  # revision -> commit
-API = re.compile(r"/api/models/(?P<model>[^/]+/[^/]+)/(?P<what>revision|tree)/(?P<revision>[^/?]+)")
-FILE = re.compile(r"/(?P<model>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>[^?]+)")
+API = re.compile(
+  r"/api/(?:models|datasets)/(?P<model>[^/]+/[^/]+)/(?P<what>revision|tree)/(?P<revision>[^/?]+)"
+)
+FILE = re.compile(
+  r"/(?:datasets/)?(?P<model>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>[^?]+)"
+)
 
 
 class Hub(ThreadingHTTPServer):

@@ -98,7 +98,7 @@ def test_missing_and_damaged_files(tmp_path):
   with pytest.raises(UserError, match="matches no file"):
     rows("tsv", paths=str(tmp_path / "*.tsv"))
   whole = gzip.compress(b"ein Hund\ta dog\n" * 1000)
-  for damaged in (whole[: len(whole) // 2], b"no gzip", whole[:20] + b"\xff" * 20 + whole[40:]):
+  for damaged in (whole[: len(whole) // 2], whole[:20] + b"\xff" * 20 + whole[40:]):
     (tmp_path / "de-en.tsv.gz").write_bytes(damaged)
     with pytest.raises(UserError, match=r"cannot read .*de-en\.tsv\.gz"):
       rows("tsv", paths=str(tmp_path / "de-en.tsv.gz"))
@@ -243,12 +243,12 @@ def test_tfds_mistakes(tfds_folder, name, split, message):
 
 
 def test_unknown_format_and_arguments(tmp_path):
-  with pytest.raises(UserError, match="data.format='csv' is none of tsv, moses"):
-    formats.read_rows("csv", pivot="en")
+  with pytest.raises(UserError, match="data.format='text' is none of tsv, csv, "):
+    formats.read_rows("text", pivot="en")
   with pytest.raises(UserError, match=r"has path, but data.format='tsv' takes paths, languages, "):
     formats.read_rows("tsv", pivot="en", path="x")
-  with pytest.raises(UserError, match=r"data.format='moses' takes .*missing .* 'languages'"):
-    formats.read_rows("moses", pivot="en", prefixes="x")
+  with pytest.raises(UserError, match=r"data.format='multiway' takes .*missing .* 'folder'"):
+    formats.read_rows("multiway", pivot="en", extension="x")
 
 
 def test_import_is_light():

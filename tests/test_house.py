@@ -17,7 +17,7 @@ MAY_IMPORT = {
   "objectives": {"core", "model"},
   "data": {"data.cleaning", "data.readers", "data.texts"},
   "data.cleaning": {"data.readers", "data.texts"},
-  "data.readers": {"data.texts"},
+  "data.readers": {"data.texts", "hub.download"},
   "data.texts": set(),
   "hub": set(),
   "distributed": set(),

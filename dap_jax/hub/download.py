@@ -43,17 +43,17 @@ def local_folder(name: str) -> epath.Path:
   return epath.Path(snapshot)
 
 
-def refusal(error: Exception) -> str:
-  """Why the hub gave no model, and what to do about it."""
+def refusal(error: Exception, *, what: str = "model") -> str:
+  """Why the hub gave no model, or what else was asked for, and what to do about it."""
   from huggingface_hub import constants, errors
 
   hub = constants.ENDPOINT
   if isinstance(error, errors.GatedRepoError):
     return f"{hub} gives it to those alone who accepted its terms: accept them there, then {LOG_IN}"
   if isinstance(error, errors.RepositoryNotFoundError):
-    return f"{hub} has no such model, or a private one: check the name, or {LOG_IN}"
+    return f"{hub} has no such {what}, or a private one: check the name, or {LOG_IN}"
   if isinstance(error, errors.RevisionNotFoundError):
-    return f"{hub} has that model, but not that revision: name a branch, a tag or a commit"
+    return f"{hub} has that {what}, but not that revision: name a branch, a tag or a commit"
   if isinstance(error, errors.IncompleteSnapshotError):
     reason = "its snapshot in the cache is incomplete, and the hub cannot be asked for the rest"
   elif isinstance(error, errors.LocalEntryNotFoundError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from dap_jax.data.texts.text_files import COMPRESSED
 from dap_jax.utils.errors import UserError
 
 
@@ -21,12 +22,12 @@ def names(value: Any, key: str) -> tuple[str, ...]:
 
 
 def stem(path: epath.Path) -> str:
-  """The file's name without `.gz` and its last extension."""
-  return re.sub(r"\.[^.]+$", "", path.name.removesuffix(".gz"))
+  """The file's name without `.gz` or the like and its last extension."""
+  return re.sub(r"\.[^.]+$", "", COMPRESSED.sub("", path.name))
 
 
-def expand(paths: Sequence[str]) -> list[epath.Path]:
-  """Files, folders (their .tsv files) and glob patterns -> files; those of each pattern sorted.
+def expand(paths: Sequence[str], *, extension: str = "tsv") -> list[epath.Path]:
+  """Files, folders (their files of an extension) and glob patterns -> files, each's sorted.
 
   Raises:
     UserError: one of them matches no file.
@@ -35,7 +36,7 @@ def expand(paths: Sequence[str]) -> list[epath.Path]:
   for pattern in paths:
     path = epath.Path(pattern)
     if path.is_dir():
-      path = path / "*.tsv*"
+      path = path / f"*.{extension}*"
     parts = path.parts
     wild = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
     if wild < len(parts):

@@ -3,8 +3,8 @@
 `read_rows(FORMAT, pivot=..., **arguments)` is the entry; the arguments are those of the format's
 function here, and the config's `data.arguments`. Texts come as they are in the files; `clean.py`
 normalises them. A row's hard negatives are beside its languages, under keys that begin with
-`row.NEGATIVE`. Files are UTF-8, plain or `.gz`; only "\\n" and "\\r\\n" end a line. Errors name
-the file and the line.
+`row.NEGATIVE`. Text files are UTF-8, plain or compressed (`text_files.py`); only "\\n" and
+"\\r\\n" end a line. Errors name the file and the line.
 """
 
 from __future__ import annotations
@@ -16,24 +16,42 @@ from typing import Any
 from etils import epath
 
 from dap_jax.data.readers import gettext_catalogues
-from dap_jax.data.readers.arguments import names
+from dap_jax.data.readers.arguments import expand, names
 from dap_jax.data.readers.multiway import aligned, multiway
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.readers.tab_separated import tsv
+from dap_jax.data.readers.tables.comma_separated import csv
+from dap_jax.data.readers.tables.hugging_face import hugging_face
+from dap_jax.data.readers.tables.json_lines import jsonl
+from dap_jax.data.readers.tables.languages import code_of
+from dap_jax.data.readers.tables.parquet_files import parquet
+from dap_jax.data.readers.tables.spreadsheets import xlsx
+from dap_jax.data.texts.text_files import Member, member_lines, members
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.quiet import quiet_stderr
 
 
-def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[Row]:
-  """Line-aligned pairs `PREFIX.en` and `PREFIX.de` (or `.gz`): Europarl, OPUS downloads.
+def moses(
+  *,
+  pivot: str,
+  prefixes: Sequence[str] = (),
+  languages: Sequence[str] = (),
+  paths: Sequence[str] = (),
+) -> Iterator[Row]:
+  """Line-aligned pairs: `PREFIX.en` and `PREFIX.de` (or `.gz`), or such files in a zip of OPUS.
 
   Args:
     pivot: the pivot's language code.
     prefixes: paths up to the last dot.
-    languages: which to look for; a prefix must have at least one of them.
+    languages: which to look for; a prefix must have at least one of them. All those of a zip
+      without.
+    paths: zips such as `de-en.txt.zip`, which are read as they are.
   """
-  languages = names(languages, "languages")
-  for prefix in names(prefixes, "prefixes"):
+  if not (prefixes or paths):
+    raise UserError("data.arguments: data.format='moses' needs prefixes or paths")
+  if prefixes or languages:
+    languages = names(languages, "languages")
+  for prefix in names(prefixes, "prefixes") if prefixes else ():
     files = {}
     for code in (pivot, *languages):
       for path in (epath.Path(f"{prefix}.{code}.gz"), epath.Path(f"{prefix}.{code}")):
@@ -44,6 +62,30 @@ def moses(*, pivot: str, prefixes: Sequence[str], languages: Sequence[str]) -> I
       raise UserError(f"data.arguments.prefixes: no file {prefix}.{code}, nor with .gz")
     for code in [code for code in files if code != pivot]:
       yield from aligned({pivot: files[pivot], code: files[code]})
+  for path in expand(names(paths, "paths"), extension="zip") if paths else ():
+    texts = opus_texts(path, pivot=pivot, languages=tuple(languages))
+    for code in [code for code in texts if code != pivot]:
+      yield from aligned({pivot: texts[pivot], code: texts[code]}, read=member_lines)
+
+
+def opus_texts(path: epath.Path, *, pivot: str, languages: tuple[str, ...]) -> dict[str, Member]:
+  """Language -> its text in a zip, `Tatoeba.de-en.de` say; only `languages`, if there are any.
+
+  Raises:
+    UserError: the pivot's or all others are not in it, or two are of one language.
+  """
+  texts: dict[str, Member] = {}
+  for member in members(path):
+    code = code_of(member.name.split(".")[-1], pivot=pivot, languages=languages, any_code=True)
+    if code in texts:
+      raise UserError(f"{path}: {member.name} and {texts[code].name} are both of {code}")
+    if code is not None:
+      texts[code] = member
+  if pivot not in texts or len(texts) < 2:
+    found = ", ".join(member.name for member in members(path)[:5]) or "no text"
+    others = " or ".join(languages) or "another language"
+    raise UserError(f"{path}: expected files *.{pivot} and *.{others} in it, found {found}")
+  return texts
 
 
 def tfds(*, pivot: str, name: str, split: str, data_dir: str | None = None) -> Iterator[Row]:
@@ -86,6 +128,11 @@ def gettext(*, pivot: str, packages: Sequence[str]) -> Iterator[Row]:
 
 READERS: dict[str, Callable[..., Iterator[Row]]] = {
   "tsv": tsv,
+  "csv": csv,
+  "jsonl": jsonl,
+  "parquet": parquet,
+  "xlsx": xlsx,
+  "hugging_face": hugging_face,
   "moses": moses,
   "multiway": multiway,
   "tfds": tfds,

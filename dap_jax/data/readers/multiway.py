@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from etils import epath
 
 from dap_jax.data.readers.row import Row
 from dap_jax.data.texts.text_files import LANGUAGE, lines
 from dap_jax.utils.errors import UserError
+
+FileT = TypeVar("FileT")
 
 
 def multiway(*, pivot: str, folder: str, extension: str = "") -> Iterator[Row]:
@@ -51,16 +54,22 @@ def multiway(*, pivot: str, folder: str, extension: str = "") -> Iterator[Row]:
   yield from join(keyed, pivot=pivot) if keyed else aligned(plain)
 
 
-def aligned(files: dict[str, epath.Path]) -> Iterator[Row]:
+def aligned(
+  files: Mapping[str, FileT], *, read: Callable[[FileT], Iterator[str]] = lines
+) -> Iterator[Row]:
   """Line i of every file is one row; an empty line is a missing text.
+
+  Args:
+    files: language -> file.
+    read: gives a file's lines.
 
   Raises:
     UserError: the files do not have equally many lines.
   """
   first = next(iter(files.values()))
-  for number, texts in enumerate(itertools.zip_longest(*map(lines, files.values())), 1):
+  for number, texts in enumerate(itertools.zip_longest(*map(read, files.values())), 1):
     if None in texts:
-      counts = ", ".join(f"{path} has {sum(1 for _ in lines(path))}" for path in files.values())
+      counts = ", ".join(f"{path} has {sum(1 for _ in read(path))}" for path in files.values())
       raise UserError(f"line-aligned files must have equally many lines: {counts}")
     yield Row(dict(zip(files, texts, strict=True)), where=f"{first}:{number}")
 

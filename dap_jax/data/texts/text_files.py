@@ -1,35 +1,51 @@
-"""Text files: UTF-8, plain or `.gz`, one line a text; and the languages that their names tell.
+"""Text files: UTF-8, one line a text, plain or compressed; and the languages their names tell.
 
+Compressed files, `.gz`, `.bz2`, `.xz`, `.zst` and the one text in a `.zip`, are told by their
+content, whatever they are called, and unpacked as they are read: neither a folder nor memory fills.
 Only "\\n" and "\\r\\n" end a line. Errors name the file and the line.
 """
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import gzip
+import io
 import itertools
+import lzma
 import os
 import re
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from etils import epath
 
 from dap_jax.utils.errors import UserError
 
 MAX_LINE = 1 << 20  # bytes; what is longer is no line of text but another kind of file
+XZ_MEMORY = (
+  160 << 20
+)  # bytes that unpacking .xz may take: `xz -9` needs 65 MB, `--lzma2` any number
+PIECE = 1 << 16  # bytes of a compressed file that are read at a time
 # How files of other kinds begin -> what they are, and what to do with them.
 BINARY = {
-  b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or save it as tab-separated text"),
-  b"PAR1": ("a Parquet file", "write its columns as tab-separated text"),
-  b"\x1f\x8b": ("compressed with gzip", "give it a name that ends in .gz"),
-  b"BZh": ("compressed with bzip2", "unpack it"),
-  b"\xfd7zXZ": ("compressed with xz", "unpack it"),
-  b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", "unpack it"),
+  b"PAR1": ("a Parquet file", "as a corpus it is data.format='parquet'"),
+  b"PK\x03\x04": ("a zip archive in a compressed file", "unpack one of them"),
+  b"\x1f\x8b": ("compressed twice", "unpack it once"),
+  b"\xfd7zXZ": ("compressed twice", "unpack it once"),
+  b"\x28\xb5\x2f\xfd": ("compressed twice", "unpack it once"),
   b"%PDF": ("a PDF document", "extract its text"),
   b"\xff\xfe": ("UTF-16", "convert it, e.g. with `iconv -f UTF-16 -t UTF-8`"),
   b"\xfe\xff": ("UTF-16", "convert it, e.g. with `iconv -f UTF-16 -t UTF-8`"),
   b"SQLite format 3": ("a database", "export its rows as tab-separated text"),
 }
+# What libraries raise for a damaged archive; zipfile a RuntimeError for one with a password.
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
+# Members of a zip that are no text of the corpus: OPUS's notes and scores, what systems leave.
+NOT_TEXTS = re.compile(r"(.*/)?(README|LICEN[CS]E|\.)[^/]*|.*\.scores|__MACOSX/.*|.*/", re.I)
+COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst|zip)$")  # how a compressed file's name ends
 
 # de, pt-BR, zh_Hant, sr@latin, eng_Latn; not what files of splits are called: dev, en-train.
 SPLIT_NAME = r"(?:train|training|dev|devtest|valid|validation|test|eval)"
@@ -39,31 +55,159 @@ LANGUAGE = re.compile(
 
 
 def lines(path: epath.Path) -> Iterator[str]:
-  """The lines of a UTF-8 file, also `.gz`, without line ends or a byte-order mark.
+  """The lines of a UTF-8 file, also a compressed one, without line ends or a byte-order mark.
 
   Raises:
-    UserError: the file cannot be read, is not UTF-8 text, or a line is longer than `MAX_LINE`.
+    UserError: the file cannot be read, is not UTF-8 text, a line is longer than `MAX_LINE`, or a
+      zip has several texts.
   """
+  with opened(path) as file:
+    yield from decoded(file, name=str(path))
+
+
+class Member(NamedTuple):
+  """A file in a zip."""
+
+  archive: epath.Path
+  name: str
+
+  def __str__(self) -> str:
+    return f"{self.archive}/{self.name}"
+
+
+def members(path: epath.Path) -> list[Member]:
+  """The texts in a zip: all but notes such as README. Raises UserError if it is damaged."""
   check_regular(path)
+  with damage_in(path), path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+    return [Member(path, name) for name in texts_among(archive.namelist())]
+
+
+def member_lines(member: Member) -> Iterator[str]:
+  """The lines of a text in a zip, as `lines`; no name in it is used as a path."""
+  path, name = member
+  with damage_in(path), path.open("rb") as raw, zipfile.ZipFile(raw).open(name) as file:
+    yield from decoded(cast(BinaryIO, file), name=str(member))
+
+
+def texts_among(names: Sequence[str]) -> list[str]:
+  """The members of a zip that are texts of a corpus."""
+  return [name for name in names if not NOT_TEXTS.fullmatch(name)]
+
+
+def decoded(file: BinaryIO, *, name: str) -> Iterator[str]:
+  """The lines of an open file; `name` is for errors."""
+  for number in itertools.count(1):
+    line = file.readline(MAX_LINE + 1)
+    if not line:
+      return
+    if number == 1:
+      check_beginning(line, name=name, alone=not line.endswith(b"\n"))
+    if len(line) > MAX_LINE:
+      raise UserError(f"{name}:{number}: a line of over {MAX_LINE:,} bytes is no sentence")
+    try:
+      text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+      raise UserError(
+        f"{name}:{number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv"
+      ) from error
+    yield text.removesuffix("\n").removesuffix("\r")
+
+
+@contextlib.contextmanager
+def damage_in(path: epath.Path) -> Iterator[None]:
+  """A context in which a file that cannot be read or unpacked becomes a `UserError`."""
   try:
-    with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
-      for number in itertools.count(1):
-        line = file.readline(MAX_LINE + 1)
-        if not line:
-          return
-        if number == 1:
-          check_beginning(line, path=path, alone=not line.endswith(b"\n"))
-        if len(line) > MAX_LINE:
-          raise UserError(f"{path}:{number}: a line of over {MAX_LINE:,} bytes is no sentence")
-        try:
-          text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-          raise UserError(
-            f"{path}:{number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv"
-          ) from error
-        yield text.removesuffix("\n").removesuffix("\r")
-  except (OSError, EOFError, zlib.error) as error:
-    raise UserError(f"cannot read {path}: {error}") from error
+    yield
+  except DAMAGED as error:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if "emory" in reason:  # of what unpacks .xz or .zst: the file asks for too much of it
+      reason += ": compress it anew, with `xz -9` or `zstd -19` at most"
+    raise UserError(f"cannot read {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def opened(path: epath.Path) -> Iterator[BinaryIO]:
+  """A file's bytes, unpacked as they are read. Raises UserError as `lines` does."""
+  check_regular(path)
+  with damage_in(path), contextlib.ExitStack() as stack:
+    raw = stack.enter_context(path.open("rb"))
+    magic = raw.read(10)
+    raw.seek(0)
+    yield stack.enter_context(unpacked(raw, magic=magic, path=path))
+
+
+def unpacked(raw: BinaryIO, *, magic: bytes, path: epath.Path) -> BinaryIO:
+  """What unpacks a file that begins with `magic`; the file itself if it is not compressed."""
+  if magic.startswith(b"\x1f\x8b"):
+    return io.BufferedReader(cast(Any, gzip.open(raw)), PIECE)
+  if magic.startswith(b"BZh") and magic[4:] == b"1AY&SY":
+    return io.BufferedReader(cast(Any, bz2.open(raw)), PIECE)
+  if magic.startswith(b"\xfd7zXZ"):
+    return io.BufferedReader(XzFile(raw), PIECE)
+  if magic.startswith(b"\x28\xb5\x2f\xfd"):
+    import pyarrow  # imported here: few files are of this kind
+
+    # Windows of over 128 MB (`zstd --long=28` and above) are refused.
+    stream: Any = pyarrow.CompressedInputStream(raw, "zstd")
+    return cast(BinaryIO, io.BufferedReader(stream, PIECE))
+  if magic.startswith(b"PK\x03\x04"):
+    archive = zipfile.ZipFile(raw)
+    return cast(BinaryIO, archive.open(only_text(archive.namelist(), path=path)))
+  return raw
+
+
+def only_text(names: Sequence[str], *, path: epath.Path) -> str:
+  """The member of a zip that is its text. Raises UserError if there are none or several."""
+  if "[Content_Types].xml" in names:
+    raise UserError(
+      f"cannot read {path}: it is a spreadsheet or an office document, expected UTF-8 text: as a"
+      " corpus a spreadsheet is data.format='xlsx'"
+    )
+  texts = texts_among(names)
+  if len(texts) != 1:
+    found = ", ".join(texts[:5]) + (", ..." if len(texts) > 5 else "") or "none"
+    raise UserError(
+      f"cannot read {path}: expected one text in it, found {found}: unpack it (the zips of OPUS"
+      " are data.format='moses' with data.arguments.paths)"
+    )
+  return texts[0]
+
+
+class XzFile(io.RawIOBase):
+  """The unpacked bytes of an .xz file of one or several streams.
+
+  `lzma.open` has no limit of memory, and a file may ask for a dictionary of 4 GB.
+  """
+
+  def __init__(self, raw: BinaryIO):
+    self._raw = raw
+    self._stream: lzma.LZMADecompressor | None = None  # None between streams
+    self._rest = b""  # compressed bytes that were read and not used
+
+  def readable(self) -> bool:
+    return True
+
+  def readinto(self, buffer: Any) -> int:
+    """Raises lzma.LZMAError or EOFError if the file is damaged, cut, or needs too much memory."""
+    data = b""
+    while not data:
+      if self._stream is None or self._stream.needs_input:
+        self._rest = self._rest or self._raw.read(PIECE)
+        if not self._rest and self._stream is None:
+          return 0
+        if not self._rest:
+          raise EOFError("it ends in the middle: was it downloaded to the end?")
+      if self._stream is None:
+        self._rest = self._rest.lstrip(b"\0")  # what fills up the stream before
+        if not self._rest:
+          continue
+        self._stream = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+      data = self._stream.decompress(self._rest, len(buffer))
+      self._rest = self._stream.unused_data
+      if self._stream.eof:
+        self._stream = None
+    buffer[: len(data)] = data
+    return len(data)
 
 
 def check_regular(path: epath.Path) -> None:
@@ -73,18 +217,18 @@ def check_regular(path: epath.Path) -> None:
     raise UserError(f"cannot read {path}: expected a file, it is {kind}")
 
 
-def check_beginning(line: bytes, *, path: epath.Path, alone: bool) -> None:
+def check_beginning(line: bytes, *, name: str, alone: bool) -> None:
   """Raises UserError where a file's first line tells that it is no text, or how it ends lines.
 
   Args:
     line: its bytes.
-    path: the file.
+    name: the file's, for errors.
     alone: whether the file has no further line.
   """
   for magic, (kind, cure) in BINARY.items():
     if line.startswith(magic):
-      raise UserError(f"cannot read {path}: it is {kind}, expected UTF-8 text: {cure}")
+      raise UserError(f"cannot read {name}: it is {kind}, expected UTF-8 text: {cure}")
   if alone and b"\r" in line.rstrip(b"\r"):
     raise UserError(
-      f"{path}: its lines end in \\r alone, as on old Macs: convert it, e.g. with `tr '\\r' '\\n'`"
+      f"{name}: its lines end in \\r alone, as on old Macs: convert it, e.g. with `tr '\\r' '\\n'`"
     )
