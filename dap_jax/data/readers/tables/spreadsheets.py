@@ -67,11 +67,11 @@ def cells(raw: BinaryIO, *, path: epath.Path, sheet: str) -> Iterator[tuple[int,
       )
     chosen = sheets[sheet] if sheet else next(iter(sheets.values()))
     chosen.reset_dimensions()  # other programs than Excel state wrong ones
-    rows = chosen.iter_rows(max_col=MOST_COLUMNS, values_only=True)
+    rows = chosen.iter_rows(values_only=True)
     for number, row in enumerate(itertools.islice(rows, MOST_ROWS + 1), 1):
       if number > MOST_ROWS:
         raise UserError(f"{path}: over {MOST_ROWS:,} rows, more than a sheet has")
-      values = [value_of(value) for value in row]
+      values = [value_of(value) for value in row[:MOST_COLUMNS]]
       while values and values[-1] is None:
         values.pop()
       if values:
