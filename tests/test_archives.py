@@ -174,7 +174,7 @@ def peak_of_reading(path):
 
 
 @pytest.mark.parametrize("kind", [*COMPRESS, "zip"])
-@pytest.mark.parametrize("line", [b"a" * (1 << 20), b"ein Hund\ta dog\n" * (1 << 16)])
+@pytest.mark.parametrize("line", [b"a" * (1 << 20), b"ein Hund " * 99 + b"\ta dog\n"])
 def test_a_bomb_costs_no_memory(tmp_path, kind, line):
   """200 MB: one line, which is refused, or short ones, which are read."""
   size = (20 if kind == "bz2" else 200) << 20  # bz2 takes a minute to write more

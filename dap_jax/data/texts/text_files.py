@@ -18,7 +18,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 from etils import epath
 
@@ -86,7 +86,7 @@ def member_lines(member: Member) -> Iterator[str]:
   """The lines of a text in a zip, as `lines`; no name in it is used as a path."""
   path, name = member
   with damage_in(path), path.open("rb") as raw, zipfile.ZipFile(raw).open(name) as file:
-    yield from decoded(cast(BinaryIO, file), name=str(member))
+    yield from decoded(buffered(file), name=str(member))
 
 
 def texts_among(names: Sequence[str]) -> list[str]:
@@ -139,21 +139,25 @@ def opened(path: epath.Path) -> Iterator[BinaryIO]:
 def unpacked(raw: BinaryIO, *, magic: bytes, path: epath.Path) -> BinaryIO:
   """What unpacks a file that begins with `magic`; the file itself if it is not compressed."""
   if magic.startswith(b"\x1f\x8b"):
-    return io.BufferedReader(cast(Any, gzip.open(raw)), PIECE)
+    return buffered(gzip.open(raw))
   if magic.startswith(b"BZh") and magic[4:] == b"1AY&SY":
-    return io.BufferedReader(cast(Any, bz2.open(raw)), PIECE)
+    return buffered(bz2.open(raw))
   if magic.startswith(b"\xfd7zXZ"):
-    return io.BufferedReader(XzFile(raw), PIECE)
+    return buffered(XzFile(raw))
   if magic.startswith(b"\x28\xb5\x2f\xfd"):
     import pyarrow  # imported here: few files are of this kind
 
     # Windows of over 128 MB (`zstd --long=28` and above) are refused.
-    stream: Any = pyarrow.CompressedInputStream(raw, "zstd")
-    return cast(BinaryIO, io.BufferedReader(stream, PIECE))
+    return buffered(pyarrow.CompressedInputStream(raw, "zstd"))
   if magic.startswith(b"PK\x03\x04"):
     archive = zipfile.ZipFile(raw)
-    return cast(BinaryIO, archive.open(only_text(archive.namelist(), path=path)))
+    return buffered(archive.open(only_text(archive.namelist(), path=path)))
   return raw
+
+
+def buffered(stream: Any) -> BinaryIO:
+  """A stream whose lines are read some times faster than what unpacks it would give them."""
+  return io.BufferedReader(stream, PIECE)
 
 
 def only_text(names: Sequence[str], *, path: epath.Path) -> str:

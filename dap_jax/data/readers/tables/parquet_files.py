@@ -12,7 +12,7 @@ from dap_jax.data.readers.arguments import expand, names
 from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.tables.columns import Wanted, find, wanted
 from dap_jax.data.readers.tables.table_rows import SAMPLE, read
-from dap_jax.data.texts.text_files import MAX_LINE, check_regular
+from dap_jax.data.texts.text_files import check_regular
 from dap_jax.utils.errors import UserError, reading
 
 BATCH = 1000  # rows that are held at a time
@@ -47,7 +47,6 @@ def parquet_rows(path: epath.Path, *, want: Wanted) -> Iterator[Row]:
   with path.open("rb") as raw:
     with reading(f"cannot read {path} as Parquet"):
       file = pyarrow.parquet.ParquetFile(raw, buffer_size=BUFFER)
-      check_sizes(file.metadata, path)
     heads = [field.name for field in file.schema_arrow if may_be_texts(field.type)]
     if want.columns and not want.has_names():  # numbers count the columns that are no texts, too
       want = dataclasses.replace(want, columns=numbered(file.schema_arrow.names, want, path=path))
@@ -80,18 +79,6 @@ def may_be_texts(kind: Any) -> bool:
   texts = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
   numbers = types.is_integer(kind) or types.is_floating(kind)
   return bool(texts or numbers or types.is_boolean(kind) or types.is_null(kind))
-
-
-def check_sizes(metadata: Any, path: epath.Path) -> None:
-  """Raises UserError if the values of a column are too long for sentences: a page is held whole."""
-  for group in range(metadata.num_row_groups):
-    for place in range(metadata.num_columns):
-      column = metadata.row_group(group).column(place)
-      if column.total_uncompressed_size > max(column.num_values, BATCH) * MAX_LINE:
-        raise UserError(
-          f"{path}: {column.total_uncompressed_size:,} bytes in {column.num_values:,} values of the"
-          f" column {column.path_in_schema!r} are no sentences"
-        )
 
 
 def values(
