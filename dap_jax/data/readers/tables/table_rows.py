@@ -60,9 +60,9 @@ def read(
   )
   if heads is None and layout.header:
     del sample[0]
-  known, numbers, seen = len(first), Numbers(), 0
+  known, numbers, seen, name = len(first), Numbers(), 0, str(path)
   for number, values in itertools.chain(sample, lines):
-    where = f"{path}:{number}"
+    where = f"{name}:{number}"
     if heads is not None and len(heads) > known:
       layout, known = find(heads, [values], path=path, want=want, named=True), len(heads)
     if separator:
@@ -101,9 +101,12 @@ def row_of(values: Sequence[Any], layout: Layout, *, want: Wanted, where: str) -
   else:
     count = len(values)
     found = {key: values[place] for key, place in layout.places.items() if place < count}
-  texts = {key: text_of(value, where) for key, value in found.items() if value is not None}
-  if any(not text.isascii() and SURROGATE.search(text) for text in texts.values()):
-    return Row({}, where=where, reason="surrogate")
+  texts = {}
+  for key, value in found.items():
+    if value is not None:
+      text = texts[key] = value if type(value) is str else text_of(value, where)
+      if not text.isascii() and SURROGATE.search(text):
+        return Row({}, where=where, reason="surrogate")
   return Row(texts, where=where)
 
 
