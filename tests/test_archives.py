@@ -88,7 +88,9 @@ def test_the_text_of_a_zip(tmp_path):
   path = zipped(tmp_path / "de-en.tsv.zip", {**others, "a/b.tsv": TEXT})
   assert rows("tsv", paths=path) == DE
   zipped(path, {"b.tsv": TEXT, "c.tsv": TEXT})
-  with pytest.raises(UserError, match=r"expected one text in it, found b\.tsv, c\.tsv: unpack it"):
+  with pytest.raises(
+    UserError, match=r"expected one text in it, found 'b\.tsv', 'c\.tsv': unpack it"
+  ):
     rows("tsv", paths=path)
   zipped(path, others)
   with pytest.raises(UserError, match="expected one text in it, found none"):
@@ -123,8 +125,9 @@ def test_a_zip_of_opus(tmp_path):
   [
     ({**OPUS, "Tatoeba.de-en.de": "ein Hund\n"}, {}, r"\.en has 2, .*\.de has 1"),
     ({"README": ""}, {}, r"expected files \*\.en and \*\.another language in it, found no text"),
-    (OPUS, {"languages": ["fr"]}, r"expected files \*\.en and \*\.fr in it, found Tatoeba"),
-    ({**OPUS, "x.de": ""}, {}, r"x\.de and Tatoeba\.de-en\.de are both of de"),
+    (OPUS, {"languages": ["fr"]}, r"expected files \*\.en and \*\.fr in it, found 'Tatoeba"),
+    ({"a\nb.de": ""}, {}, r"found 'a\\nb\.de'"),
+    ({**OPUS, "x.de": ""}, {}, r"'x\.de' and 'Tatoeba\.de-en\.de' are both of de"),
   ],
 )
 def test_mistakes_in_zips_of_opus(tmp_path, members, arguments, message):
@@ -221,7 +224,7 @@ def workbook_with(path, name, data):
 @pytest.mark.parametrize(
   ("part", "data", "message"),
   [
-    ("xl/sharedStrings.xml", bytes(200 << 20), "unpacks to 209,715,200 bytes: a zip bomb"),
+    ("xl/sharedStrings.xml", bytes(200 << 20), "xml' unpacks to 209,715,200 bytes: a zip bomb"),
     ("xl/worksheets/sheet1.xml", b"<a>" * (50 << 20), "a zip bomb"),
     (
       "xl/worksheets/sheet1.xml",

@@ -371,9 +371,9 @@ def test_a_folder_with_configs(folder):
   french = rows("hugging_face", name=str(folder), config="fr-en")
   assert french == [{"fr": "un chien", "en": "a dog"}]
   for arguments, message in (
-    ({}, "config='', expected one of de-en, fr-en"),
-    ({"config": "it-en"}, "config='it-en', expected one of de-en, fr-en"),
-    ({"config": "de-en", "split": "test"}, "split='test', expected one of train"),
+    ({}, "config='', expected one of 'de-en', 'fr-en'"),
+    ({"config": "it-en"}, "config='it-en', expected one of 'de-en', 'fr-en'"),
+    ({"config": "de-en", "split": "test"}, "split='test', expected one of 'train'"),
   ):
     with pytest.raises(UserError, match=message):
       rows("hugging_face", name=str(folder), **arguments)

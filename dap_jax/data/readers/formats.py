@@ -78,11 +78,11 @@ def opus_texts(path: epath.Path, *, pivot: str, languages: tuple[str, ...]) -> d
   for member in members(path):
     code = code_of(member.name.split(".")[-1], pivot=pivot, languages=languages, any_code=True)
     if code in texts:
-      raise UserError(f"{path}: {member.name} and {texts[code].name} are both of {code}")
+      raise UserError(f"{path}: {member.name!r} and {texts[code].name!r} are both of {code}")
     if code is not None:
       texts[code] = member
   if pivot not in texts or len(texts) < 2:
-    found = ", ".join(member.name for member in members(path)[:5]) or "no text"
+    found = ", ".join(repr(member.name) for member in members(path)[:5]) or "no text"
     others = " or ".join(languages) or "another language"
     raise UserError(f"{path}: expected files *.{pivot} and *.{others} in it, found {found}")
   return texts

@@ -41,8 +41,10 @@ BINARY = {
   b"\xfe\xff": ("UTF-16", "convert it, e.g. with `iconv -f UTF-16 -t UTF-8`"),
   b"SQLite format 3": ("a database", "export its rows as tab-separated text"),
 }
-# What libraries raise for a damaged archive; zipfile a RuntimeError for one with a password.
+# What libraries raise for a damaged archive; zipfile a RuntimeError for one with a password, and
+# UnicodeDecodeError for a damaged name in it.
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
+DAMAGED += (UnicodeDecodeError,)
 # Members of a zip that are no text of the corpus: OPUS's notes and scores, what systems leave.
 NOT_TEXTS = re.compile(r"(.*/)?(README|LICEN[CS]E|\.)[^/]*|.*\.scores|__MACOSX/.*|.*/", re.I)
 COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst|zip)$")  # how a compressed file's name ends
@@ -72,7 +74,7 @@ class Member(NamedTuple):
   name: str
 
   def __str__(self) -> str:
-    return f"{self.archive}/{self.name}"
+    return f"{self.archive}/{repr(self.name)[1:-1]}"  # a name may have line ends in it
 
 
 def members(path: epath.Path) -> list[Member]:
@@ -169,7 +171,7 @@ def only_text(names: Sequence[str], *, path: epath.Path) -> str:
     )
   texts = texts_among(names)
   if len(texts) != 1:
-    found = ", ".join(texts[:5]) + (", ..." if len(texts) > 5 else "") or "none"
+    found = ", ".join(map(repr, texts[:5])) + (", ..." if len(texts) > 5 else "") or "none"
     raise UserError(
       f"cannot read {path}: expected one text in it, found {found}: unpack it (the zips of OPUS"
       " are data.format='moses' with data.arguments.paths)"

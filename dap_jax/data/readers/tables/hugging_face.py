@@ -89,7 +89,9 @@ def nothing(folder: pathlib.Path, *, config: str, split: str) -> str:
       "it is a dataset script, which is not run: its tables may be in another revision, set"
       " data.arguments.revision='refs/convert/parquet'"
     )
-  found = ", ".join(str(path.relative_to(folder)) for path in files_in(folder) if kind_of(path))
+  found = ", ".join(
+    repr(str(path.relative_to(folder))) for path in files_in(folder) if kind_of(path)
+  )
   return (
     f"no data files of config={config!r} split={split!r}: set data.arguments.config and"
     f" data.arguments.split; it has {found[:300] or 'neither Parquet nor JSON lines nor CSV'}"
@@ -165,7 +167,8 @@ def chosen(
     if name in named and (config or default or name == "default" or len(named) == 1):
       return named[name]
   raise UserError(
-    f"{folder}: data.arguments.config={config!r}, expected one of {', '.join(named)[:300]}"
+    f"{folder}: data.arguments.config={config!r}, expected one of"
+    f" {', '.join(map(repr, named))[:300]}"
   )
 
 
@@ -185,7 +188,7 @@ def patterns_of(entry: dict[str, Any], *, split: str, folder: pathlib.Path) -> l
   if split not in splits:
     raise UserError(
       f"{folder}: data.arguments.split={split!r}, expected one of"
-      f" {', '.join(map(str, splits))[:300]}"
+      f" {', '.join(map(repr, splits))[:300]}"
     )
   patterns = [splits[split]] if isinstance(splits[split], str) else splits[split]
   if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
@@ -250,6 +253,6 @@ def of_one_kind(
   tops = {top for top in tops if top != "data" and not any(has_word(top, s) for s in SPLITS)}
   if not config and len(tops) > 1:
     raise UserError(
-      f"{folder}: data.arguments.config: expected one of {', '.join(sorted(tops))[:300]}"
+      f"{folder}: data.arguments.config: expected one of {', '.join(map(repr, sorted(tops)))[:300]}"
     )
   return list(files)

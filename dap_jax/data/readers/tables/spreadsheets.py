@@ -98,7 +98,7 @@ def check_parts(archive: zipfile.ZipFile, *, path: epath.Path) -> None:
   for part in archive.infolist():
     large = part.file_size > 16 << 20 and part.filename.endswith(".xml")
     if large and part.file_size > BOMB * max(part.compress_size, 1):
-      raise UserError(f"{path}: {part.filename} unpacks to {part.file_size:,} bytes: a zip bomb")
+      raise UserError(f"{path}: {part.filename!r} unpacks to {part.file_size:,} bytes: a zip bomb")
     if large and part.filename.endswith("sharedStrings.xml") and part.file_size > MOST_BYTES:
       raise UserError(f"{path}: {part.file_size:,} bytes of texts: save it as CSV")
     if large:
