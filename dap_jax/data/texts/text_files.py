@@ -43,8 +43,10 @@ BINARY = {
 }
 # What libraries raise for a damaged archive; zipfile a RuntimeError for one with a password, and
 # UnicodeDecodeError for a damaged name in it.
-DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
-DAMAGED += (UnicodeDecodeError,)
+DAMAGED = (
+  *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+  *(RuntimeError, UnicodeDecodeError),
+)
 # Members of a zip that are no text of the corpus: OPUS's notes and scores, what systems leave.
 NOT_TEXTS = re.compile(r"(.*/)?(README|LICEN[CS]E|\.)[^/]*|.*\.scores|__MACOSX/.*|.*/", re.I)
 COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst|zip)$")  # how a compressed file's name ends
