@@ -49,7 +49,7 @@ def test_rejected_pairs_can_be_read(commands, tmp_path):
   (tmp_path / "de-en.tsv").write_text("".join(lines))
   run = tmp_path / "run"
   flags = flags_of(
-    commands, run, "--config.data.format=tsv", "--config.tokenizer.vocabulary_size=24"
+    commands, run, "--config.data.format=tsv", "--config.tokenizer.vocabulary_size=28"
   )
   flags += [f"--config.data.arguments={{'paths': '{tmp_path}/de-en.tsv'}}"]
   flags += ["--config.data.heldout.sentences=2", "--config.data.heldout.min_languages=1"]
