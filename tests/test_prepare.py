@@ -29,7 +29,7 @@ def test_a_dry_run_shows_and_writes_nothing(commands, tmp_path):
   (tmp_path / "de-en.tsv").write_text("ein  Haus\ta house\nHaus\thaus\nzwei\ttwo\n" * 2)
   run = tmp_path / "run"
   flags = flags_of(commands, run, "--config.data.format=tsv", "--config.data.rules=('equal',)")
-  flags += [f"--config.data.arguments={{'paths': '{tmp_path}/de-en.tsv'}}"]
+  flags += [f"--config.data.arguments.paths={tmp_path}/de-en.tsv"]
   output = commands.run("prepare", *flags, "--dry_run", "--examples=2")
   assert not run.exists()
   lines = [line for line in output.splitlines() if line.startswith(("de ", "  ", "6 rows"))]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from dap_jax.cli import interrupts, usage
+from dap_jax.cli import data_arguments, interrupts, usage
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
@@ -33,7 +33,7 @@ def parse(argv: list[str]) -> list[str]:
   """Parses the flags. A mistake in the config ends with status 1, one in other flags with 2."""
   show_help(argv[1:])
   log_to_stderr()
-  argv = [flag_with_new_name(flag) for flag in argv]
+  argv = data_arguments.joined([flag_with_new_name(flag) for flag in argv])
   sys.argv[1:] = argv[1:]  # where config_flags looks for --config.key=value
   try:
     rest = flags.FLAGS(argv)

@@ -1,0 +1,75 @@
+"""docs/your-data.md, command by command, on small files."""
+
+import json
+import re
+import shlex
+import zipfile
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tests.commands import ROOT
+
+COMMANDS = re.findall(
+  r"^python -m dap_jax\.(.+)$", (ROOT / "docs" / "your-data.md").read_text(), re.MULTILINE
+)
+WORDS = ["red", "old", "new", "big"], ["page", "user", "file", "word"], ["opens", "shuts", "waits"]
+
+
+@pytest.fixture(scope="module")
+def folder(commands, tmp_path_factory):
+  """Every file that the commands name: 48 sentences and their reversal."""
+  folder = tmp_path_factory.mktemp("files")
+  english = [f"the {a} {b} {c}" for a in WORDS[0] for b in WORDS[1] for c in WORDS[2]]
+  pairs = [(text[::-1], text) for text in english]
+  (folder / "de-en.tsv").write_text("".join(f"{de}\t{en}\n" for de, en in pairs + pairs[:3]))
+  scored = "".join(f"1.0{n}\t{de}\t{en}\n" for n, (de, en) in enumerate(pairs))
+  (folder / "WikiMatrix.de-en.tsv").write_text(scored)
+  with zipfile.ZipFile(folder / "de-en.txt.zip", "w") as archive:
+    archive.writestr("Set.de-en.de", "".join(f"{de}\n" for de, _ in pairs))
+    archive.writestr("Set.de-en.en", "".join(f"{en}\n" for _, en in pairs))
+  (folder / "table.csv").write_text("".join(f"{de},{en}\n" for de, en in [("de", "en"), *pairs]))
+  book = openpyxl.Workbook()
+  for row in [("de", "en"), *pairs]:
+    book.active.append(row)
+  book.save(folder / "table.xlsx")
+  rows = [{"de": de, "en": en} for de, en in pairs]
+  (folder / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  table = pa.table({"translation": rows})
+  pyarrow.parquet.write_table(table, folder / "table.parquet")
+  (folder / "opus-folder" / "de-en").mkdir(parents=True)
+  pyarrow.parquet.write_table(
+    table, folder / "opus-folder" / "de-en" / "train-00000-of-00001.parquet"
+  )
+  (folder / "bible").mkdir()
+  for side, code in enumerate(("de", "en")):
+    lines = [f"{n}\t{pair[side]}\n" for n, pair in enumerate(pairs)]
+    (folder / "bible" / f"{code}.tsv").write_text("".join(lines))
+  (folder / "tatoeba").mkdir()
+  (folder / "tatoeba" / "tatoeba.deu-eng.eng").write_text(f"{english[7]}.\n")
+  (folder / "configs").mkdir()
+  lines = (ROOT / "tests" / "tiny.py").read_text()
+  settings = "  config.tokenizer.vocabulary_size = 28\n  config.data.heldout.sentences = 4\n"
+  settings += "  config.data.heldout.min_languages = 1\n  config.steps = 2\n"
+  text = lines.replace("  return config\n", f"{settings}  return config\n")
+  assert settings in text
+  (folder / "configs" / "mine.py").write_text(text.replace("(corpus)", '(corpus="bible")'))
+  return folder
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "--dry_run" in line])
+def test_a_look_at_each_format(commands, folder, line):
+  name, *flags = shlex.split(line)
+  output = commands.run(name, *flags, folder=folder)
+  assert "de  " in output and re.search(r"^(48|51) rows read: (48|51) pairs kept", output, re.M)
+  assert "  after   the red page opens  |||  snepo egap der eht" in output
+
+
+def test_prepare_and_train(commands, folder):
+  lines = [shlex.split(line) for line in COMMANDS if "--dry_run" not in line]
+  assert [name for name, *_ in lines] == ["prepare", "train"]
+  said = [commands.run(name, *flags, folder=folder) for name, *flags in lines]
+  assert "rejected: duplicate 3, in_evaluation 1" in said[0]
+  assert "finished at step 2" in said[1] and "preparing" not in said[1]
