@@ -37,6 +37,7 @@ def folder(commands, tmp_path_factory):
   book.save(folder / "table.xlsx")
   rows = [{"de": de, "en": en} for de, en in pairs]
   (folder / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  write_memories(folder, pairs)
   table = pa.table({"translation": rows})
   pyarrow.parquet.write_table(table, folder / "table.parquet")
   (folder / "opus-folder" / "de-en").mkdir(parents=True)
@@ -57,6 +58,18 @@ def folder(commands, tmp_path_factory):
   assert settings in text
   (folder / "configs" / "mine.py").write_text(text.replace("(corpus)", '(corpus="bible")'))
   return folder
+
+
+def write_memories(folder, pairs):
+  variants = '<tuv xml:lang="de"><seg>{}</seg></tuv><tuv xml:lang="en"><seg>{}</seg></tuv>'
+  units = "".join(f"<tu>{variants.format(*pair)}</tu>" for pair in pairs)
+  (folder / "memory.tmx").write_text(f"<tmx><body>{units}</body></tmx>")
+  segment = "<trans-unit><source>{1}</source><target>{0}</target></trans-unit>"
+  units = "".join(segment.format(*pair) for pair in pairs)
+  file = '<xliff><file source-language="en" target-language="de">{}</file></xliff>'
+  (folder / "project.xlf").write_text(file.format(units))
+  messages = "".join(f'msgid "{en}"\nmsgstr "{de}"\n\n' for de, en in pairs)
+  (folder / "de.po").write_text(messages)
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if "--dry_run" in line])

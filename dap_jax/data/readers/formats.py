@@ -17,6 +17,9 @@ from etils import epath
 
 from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.readers.arguments import expand, names
+from dap_jax.data.readers.memories.gettext_files import po
+from dap_jax.data.readers.memories.tmx import tmx
+from dap_jax.data.readers.memories.xliff import xliff
 from dap_jax.data.readers.multiway import aligned, multiway
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.readers.tab_separated import tsv
@@ -133,6 +136,9 @@ READERS: dict[str, Callable[..., Iterator[Row]]] = {
   "parquet": parquet,
   "xlsx": xlsx,
   "hugging_face": hugging_face,
+  "tmx": tmx,
+  "xliff": xliff,
+  "po": po,
   "moses": moses,
   "multiway": multiway,
   "tfds": tfds,

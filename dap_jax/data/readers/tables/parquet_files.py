@@ -91,7 +91,7 @@ def values(
   """
   number = 0
   with reading(f"cannot read {path} as Parquet"):
-    for batch in file.iter_batches(batch_size=most or BATCH, columns=list(heads)):
+    for batch in file.iter_batches(most or BATCH, columns=list(heads), use_threads=False):
       columns = [batch.column(name).to_pylist() for name in heads]
       for row in zip(*columns, strict=True):
         number += 1

@@ -37,8 +37,7 @@ def read(
     path: the file.
     want: what the config says of the columns.
     heads: the names of the columns where no line is; it may grow while lines are read.
-    separator: of columns, in words: a line without one of the texts' columns is a mistake. Without
-      it, it is a missing text.
+    separator: of columns, in words: a line with too few is a mistake. "": texts may be missing.
     first_two: as `columns.find`.
 
   Raises:
@@ -46,34 +45,26 @@ def read(
       texts holds numbers.
   """
   lines = iter(lines)
-  sample = list(itertools.islice(lines, SAMPLE))
-  if not sample:
+  if not (sample := list(itertools.islice(lines, SAMPLE))):
     return
   first = [str(value) for value in sample[0][1]] if heads is None else heads
-  layout = find(
-    first,
-    [row for _, row in sample],
-    path=path,
-    want=want,
-    named=heads is not None,
-    first_two=first_two,
-  )
+  rows, named = [row for _, row in sample], heads is not None
+  layout = find(first, rows, path=path, want=want, named=named, first_two=first_two)
   if heads is None and layout.header:
     del sample[0]
-  known, numbers, seen, name = len(first), Numbers(), 0, str(path)
+  known, numbers, name = len(first), Numbers(), str(path)
   for number, values in itertools.chain(sample, lines):
     where = f"{name}:{number}"
     if heads is not None and len(heads) > known:
       layout, known = find(heads, [values], path=path, want=want, named=True), len(heads)
     if separator:
       check_count(values, layout, where=where, separator=separator)
-    seen += 1
-    if seen <= NUMERIC_LINES:
+    if numbers.lines < NUMERIC_LINES:
       numbers.add(values)
-    if seen == NUMERIC_LINES:
-      numbers.check(layout, where=where, heads=heads)
+      if numbers.lines == NUMERIC_LINES:
+        numbers.check(layout, where=where, heads=heads)
     yield row_of(values, layout, want=want, where=where)
-  if FEWEST_LINES <= seen < NUMERIC_LINES:
+  if FEWEST_LINES <= numbers.lines < NUMERIC_LINES:
     numbers.check(layout, where=where, heads=heads)
 
 
@@ -142,16 +133,20 @@ def text_of(value: Any, where: str) -> str:
 
 
 class Numbers:
-  """How many values of each column are numbers."""
+  """How many values of each column are numbers.
+
+  Attributes:
+    lines: how many were counted.
+  """
 
   def __init__(self) -> None:
-    self._lines = 0
+    self.lines = 0
     self._counts: list[int] = []
     self._last: list[Any] = []  # the last number of each
 
   def add(self, values: Sequence[Any]) -> None:
     """Counts a line."""
-    self._lines += 1
+    self.lines += 1
     missing = len(values) - len(self._counts)
     self._counts += [0] * missing
     self._last += [None] * missing
@@ -169,7 +164,7 @@ class Numbers:
       heads: the names of the columns; without them they are called by their numbers.
     """
     called = heads or range(1, len(self._counts) + 1)
-    numeric = [count >= 0.9 * self._lines for count in self._counts]
+    numeric = [count >= 0.9 * self.lines for count in self._counts]
     for key, place in layout.places.items():
       if is_negative(key) or place >= len(numeric) or not numeric[place]:
         continue
