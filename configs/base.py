@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
   # Ids of the unigram model that is trained on the training split; not used with init_from.
   config.tokenizer.vocabulary_size = 32_000
   # On how many different texts at most; of more, those with the least hashes.
-  config.tokenizer.sample_texts = 500_000
+  config.tokenizer.sample_texts = 200_000
 
   config.model = ConfigDict()
   # What a checkpoint decides: `init_from` replaces this section by that of the checkpoint.

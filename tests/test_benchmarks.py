@@ -27,6 +27,7 @@ SCRIPTS = {
   "pods/memory.py": f"{TINY} --topology=v5e:2x2 --batches=16 --microbatches=1,2",
   "pods/processes.py": "--processes=1 --meshes=2x2x2",
   "pods/start_up.py": f"{TINY} --layers=scan",
+  "prepare_speed.py": "{pairs}/*-en.tsv --vocabulary_size=60 --batches=2",
   "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
   " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=90 --config.steps=2"
   " --config.eval_steps=2 --config.data.heldout.sentences=20 --config.eval_suites="
@@ -73,9 +74,22 @@ def inputs(commands, tmp_path_factory):
     "exported": exported,
     "new": lambda: folder / f"new{next(numbers)}",
     "swept": lambda: write_sweep_table(folder / "swept"),
+    "pairs": lambda: write_pairs(folder / "pairs", commands.corpus),
     "texts": lambda: write_texts(folder / "texts"),
     "tiny": lambda: commands.corpus,
   }
+
+
+def write_pairs(folder, corpus_folder):
+  """aa-en.tsv of the tests' corpus."""
+  folder.mkdir(exist_ok=True)
+  texts = [
+    [line.split("\t")[1] for line in (corpus_folder / f"{code}.tsv").read_text().splitlines()]
+    for code in ("aa", "en")
+  ]
+  lines = [f"{translation}\t{pivot}\n" for translation, pivot in zip(*texts, strict=True)]
+  (folder / "aa-en.tsv").write_text("".join(lines))
+  return folder
 
 
 def write_texts(folder):
