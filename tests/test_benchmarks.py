@@ -27,7 +27,7 @@ SCRIPTS = {
   "pods/memory.py": f"{TINY} --topology=v5e:2x2 --batches=16 --microbatches=1,2",
   "pods/processes.py": "--processes=1 --meshes=2x2x2",
   "pods/start_up.py": f"{TINY} --layers=scan",
-  "prepare_speed.py": "{pairs}/*-en.tsv --vocabulary_size=60 --batches=2",
+  "prepare_speed.py": "{pairs}/*-en.tsv --vocabulary_size=50 --batches=2",
   "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
   " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=90 --config.steps=2"
   " --config.eval_steps=2 --config.data.heldout.sentences=20 --config.eval_suites="
