@@ -106,6 +106,7 @@ def digest(*contents: bytes) -> str:
 
 def corpus_files(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
   """The corpus's files, each with what shows that it changed: see the module's docstring."""
+  yield from files_of(data.get("guard", ()))
   if data["format"] != "gettext":
     yield from files_of(data["arguments"])
     return
