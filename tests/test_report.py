@@ -304,6 +304,9 @@ def test_the_page_in_a_browser(pages, chromium, name, width, theme):
   assert tab.evaluate("document.documentElement.scrollWidth") <= width
   assert tab.evaluate("document.querySelectorAll('.chart svg text').length") > 50
   assert tab.evaluate(CLASHES) == []
+  # The comparison of two runs is there without scrolling.
+  tables = "[...document.querySelectorAll('.runs')]"
+  assert tab.evaluate(f"{tables}.every((e) => e.scrollWidth <= e.parentElement.clientWidth)")
   ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
   label = tab.evaluate("getComputedStyle(document.querySelector('.chart svg text')).fill")
   light, dark = (sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ground, label))
