@@ -45,7 +45,8 @@ def make(corpus, folder, *, extras=(), settings=None, vocabulary=None, **changes
 
 def fill(folder, *, content=b"arrays"):
   """A workdir as far as `cache` looks: the files of prepared data."""
-  for part, name in (("data", "train.npz"), ("data", "info.json"), ("tokenizer", "tokenizer.json")):
+  names = [("data", "train.npz"), ("data", "info.json"), ("tokenizer", "tokenizer.json")]
+  for part, name in [*names, ("data/rejected", "equal.jsonl.gz")]:
     (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / part / name).write_bytes(content)
   return epath.Path(folder)
@@ -67,6 +68,7 @@ def test_what_an_entry_depends_on(corpus, tmp_path):
     "another": {"vocabulary": {"tokenizer.json": "[]"}},
     "a feature": {"extras": [Lengths("lengths")]},
     "its name": {"extras": [Lengths("others")]},
+    "a guard": {"guard": [str(tmp_path / "words.txt")]},
     "its files": {"extras": [Lengths("lengths")], "settings": lists},
   }
   names = [make(corpus, tmp_path / "c", **each).folder.name for each in variants.values()]
@@ -228,7 +230,7 @@ for i in range(20):
   cache.keep(epath.Path(root / number), entry)
   target = epath.Path(root / f"got{number}_{i}")
   assert cache.fetch(entry, target)
-  for path in target.glob("*/*"):
+  for path in target.glob("*/*.*"):
     assert path.read_bytes() == (root / number / path.parent.name / path.name).read_bytes(), path
 """
   (tmp_path / "c").mkdir()

@@ -71,6 +71,9 @@ def test_sentences_of_evaluation_sets_are_left_out(prepared, tmp_path):
   rejected = [json.loads(line) for line in lines.decode().splitlines()]
   assert {row["pivot"] for row in rejected} == {pairs[0].pivot, pairs[1].pivot}
   assert rejected[0]["where"] == f"{prepared}/aa-en.tsv:1"
+  stats = json.loads((run / "data" / "stats.json").read_text())["rejected"]["in_evaluation"]
+  assert stats["pairs"] == 4 and sum(stats["languages"].values()) == 4
+  assert stats["samples"] == rejected
   with pytest.raises(UserError, match="data.guard: .*absent is not there"):
     prepare(run, arguments={"paths": str(prepared)}, guard=[str(guard / "absent")])
 
@@ -87,6 +90,7 @@ def test_prepared_by_other_processes_it_is_the_same(prepared, tmp_path, monkeypa
   assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [
     "heldout.jsonl",
     "info.json",
+    "stats.json",
     "train.npz",
   ]
 

@@ -149,7 +149,9 @@ def copy(source: epath.Path, target: epath.Path) -> None:
   """Copies the files of a folder; info.json last and atomically, since it means completeness."""
   target.mkdir(parents=True, exist_ok=True)
   for path in source.iterdir():
-    if path.name != "info.json":
+    if path.is_dir():  # the rejected pairs
+      copy(path, target / path.name)
+    elif path.name != "info.json":
       path.copy(target / path.name, overwrite=True)
   if (source / "info.json").exists():
     with replacing(target / "info.json") as temporary:

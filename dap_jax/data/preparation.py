@@ -3,7 +3,8 @@
 read and clean  each pair onto a stage on the disk, by all cores       cleaning/corpus.py
 select          no duplicates, the held-out split, rare languages      cleaning/selection.py
 tokenise        with a vocabulary trained on a sample, or a given one  here
-write           train.npz, heldout.jsonl, rejected/, and info.json last: with it they are complete
+write           train.npz, heldout.jsonl, rejected/, stats.json, and info.json last: with it they
+                are complete
 
 Beside these, extras (teachers, synonyms) get the texts of one language after the other.
 """
@@ -106,7 +107,7 @@ def prepare(
       "features": [feature._asdict() for extra in extras for feature in extra.features],
       "extras": {name: value for extra in extras for name, value in extra.report().items()},
     }
-    finish(folder, epath.Path(directory), info=info, heldout=selection.heldout)
+    finish(folder, epath.Path(directory), info, selection.heldout, rejections)
 
 
 def local_folder(directory: epath.Path, stack: ExitStack) -> Path:
@@ -175,13 +176,16 @@ def sampled_texts(
 def finish(
   folder: Path,
   directory: epath.Path,
-  *,
   info: Mapping[str, Any],
   heldout: Sequence[Mapping[str, str]],
+  rejections: Rejections,
 ) -> None:
   """Writes the other files; info.json last and atomically: its presence means completeness."""
   lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
   (folder / "heldout.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+  statistics = {"rejected": rejections.statistics()}
+  (folder / "stats.json").write_text(json.dumps(statistics, indent=1, ensure_ascii=False))
+  rejections.close()
   if "://" in str(directory):
     directory.mkdir(parents=True, exist_ok=True)
     for path in [path for path in folder.rglob("*") if path.is_file()]:

@@ -3,6 +3,7 @@
 DIRECTORY/info.json        languages, numbers of pairs, rates, how many pairs were rejected and why
 DIRECTORY/train.npz        the tokenised pairs of every language
 DIRECTORY/heldout.jsonl    the held-out sentences: language -> text
+DIRECTORY/rejected/        the pairs that were left out, a file a reason; stats.json sums them up
 """
 
 from __future__ import annotations

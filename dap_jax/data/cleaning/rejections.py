@@ -8,10 +8,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from dap_jax.data.cleaning.clean import Rejected
 
-SAMPLES = 3  # of each reason and language, for stats.json
+SAMPLES = 10  # of each reason, for stats.json
 
 
 class Rejections:
@@ -19,21 +20,23 @@ class Rejections:
 
   Attributes:
     counts: reason -> how many pairs.
-    by_language: (reason, language) -> how many.
-    samples: (reason, language) -> the first ones.
   """
 
   def __init__(self, folder: Path):
     self._folder = folder
     self._files: dict[str, io.TextIOWrapper] = {}
     self.counts: Counter[str] = Counter()
-    self.by_language: Counter[tuple[str, str]] = Counter()
-    self.samples: dict[tuple[str, str], list[Rejected]] = {}
+    self._of_language: dict[str, dict[str, int]] = {}
+    self._samples: dict[str, list[dict[str, str]]] = {}
 
   def __enter__(self) -> Rejections:
     return self
 
   def __exit__(self, *_) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Writes what is not yet on the disk; nothing can be added after that."""
     for file in self._files.values():
       file.close()
 
@@ -41,12 +44,23 @@ class Rejections:
     """Writes and counts them."""
     for each in rejected:
       self.counts[each.reason] += 1
-      key = each.reason, each.language
-      self.by_language[key] += 1
-      if len(samples := self.samples.setdefault(key, [])) < SAMPLES:
-        samples.append(each)
+      of_reason = self._of_language.setdefault(each.reason, {})
+      of_reason[each.language] = of_reason.get(each.language, 0) + 1
       line = {name: text for name, text in each._asdict().items() if name != "reason" and text}
+      if len(samples := self._samples.setdefault(each.reason, [])) < SAMPLES:
+        samples.append(line)
       self._file(each.reason).write(json.dumps(line, ensure_ascii=False) + "\n")
+
+  def statistics(self) -> dict[str, Any]:
+    """Reason -> how many pairs of each language, the most first, and the first samples."""
+    return {
+      reason: {
+        "pairs": count,
+        "languages": dict(sorted(self._of_language[reason].items(), key=lambda item: -item[1])),
+        "samples": self._samples[reason],
+      }
+      for reason, count in self.counts.most_common()
+    }
 
   def _file(self, reason: str) -> io.TextIOWrapper:
     """The file of a reason; mtime: its bytes say nothing of the time."""
