@@ -179,6 +179,14 @@ def test_a_teacher_too_short_for_its_texts(teacher):
     load(model=teacher, when="step", max_tokens=999)
 
 
+CLAIMS_12_TB = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3)}"
+
+
+def npy_header(text):
+  """The beginning of a .npy file whose header is this text."""
+  return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
 @pytest.mark.parametrize(
   ("array", "message"),
   [
@@ -188,6 +196,9 @@ def test_a_teacher_too_short_for_its_texts(teacher):
     (np.zeros((2, 2), int), r"holds \(2, 2\) of int64: expected an array of floats"),
     (None, "own.npy is not there, though the file that goes with it is"),
     (b"no array", r"is no .npy file that can be read"),
+    (b"PK\x03\x04junk", r"is no .npy file that can be read"),
+    (npy_header("(" * 200), r"is no .npy file that can be read"),
+    (npy_header(CLAIMS_12_TB), r"is no .npy file that can be read"),
   ],
 )
 def test_mistakes_in_the_files(array, message, tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
 from array import array
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from etils import epath
 
 from dap_jax.data.texts import text_files
 from dap_jax.data.texts.normal_forms import key_of
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, reading
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +117,9 @@ def check_widths(source: Input, target: Input) -> None:
 
 def open_vectors(path: str, *, flag: str) -> np.ndarray:
   """A .npy file as a memory map. Raises UserError where it is not float16 or float32 [N, D]."""
-  try:
+  # Its header is a Python expression, so much can be wrong with it; it may also claim any size.
+  with reading(f"--{flag}={path} cannot be read as a .npy file"):
     vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"--{flag}={path} cannot be read as a .npy file: {error}") from error
   if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or 0 in vectors.shape:
     content = list(vectors.shape) if isinstance(vectors, np.ndarray) else "an archive"
     raise UserError(f"--{flag}={path} holds {content}: expected vectors [N, D]")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -22,7 +21,7 @@ from dap_jax.data.texts.normal_forms import normalise
 from dap_jax.distributed import sharding
 from dap_jax.inference.embedder import Embedder
 from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.errors import UserError, reading, writing
 from dap_jax.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -164,11 +163,12 @@ def open_files(vectors: str, texts: str) -> VectorSource:
 
 def load_vectors(path: str) -> np.ndarray:
   """Reads a .npy file, float [N, D_T]. Raises UserError where it is none, or not finite."""
-  try:
-    with epath.Path(path).open("rb") as file:
-      array = np.load(file, allow_pickle=False)
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"teacher.vectors={path} is no .npy file that can be read: {error}") from error
+  # Its header is a Python expression, so much can be wrong with it; it may also claim any size.
+  with (
+    reading(f"teacher.vectors={path} is no .npy file that can be read"),
+    epath.Path(path).open("rb") as file,
+  ):
+    array = np.load(file, allow_pickle=False)
   if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
     shape = getattr(array, "shape", type(array).__name__)
     raise UserError(
