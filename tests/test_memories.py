@@ -70,8 +70,14 @@ QUJD</internal-file></skl></header><body><group>
 <trans-unit id="2"><source>new</source><target state="new">new</target></trans-unit>
 <trans-unit id="3"><source>empty</source><target/></trans-unit>
 <trans-unit id="4" translate="no"><source>X1</source><target>X1</target></trans-unit>
+<group translate="no"><trans-unit id="7" translate="yes"><source>yes</source>
+<target>ja</target></trans-unit></group>
+<trans-unit id="8"><source>whole</source>
+<seg-source><mrk mtype="seg" mid="0">whole</mrk></seg-source><target>ganz</target></trans-unit>
 <trans-unit id="5"><source>plain</source><target>schlicht</target></trans-unit>
 </group></body></file>
+<file original="c" source-language="de" target-language="fr"><body>
+<trans-unit id="9"><source>Weg</source><target>parti</target></trans-unit></body></file>
 <file original="b" source-language="de" target-language="en"><body>
 <trans-unit id="6"><source>Ende</source><target>end</target></trans-unit></body></file></xliff>"""
 
@@ -79,13 +85,16 @@ QUJD</internal-file></skl></header><body><group>
 def test_xliff_1_2(tmp_path):
   """Two files in one, in both directions; text in codes, and matches in alt-trans, are no text."""
   path = write(tmp_path / "a.xlf", XLIFF)
-  read = rows("xliff", path)
+  read = rows("xliff", tmp_path)
   assert [(dict(row), row.reason) for row in read] == [
     ({"en": "Open the file", "de": "Die Datei öffnen"}, ""),
     ({"en": "new", "de": "new"}, "state"),
     ({"en": "empty"}, "no_target"),
     ({"en": "X1", "de": "X1"}, "no_translate"),
+    ({"en": "yes", "de": "ja"}, ""),
+    ({"en": "whole", "de": "ganz"}, ""),
     ({"en": "plain", "de": "schlicht"}, ""),
+    ({}, "no_pivot"),
     ({"de": "Ende", "en": "end"}, ""),
   ]
   approved = rows("xliff", path, approved_only=True)
@@ -115,7 +124,8 @@ def test_sdlxliff(tmp_path):
 xmlns="urn:oasis:names:tc:xliff:document:1.2"><file source-language="en-US"
 target-language="de-DE"><body><trans-unit id="1"><source>x</source>
 <seg-source><mrk mtype="seg" mid="1">First.</mrk> <mrk mtype="seg" mid="2"><x id="1"/></mrk>
-<g id="2"><mrk mtype="seg" mid="3">Third.</mrk></g><mrk mtype="seg" mid="4">Draft</mrk></seg-source>
+<g id="2"><mrk mtype="seg" mid="3">Third.<mrk mtype="x-sdl-deleted">gone</mrk></mrk></g>
+<mrk mtype="seg" mid="4">Draft</mrk></seg-source>
 <target><mrk mtype="seg" mid="1">Erstens.</mrk>
 <g id="2"><mrk mtype="seg" mid="3">Drittens.</mrk></g>
 <mrk mtype="seg" mid="4">Entwurf</mrk></target>
@@ -172,6 +182,17 @@ def test_po_and_mo(tmp_path):
   of_folder = [{key.replace("de", "fr"): text for key, text in row.items()} for row in kept]
   read = sorted((dict(row) for row in rows("po", folder / "app.mo")), key=str)
   assert read == sorted(of_folder, key=str)
+
+
+def test_the_singular_is_the_form_for_one(tmp_path):
+  """Arabic's form 0 is for none, 1 for one; the last one goes with the plural."""
+  header = 'msgid ""\nmsgstr "Plural-Forms: nplurals=3; plural=n==0 ? 0 : n==1 ? 1 : 2;\\n"\n\n'
+  forms = "".join(f'msgstr[{number}] "form {number}"\n' for number in range(3))
+  write(tmp_path / "ar.po", f'{header}msgid "a file"\nmsgid_plural "files"\n{forms}')
+  assert rows("po", tmp_path / "ar.po") == [
+    {"en": "a file", "ar": "form 1"},
+    {"en": "files", "ar": "form 2"},
+  ]
 
 
 @pytest.mark.parametrize(

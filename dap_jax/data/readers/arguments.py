@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -47,6 +49,15 @@ def expand(paths: Sequence[str], *, extension: str = "tsv") -> list[epath.Path]:
       raise UserError(f"data.arguments.paths: {pattern!r} matches no file")
     files += matches
   return files
+
+
+def below(paths: Sequence[str], extensions: Sequence[str]) -> list[str]:
+  """Paths, with a folder as patterns of its files that have one of the extensions, if any has."""
+  patterns = []
+  for path in paths:
+    found = [f"{path}/*.{extension}*" for extension in extensions] if os.path.isdir(path) else []
+    patterns += [pattern for pattern in found if glob.glob(pattern)] or [path]
+  return patterns
 
 
 def matches_of(folder: epath.Path, pattern: str) -> list[epath.Path]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import gettext
+import re
 from collections.abc import Iterator, Sequence
 
 import polib
 from etils import epath
 
-from dap_jax.data.readers.arguments import expand, names, stem
+from dap_jax.data.readers.arguments import below, expand, names, stem
 from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.tables.languages import code_of
 from dap_jax.data.texts.text_files import check_regular
@@ -34,7 +36,7 @@ def po(
   asked = names(languages, "languages") if languages else ()
   if len(asked) > 1:
     raise UserError(f"data.arguments.languages={asked}: expected one, that of all files")
-  for path in expand(names(paths, "paths"), extension="po"):
+  for path in expand(below(names(paths, "paths"), ("po", "mo")), extension="po"):
     catalogue = load(path)
     code = asked[0] if asked else language_of(path, catalogue, pivot=pivot)
     of_messages = source or pivot
@@ -43,10 +45,11 @@ def po(
         f"{path}: messages in {of_messages!r}, translations in {code!r}: expected two languages,"
         f" one of them data.pivot={pivot!r}; set data.arguments.languages or source"
       )
+    singular = form_of_one(catalogue)
     for number, entry in enumerate(catalogue, 1):
       line = getattr(entry, "linenum", None)  # of MO files there are none
       where = f"{path}:{line}" if line else f"{path}: message {number}"
-      for message, translation in pairs_of(entry):
+      for message, translation in pairs_of(entry, singular=singular):
         row = {of_messages: message, code: translation}
         yield Row(row, where=where, reason=reason_against(entry, translation))
 
@@ -76,16 +79,22 @@ def language_of(path: epath.Path, catalogue: polib.POFile | polib.MOFile, *, piv
   )
 
 
-def pairs_of(entry: polib.POEntry) -> list[tuple[str, str]]:
-  """(message, translation); of a plural, the singular with the first form, the plural with the
-  last.
-  """
+def form_of_one(catalogue: polib.POFile | polib.MOFile) -> int:
+  """The number of the plural form for one thing: 0 in most languages, 1 in Arabic."""
+  match = re.search(r"plural\s*=\s*([^;]+)", catalogue.metadata.get("Plural-Forms", ""))
+  try:
+    return int(gettext.c2py(match[1])(1)) if match else 0
+  except (ValueError, RecursionError):  # no formula
+    return 0
+
+
+def pairs_of(entry: polib.POEntry, *, singular: int) -> list[tuple[str, str]]:
+  """(message, translation); of a plural, the singular with its form, the plural with the last."""
   forms = [entry.msgstr_plural[number] for number in sorted(entry.msgstr_plural)]
   if not forms:
     return [(entry.msgid, entry.msgstr)]
-  if len(forms) == 1:
-    return [(entry.msgid_plural, forms[0])]
-  return [(entry.msgid, forms[0]), (entry.msgid_plural, forms[-1])]
+  last = (entry.msgid_plural, forms[-1])
+  return [(entry.msgid, forms[singular]), last] if singular < len(forms) - 1 else [last]
 
 
 def reason_against(entry: polib.POEntry, translation: str) -> str:

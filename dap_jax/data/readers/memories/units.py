@@ -20,6 +20,7 @@ CHUNK = 1 << 16  # bytes that are parsed at a time
 DEEPEST = 100  # elements in each other
 LARGEST = 1 << 22  # characters of a unit
 # Elements whose content is a code of the format, not text; only their `sub` elements hold text.
+DELETED = "x-sdl-deleted"  # the `mtype` of such a `mrk`
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut", "x", "bx", "ex", "sc", "ec", "sm", "em"})
 
 
@@ -145,7 +146,12 @@ def canonical(code: str) -> str:
 
 
 def text_of(element: Element) -> str:
-  """The text of an element without inline codes; that within `hi`, `g`, `pc`, `mrk` counts."""
+  """The text of an element without inline codes; that within `hi`, `g`, `pc`, `mrk` counts.
+
+  What a translator deleted, and Trados keeps to show it, does not.
+  """
+  if element.get("mtype") == DELETED:
+    return ""
   parts = [] if element.tag in CODES else [element.text or ""]
   for child in element:
     if child.tag == "cp":  # XLIFF 2: a character that XML cannot hold

@@ -13,13 +13,14 @@ from xml.etree.ElementTree import Element
 
 from etils import epath
 
-from dap_jax.data.readers.arguments import expand, names
+from dap_jax.data.readers.arguments import below, expand, names
 from dap_jax.data.readers.memories.units import Unit, canonical, text_of, units
 from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.tables.languages import code_of
 from dap_jax.utils.errors import UserError
 
 # States of what nobody has translated, or not yet; in SDLXLIFF it has none.
+EXTENSIONS = ("xlf", "xliff", "sdlxliff")
 UNTRANSLATED = frozenset({"new", "needs-translation", "initial"})
 
 
@@ -51,17 +52,20 @@ def xliff(
   if not isinstance(approved_only, bool):
     raise UserError(f"data.arguments.approved_only={approved_only!r}: expected True or False")
   kept = frozenset(names(states, "states")) if states else frozenset()
-  for path in expand(names(paths, "paths"), extension="xlf"):
+  for path in expand(below(names(paths, "paths"), EXTENSIONS), extension="xlf"):
     for unit in units(path, tags=frozenset({"trans-unit", "unit"}), roots=frozenset({"xliff"})):
       sides = languages_of(unit, path=path, pivot=pivot)
       for segment in segments(unit.element):
+        if pivot not in sides:
+          yield Row({}, where=f"{path}: unit {unit.number}", reason="no_pivot")
+          continue
         texts = dict(zip(sides, (segment.source, segment.target), strict=True))
         reason = reason_against(segment, unit, states=kept, approved_only=approved_only)
         yield Row(texts, where=f"{path}: unit {unit.number}", reason=reason)
 
 
 def languages_of(unit: Unit, *, path: epath.Path, pivot: str) -> tuple[str, str]:
-  """The languages of source and target. Raises UserError where none is the pivot's."""
+  """The languages of source and target. Raises UserError where they are not two."""
   file, root = unit.around.get("file", {}), unit.around.get("xliff", {})
   written = (
     file.get("source-language") or root.get("srcLang") or "",
@@ -71,10 +75,10 @@ def languages_of(unit: Unit, *, path: epath.Path, pivot: str) -> tuple[str, str]
     code_of(canonical(code), pivot=pivot, languages=(), any_code=True) if code else None
     for code in written
   )
-  if None in codes or pivot not in codes or codes[0] == codes[1]:
+  if None in codes or codes[0] == codes[1]:
     raise UserError(
       f"{path}: its languages are {written[0] or 'not given'} and {written[1] or 'not given'}:"
-      f" expected two, one of them data.pivot={pivot!r}"
+      " expected two"
     )
   return str(codes[0]), str(codes[1])
 
@@ -89,11 +93,11 @@ def segments(unit: Element) -> Iterator[Segment]:
   source, parted, target = (unit.find(tag) for tag in ("source", "seg-source", "target"))
   approved = unit.get("approved", "")
   state = "" if target is None else target.get("state", "")
-  sources = marked(parted)
-  if not sources:
+  sources, targets = marked(parted), marked(target)
+  if not sources or (not targets and text(target).strip()):  # the target is not parted alike
     yield Segment(text(source), text(target), state, approved)
     return
-  targets, confirmed = marked(target), confirmations(unit)
+  confirmed = confirmations(unit)
   for mid, element in sources.items():
     own = confirmed.get(mid, {})
     state_of_segment = own.get("conf", state)
@@ -120,8 +124,8 @@ def reason_against(
   segment: Segment, unit: Unit, *, states: frozenset[str], approved_only: bool
 ) -> str:
   """Why a segment is left out; "" where it is not."""
-  inherited = [unit.element.attrib, *unit.around.values()]
-  if any(each.get("translate") == "no" for each in inherited):
+  from_inside = [unit.element.attrib, *reversed(list(unit.around.values()))]
+  if next((each["translate"] for each in from_inside if "translate" in each), "") == "no":
     return "no_translate"
   if not segment.source.strip():
     return "empty"
