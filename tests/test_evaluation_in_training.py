@@ -34,6 +34,10 @@ def test_a_suite_is_evaluated_and_chooses_the_best(commands, folder, tmp_path):
   run = tmp_path / "run"
   suites = SUITE.format(f"{folder},xsim={commands.corpus}")  # xsim searches on a mesh of its own
   flags = [suites, f"--config.checkpoint.best_metric={METRIC}"]
+  # Evaluated on what it trains on, which the guard would leave out.
+  line = commands.fail(*commands.train_flags(tmp_path / "guarded", *flags))
+  assert "data.guard: every pair has a sentence" in line and "data.guard=()" in line
+  flags += ["--config.data.guard=()"]
   commands.run(*commands.train_flags(run, *flags, "--config.eval_steps=20"), devices=2)
   lines = lines_of(run)
   scored = {line["step"]: line[METRIC] for line in lines if METRIC in line}

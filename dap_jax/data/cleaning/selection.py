@@ -128,7 +128,10 @@ def mark_evaluated(stage: Stage, states: np.ndarray, guard: np.ndarray) -> None:
     sides = (np.isin(records[f"{side}_key"], guard) for side in ("pivot", "translation"))
     states[first : first + len(records)][np.logical_or(*sides)] = IN_EVALUATION
   if not (states == KEPT).any():
-    raise UserError("data.guard: every pair has a sentence of the evaluation sets on a side")
+    raise UserError(
+      "data.guard: every pair has a sentence of the evaluation sets on a side: evaluate on others,"
+      " or set data.guard=() to train on them"
+    )
 
 
 def mark_duplicates(stage: Stage, states: np.ndarray) -> None:
