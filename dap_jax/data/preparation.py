@@ -139,11 +139,9 @@ def fresh(folder: Path, stack: ExitStack | None = None) -> Path:
 def left_out(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
   """The pairs that repeat one before, or are those of evaluation sets."""
   for batch in stage.batches():
-    states = selection.states[batch.first : batch.first + batch.pairs.num_rows]
     for state, reason in choice.REASONS.items():
-      places = (states == state).nonzero()[0]
-      if len(places):
-        yield from (Rejected.of(pair, reason) for pair in pairs_in(batch, places))
+      pairs = pairs_in(batch, selection.places(batch, state))
+      yield from (Rejected.of(pair, reason) for pair in pairs)
 
 
 def train_vocabulary(

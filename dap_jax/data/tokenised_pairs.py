@@ -28,8 +28,7 @@ REMEMBERED = 200_000  # pivots
 def kept_pairs(stage: Stage, selection: choice.Selection) -> Iterator[list[Pair]]:
   """The pairs to train on, batch by batch; no held-out sentence is among their hard negatives."""
   for batch in stage.batches():
-    states = selection.states[batch.first : batch.first + batch.pairs.num_rows]
-    pairs = pairs_in(batch, (states == choice.KEPT).nonzero()[0])
+    pairs = pairs_in(batch, selection.places(batch, choice.KEPT))
     if stage.has_negatives:
       pairs = [
         pair._replace(

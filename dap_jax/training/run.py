@@ -64,10 +64,7 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
   config.check()
   open_checkpoints = bind(checkpoints_of, config.retention, where="checkpoint", workdir=workdir)
 
-  @functools.cache  # opened once, and not at all by a run that resumes
-  def source() -> initial_weights.WeightSource | None:
-    return initial_weights.open_source(config.init_from) if config.init_from else None
-
+  source = source_of(config)
   with contextlib.ExitStack() as held:
     parts = assemble(config, workdir=workdir, source=source, held=held)
     with (
@@ -102,6 +99,16 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
         train_from(start, parts, session, workdir=workdir)
 
 
+def source_of(config: RunConfig) -> OpenSource:
+  """Opens `init_from`: once, and not at all in a run that resumes."""
+
+  @functools.cache
+  def source() -> initial_weights.WeightSource | None:
+    return initial_weights.open_source(config.init_from) if config.init_from else None
+
+  return source
+
+
 def assemble(
   config: RunConfig, *, workdir: str, source: OpenSource, held: contextlib.ExitStack
 ) -> RunParts:
@@ -130,11 +137,8 @@ def prepare(config: RunConfig, *, workdir: str) -> run_data.RunData:
   multihost.check_same_run(config.to_dict(), workdir=workdir)
   config.check()
 
-  def source() -> initial_weights.WeightSource | None:
-    return initial_weights.open_source(config.init_from) if config.init_from else None
-
   with contextlib.ExitStack() as held:
-    return prepare_data(config, workdir=workdir, source=functools.cache(source), held=held)[1]
+    return prepare_data(config, workdir=workdir, source=source_of(config), held=held)[1]
 
 
 def prepare_data(

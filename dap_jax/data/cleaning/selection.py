@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dap_jax.data.cleaning.pairs import Pair
-from dap_jax.data.cleaning.stage import Stage, pairs_in
+from dap_jax.data.cleaning.stage import Batch, Stage, pairs_in
 from dap_jax.utils.errors import UserError
 
 KEPT, DUPLICATE, HELD_OUT, RARE, IN_EVALUATION = range(5)  # the states of a pair
@@ -37,6 +37,10 @@ class Selection(NamedTuple):
   heldout: list[dict[str, str]]
   heldout_keys: frozenset[int]
   languages: list[str]
+
+  def places(self, batch: Batch, state: int) -> np.ndarray:
+    """Where in a batch the pairs of a state are, int [n]."""
+    return (self.states[batch.first : batch.first + batch.pairs.num_rows] == state).nonzero()[0]
 
 
 def select(

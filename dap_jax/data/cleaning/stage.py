@@ -8,7 +8,7 @@ Neither has to fit in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,8 +119,10 @@ def columns_of(pairs: list[Pair]) -> tuple[pa.RecordBatch, np.ndarray, list[str]
   return batch, records_of(pairs, numbers=numbers), list(numbers)
 
 
-def pairs_in(batch: Batch, chosen: Mapping[str, np.ndarray] | np.ndarray) -> list[Pair]:
+def pairs_in(batch: Batch, chosen: np.ndarray | Sequence[int]) -> list[Pair]:
   """The pairs of a batch at some places, int [n]."""
+  if not len(chosen):
+    return []
   part = batch.pairs.take(pa.array(chosen))
   columns = [part.column(name).to_pylist() for name in SCHEMA.names]
   return [
