@@ -11,6 +11,7 @@ from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
+from tests.one_example import one_example
 from tests.staged import read_pairs, split_pairs
 
 
@@ -111,12 +112,12 @@ def stream(*, rows=slice(0, 12), first_step=0, rates=None, steps=5, batch_size=1
 
 def test_a_pair_as_arrays():
   source, sequences = source_of(7, 0)
-  pair = source[3]
+  pair = one_example(source, 3)
   assert pair["ids"].shape == (2, 8)
   assert pair["ids"][1].tolist() == [*sequences[3], *[0] * (8 - len(sequences[3]))]
   assert pair["mask"][0].sum() == len(sequences[3])
   assert pair["text_hash"][0] == pair["text_hash"][1]  # the same ids
-  assert len({int(source[i]["text_hash"][0]) for i in range(7)}) == 7
+  assert len({int(one_example(source, i)["text_hash"][0]) for i in range(7)}) == 7
 
 
 @pytest.mark.parametrize("buckets", [(8,), (5, 8)])
@@ -141,7 +142,7 @@ def test_every_number_of_processes_sees_the_same_batches(processes):
 def test_languages_come_at_their_rates_and_every_pair_once_an_epoch():
   batches = stream(steps=10)
   ids = np.concatenate([batch["ids"][:, 0] for batch in batches])
-  known = {tuple(source_of(7, 0)[0][i]["ids"][0]) for i in range(7)}
+  known = {tuple(one_example(source_of(7, 0)[0], i)["ids"][0]) for i in range(7)}
   from_aa = [tuple(row) for row in ids if tuple(row) in known]
   assert len(from_aa) == 30  # a quarter of 120
   counts = collections.Counter(from_aa[:28])  # four epochs of 7
@@ -222,9 +223,10 @@ def test_what_is_prepared_is_what_the_tokenizer_says(prepared):
   source = loaded.sources["aa"]
   assert len(source) == len(pairs) == 50
   for i in (0, 17, 49):
+    example = one_example(source, i)
     for k, text in enumerate((pairs[i].pivot, pairs[i].translation)):
       ids = tokens.encode_ragged([text])[0]
-      assert source[i]["ids"][k][source[i]["mask"][k]].tolist() == ids
+      assert example["ids"][k][example["mask"][k]].tolist() == ids
       assert len(ids) <= 8 and ids[0] == 2 and ids[-1] == 3
 
 
@@ -246,7 +248,11 @@ def test_rates_are_tempered_and_the_english_ids_are_those_of_the_english_side(pr
   roots = {lang: size**0.5 for lang, size in sizes.items()}
   for lang, rate in loaded.rates.items():
     assert rate == pytest.approx(roots[lang] / sum(roots.values()))
-  english = {int(i) for s in loaded.sources.values() for n in range(len(s)) for i in s[n]["ids"][0]}
+  english = {
+    int(i)
+    for source in loaded.sources.values()
+    for i in np.unique(source.gather(range(len(source)))["ids"][:, 0])
+  }
   assert set(loaded.english_ids.tolist()) == english - {0}
 
 

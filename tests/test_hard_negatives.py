@@ -22,6 +22,7 @@ from dap_jax.objectives import translation_ranking
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.models import drawn
+from tests.one_example import one_example
 from tests.staged import clean_rows, split_pairs
 from tests.test_data import prepare
 from tests.test_objectives import RANKING, VOCABULARY, objectives_of, tiny
@@ -97,7 +98,7 @@ PAIRS = pairs_with([[(31,), (32, 32, 32, 32)], [], [(33,)]])
 
 def test_elements_with_negatives():
   source = loader.PairSource(PAIRS, elements.Layout(8, 0, (), 2))
-  first, second, third = (source[i] for i in range(3))
+  first, second, third = (one_example(source, i) for i in range(3))
   assert first["ids"].shape == (4, 8) and first["text_hash"].shape == (4,)
   assert first["language"].tolist() == [0, 1]
   assert first["ids"][2:, :4].tolist() == [[2, 31, 3, 0], [2, 32, 32, 32]]
@@ -119,7 +120,7 @@ def test_a_pair_goes_by_its_longest_negative_too():
     assert source.longest().tolist() == longest
     assert source.real_tokens().tolist() == total
   short = loader.PairSource(PAIRS, elements.Layout(8, 0, (), 2)).between(0, 4)
-  assert len(short) == 2 and short[1]["ids"].shape == (4, 4)
+  assert len(short) == 2 and one_example(short, 1)["ids"].shape == (4, 4)
 
 
 def test_a_negative_that_stands_twice_is_taken_once():
@@ -127,8 +128,8 @@ def test_a_negative_that_stands_twice_is_taken_once():
   pairs = pairs_with([[(31,), (31,), (32, 32, 32, 32)]])
   source = loader.PairSource(pairs, elements.Layout(8, 0, (), 2)).between(0, 4)
   assert len(source) == 1
-  assert source[0]["has_negative"].tolist() == [True, False]
-  assert source[0]["ids"][2:].tolist() == [[2, 31, 3, 0], [2, 3, 0, 0]]
+  assert one_example(source, 0)["has_negative"].tolist() == [True, False]
+  assert one_example(source, 0)["ids"][2:].tolist() == [[2, 31, 3, 0], [2, 3, 0, 0]]
 
 
 def test_rows_take_the_different_negatives_of_their_pairs():
@@ -140,7 +141,7 @@ def test_rows_take_the_different_negatives_of_their_pairs():
     rates=dict.fromkeys(("aa", "bb", "cc"), 1.0),
     views=4,
   )
-  drawn = source.draw(0, np.random.default_rng(0))
+  drawn = one_example(source, source.draw(0, np.random.default_rng(0)))
   assert drawn["ids"].shape == (7, 8) and drawn["has_negative"].tolist() == [True] * 3
   assert {tuple(row[:3].tolist()) for row in drawn["ids"][4:]} == {
     (2, 31, 3),
@@ -183,7 +184,7 @@ def test_negatives_are_prepared_and_loaded(prepared):
   heldout = {row["en"] for row in loaded.heldout}
   source, there = loaded.sources["aa"], 0
   for i in range(len(source)):
-    element = source[i]
+    element = one_example(source, i)
     pivot, _, negative = (
       text_of.get(tuple(row[mask]))
       for row, mask in zip(element["ids"], element["mask"], strict=True)
@@ -194,7 +195,8 @@ def test_negatives_are_prepared_and_loaded(prepared):
       assert negative == written
       there += 1
   assert 20 < there < 40  # of 50; a third are blank, some held out
-  assert store.load(folder / "data", pad_id=0).sources["aa"][0]["ids"].shape == (2, 30)
+  plain = store.load(folder / "data", pad_id=0).sources["aa"]
+  assert one_example(plain, 0)["ids"].shape == (2, 30)
   with pytest.raises(UserError, match=r"data\.hard_negatives=2: expected 0 to 1"):
     store.load(folder / "data", pad_id=0, hard_negatives=2)
 
@@ -316,8 +318,7 @@ def batch_with(count, *, missing=()):
   for i in missing:
     listed[i] = []
   source = loader.PairSource(pairs_with(listed), elements.Layout(12, 0, (), count))
-  made = [source[i] for i in range(4)]
-  return {name: jnp.asarray(np.stack([e[name] for e in made])) for name in made[0]}
+  return {name: jnp.asarray(values) for name, values in source.gather(range(4)).items()}
 
 
 def loss_and_means(model, params, batch):

@@ -14,6 +14,7 @@ import pytest
 
 from dap_jax.data import elements, loader, rows
 from dap_jax.utils.errors import UserError
+from tests.one_example import one_example
 from tests.staged import read_pairs
 
 
@@ -47,6 +48,11 @@ LAYOUT = elements.Layout(8, 0)
 def source_of(pairs=PAIRS, *, views=3, rates=None):
   rates = rates or {language: len(of_language.pivot) for language, of_language in pairs.items()}
   return rows.source_of(pairs, LAYOUT, rates=rates, views=views)
+
+
+def draw_of(source, seed=0):
+  """What is drawn of its first row."""
+  return one_example(source, source.draw(0, np.random.default_rng(seed)))
 
 
 def test_pairs_of_one_pivot_are_a_row():
@@ -144,7 +150,7 @@ def frequencies(source, draws=4000):
   """Language -> how often it was drawn of row 0; and of aa, how often each translation."""
   languages, texts = collections.Counter(), collections.Counter()
   for i in range(draws):
-    drawn = source.draw(0, np.random.default_rng(i))
+    drawn = draw_of(source, i)
     languages.update(drawn["language"][1:].tolist())
     texts.update(drawn["ids"][drawn["language"] == 1, 1].tolist())
   return languages, texts
@@ -183,8 +189,8 @@ def test_a_row_goes_by_its_longest_view():
   assert source.longest().tolist() == [5, 3]
   short, long = source.between(0, 3), source.between(3, 5)
   assert (len(short), len(long)) == (1, 1)
-  assert short.draw(2, np.random.default_rng(0))["ids"].shape == (3, 3)
-  assert long.draw(0, np.random.default_rng(0))["ids"].shape == (3, 5)
+  assert draw_of(short)["ids"].shape == (3, 3)
+  assert draw_of(long)["ids"].shape == (3, 5)
 
 
 def test_features_of_every_view_and_every_pair():
@@ -207,7 +213,8 @@ def test_features_of_every_view_and_every_pair():
     )
   rates = dict.fromkeys(pairs, 1.0)
   layout = LAYOUT._replace(features=features)
-  drawn = rows.source_of(pairs, layout, rates=rates, views=3).draw(0, np.random.default_rng(0))
+  source = rows.source_of(pairs, layout, rates=rates, views=3)
+  drawn = draw_of(source)
   firsts = drawn["ids"][:, 1]
   assert firsts[0] == 10 and len(set(firsts.tolist())) == 3
   assert drawn["first"].tolist() == [[int(i)] for i in firsts]

@@ -11,6 +11,7 @@ from dap_jax.data.synonyms import Synonyms
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.word_forms import Forms, Sentence, read_sentence
 from dap_jax.utils.errors import UserError
+from tests.one_example import one_example
 from tests.test_data import prepare
 
 SETTINGS = {
@@ -241,7 +242,7 @@ def test_through_the_store(tmp_path):
   spans = {tuple(ids): np.array(spans) for ids, spans in tokens.encode_spans(texts)}
   source, cut = corpus.sources["aa"], 0
   for i in range(len(source)):
-    pair = source[i]
+    pair = one_example(source, i)
     assert pair["words"].shape == (2, 8) and pair["synonyms"].shape == (1, 3, 2)
     for ids, mask, words in zip(pair["ids"], pair["mask"], pair["words"], strict=True):
       characters = spans[tuple(ids[mask])]  # SeqIO's ids are those that the words are of

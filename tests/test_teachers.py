@@ -71,8 +71,7 @@ def prepared(folder, corpus, guide):
 
 def elements(data, language, number=40):
   """The first elements of a language as one batch."""
-  rows = [data.sources[language][i] for i in range(number)]
-  return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+  return data.sources[language].gather(range(number))
 
 
 def texts_of(data, corpus, language, number=40):

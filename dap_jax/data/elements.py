@@ -1,11 +1,7 @@
-"""One element of a batch: an example as padded arrays, and the stored pairs that it is made of.
-
-B examples, K views (0 the pivot), n hard negatives, L tokens.
-"""
+"""What examples are made of: the stored pairs of a language, and how an example looks."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,14 +31,11 @@ class Ragged:
     return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
 
-class Table:
+class Table(NamedTuple):
   """Values that recur, each stored once: `values` [N, n], and `rows` int32, which of them."""
 
-  def __init__(self, values: np.ndarray, rows: np.ndarray):
-    self.values, self.rows = values, rows
-
-  def __getitem__(self, index: int) -> np.ndarray:
-    return self.values[self.rows[index]]
+  values: np.ndarray
+  rows: np.ndarray
 
 
 class Feature(NamedTuple):
@@ -64,24 +57,15 @@ class Feature(NamedTuple):
   fill: int
   dtype: str
 
-  def pad(self, values: np.ndarray, *, max_tokens: int) -> np.ndarray:
-    """Stored values, flat -> an array [length] or [length, columns]: padded or cut."""
-    length = max_tokens if self.length is None else self.length
-    shape = (length, self.columns) if self.columns else (length,)
-    padded = np.full(shape, self.fill, self.dtype)
-    values = values.reshape(-1, *shape[1:])[: len(padded)]
-    padded[: len(values)] = values
-    return padded
-
 
 class Layout(NamedTuple):
-  """How elements look.
+  """How examples look.
 
   Attributes:
     max_tokens: L, the padded length of ids.
     pad_id: the id of padding.
     features: the arrays beside ids.
-    negatives: n, how many hard negatives an element holds.
+    negatives: n, how many hard negatives an example holds.
   """
 
   max_tokens: int
@@ -124,7 +108,7 @@ class Pairs(NamedTuple):
   def lengths(self, negatives: int = 0) -> np.ndarray:
     """int [pairs, 2 + negatives], the numbers of ids of pivot, translation, first hard negatives.
 
-    A missing negative has 2: see `element`.
+    A missing negative has 2: see `examples.gather`.
     """
     lengths = np.full((len(self.pivot), 2 + negatives), 2)
     lengths[:, 0], lengths[:, 1] = np.diff(self.pivot.offsets), np.diff(self.translation.offsets)
@@ -135,65 +119,3 @@ class Pairs(NamedTuple):
         there = place < self.negative_offsets[1:]
         lengths[there, 2 + k] = of_negatives[place[there]]
     return lengths
-
-
-def element(example: Sequence[tuple[Pairs, int]], layout: Layout) -> dict[str, np.ndarray]:
-  """One example as padded arrays: the pivot, then a translation from each of some pairs.
-
-  Args:
-    example: (pairs of a language, index); all with the same pivot text, which the first gives.
-    layout: how it looks.
-
-  Returns:
-    `ids` int32 [K, L], `mask` bool [K, L], `text_hash` int32 [K], `language` int32 [K] and the
-    features, [K, ...] of views and [K - 1, ...] of pairs. The hash is of the ids: equal texts
-    have equal ids, and texts that are cut to equal ids are one text for the model too.
-    With hard negatives, ids, mask and text_hash have n more rows: the first n different ones among
-    the first n of each pair; `has_negative` bool [n] says which rows hold one. A missing one is
-    [CLS] [SEP], since a sequence without a token has no mean.
-  """
-  first, index = example[0]
-  views = [(first, "pivot", index)] + [(pairs, "translation", i) for pairs, i in example]
-  sequences = [getattr(pairs, side)[i] for pairs, side, i in views]
-  languages = [0, *(pairs.language for pairs, _ in example)]
-  made: dict[str, np.ndarray] = {"language": np.array(languages, np.int32)}
-  if layout.negatives:
-    n = layout.negatives
-    candidates = [ids for pairs, i in example for ids in pairs.negatives_of(i)[:n]]
-    negatives = list({ids.tobytes(): ids for ids in candidates}.values())[:n]
-    missing = sequences[0][[0, -1]]  # [CLS] and [SEP], which every sequence begins and ends with
-    sequences += negatives + [missing] * (n - len(negatives))
-    made["has_negative"] = np.arange(n) < len(negatives)
-  made |= padded(sequences, layout)
-  for feature in layout.features:
-    places = views
-    if feature.of == "pair":
-      places = [(pairs, "pair", i) for pairs, i in example]
-    values = [pairs.extras[side, feature.name][i] for pairs, side, i in places]
-    arrays = [feature.pad(value, max_tokens=layout.max_tokens) for value in values]
-    made[feature.name] = np.stack(arrays)
-  return made
-
-
-def blank(layout: Layout, *, views: int) -> dict[str, np.ndarray]:
-  """An element of texts of two tokens, for its shapes and dtypes."""
-  nothing = Ragged.of([np.zeros(0)])  # one entry without values
-  extras = {
-    (side, feature.name): nothing
-    for feature in layout.features
-    for side in (("pair",) if feature.of == "pair" else ("pivot", "translation"))
-  }
-  text = Ragged.of([np.zeros(2, np.int32)])
-  return element([(Pairs(1, text, text, extras), 0)] * (views - 1), layout)
-
-
-def padded(sequences: Sequence[np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
-  """Sequences of ids -> `ids` int32 [S, L], `mask` bool [S, L], `text_hash` int32 [S]."""
-  ids = np.full((len(sequences), layout.max_tokens), layout.pad_id, np.int32)
-  mask = np.zeros(ids.shape, bool)
-  text_hash = np.zeros(len(ids), np.int32)
-  for k, tokens in enumerate(sequences):
-    ids[k, : len(tokens)] = tokens
-    mask[k, : len(tokens)] = True
-    text_hash[k] = np.uint32(zlib.crc32(tokens.tobytes())).view(np.int32)
-  return {"ids": ids, "mask": mask, "text_hash": text_hash}

@@ -1,44 +1,55 @@
 """The mixture as a random-access Grain dataset: step -> batch. The step is the only state.
 
+Grain decides which examples come when; a batch's arrays are then gathered at once (examples.py).
 B examples, K views (0 the pivot), n hard negatives, L tokens.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import grain
 import numpy as np
 
-from dap_jax.data.elements import Layout, Pairs, element
+from dap_jax.data.elements import Layout, Pairs
+from dap_jax.data.examples import gather
+from dap_jax.data.interleaving import Interleaving
 
 
 class ExampleSource(Protocol):
-  """Elements that a mixture draws from: the pairs of one language, or rows of several."""
+  """Examples that a mixture draws from: the pairs of one language, or rows of several."""
 
   @property
   def sequences(self) -> int:
-    """How many sequences an element has, K + n."""
+    """How many sequences an example has, K + n."""
     ...
 
   def __len__(self) -> int: ...
 
   def dataset(self, seed: int) -> grain.MapDataset:
-    """Endless epochs of elements, each in an order of its own: a function of the seed."""
+    """Endless epochs of examples, each in an order of its own: a function of the seed.
+
+    An element is what `gather` takes.
+    """
+    ...
+
+  def gather(self, elements: Sequence[Any]) -> dict[str, np.ndarray]:
+    """The arrays of some examples, see `examples.gather`."""
     ...
 
   def longest(self) -> np.ndarray:
-    """int [len(self)], the number of ids of the longest sequence that each element may hold."""
+    """int [len(self)], the number of ids of the longest sequence that each example may hold."""
     ...
 
   def real_tokens(self) -> np.ndarray:
-    """float [len(self)], the expected number of ids, padding excluded, of each element."""
+    """float [len(self)], the expected number of ids, padding excluded, of each example."""
     ...
 
   def between(self, shorter: int, longest: int) -> ExampleSource:
-    """The elements whose longest sequence has over `shorter` and at most `longest` ids.
+    """The examples whose longest sequence has over `shorter` and at most `longest` ids.
 
     Their padded length L is `longest`.
     """
@@ -46,11 +57,11 @@ class ExampleSource(Protocol):
 
 
 class PairSource:
-  """The pairs of one language, or some of them: random access to `element`s of K = 2.
+  """The pairs of one language, or some of them, as examples of K = 2.
 
   Args:
     pairs: of the language.
-    layout: how elements look.
+    layout: how examples look.
     indices: which pairs; None means all.
   """
 
@@ -66,11 +77,12 @@ class PairSource:
   def sequences(self) -> int:
     return 2 + self._layout.negatives
 
-  def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-    return element([(self._pairs, self._indices[index])], self._layout)
-
   def dataset(self, seed: int) -> grain.MapDataset:
-    return grain.MapDataset.source(self).seed(seed).shuffle().repeat()
+    return grain.MapDataset.range(len(self)).seed(seed).shuffle().repeat()
+
+  def gather(self, elements: Sequence[int]) -> dict[str, np.ndarray]:
+    indices = self._indices[np.asarray(elements)[:, None]]
+    return gather([self._pairs], np.zeros_like(indices), indices, self._layout)
 
   def longest(self) -> np.ndarray:
     return self._pairs.lengths(self._layout.negatives).max(1)[self._indices]
@@ -96,18 +108,44 @@ def padding_share(
   return float(1 - real / filled)
 
 
-def bucket_batches(
-  bucket: Mapping[str, ExampleSource], *, shares: Mapping[str, float], seed: int, size: int
-) -> grain.MapDataset:
-  """Batches of `size` elements of one length: sources shuffled, repeated, mixed by their shares."""
-  names = sorted(bucket)
-  total = sum(shares.values())
-  # Source i of a run with seed s has the seed of source i + 1 of a run with seed s - 1, so runs of
-  # neighbouring seeds are less independent than they could be. It stays so: other seeds (numpy's
-  # SeedSequence) would change the order of the data, and runs of old workdirs could not resume.
-  datasets = [bucket[name].dataset(seed + i) for i, name in enumerate(names)]
-  weights = [shares[name] / total for name in names]
-  return grain.MapDataset.mix(datasets, weights=weights).batch(size)
+class BucketBatches:
+  """Batches of examples of one length: sources shuffled, repeated, mixed by their shares.
+
+  Args:
+    bucket: name -> source.
+    shares: name -> share of the mixture, any positive scale.
+    seed: of the order.
+    size: examples of a batch.
+  """
+
+  def __init__(
+    self, bucket: Mapping[str, ExampleSource], *, shares: Mapping[str, float], seed: int, size: int
+  ):
+    names = sorted(bucket)
+    self._sources, self._size = [bucket[name] for name in names], size
+    # Source i of a run with seed s has the seed of source i + 1 of a run with seed s - 1, so runs
+    # of neighbouring seeds are less independent than they could be. It stays so: other seeds
+    # (numpy's SeedSequence) would change the order of the data, and runs of old workdirs could not
+    # resume.
+    self._datasets = [source.dataset(seed + i) for i, source in enumerate(self._sources)]
+    total = sum(shares.values())
+    self._interleaving = Interleaving([shares[name] / total for name in names])
+
+  def __len__(self) -> int:
+    return sys.maxsize // self._size
+
+  def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+    sources, places = self._interleaving.span(number * self._size, self._size)
+    batch: dict[str, np.ndarray] = {}
+    for source in np.unique(sources):
+      (rows,) = (sources == source).nonzero()
+      dataset = self._datasets[source]
+      part = self._sources[source].gather([dataset[place] for place in places[rows].tolist()])
+      for name, values in part.items():
+        if name not in batch:
+          batch[name] = np.empty((self._size, *values.shape[1:]), values.dtype)
+        batch[name][rows] = values
+    return batch
 
 
 def batches(
@@ -122,13 +160,13 @@ def batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   """The endless stream of batches from `first_step` on, read ahead by threads.
 
-  A batch holds elements of one bucket of lengths, so it has one of a few static shapes. Within a
+  A batch holds examples of one bucket of lengths, so it has one of a few static shapes. Within a
   bucket every source is shuffled by a seed of its own and repeated, and the sources are interleaved
   by their rates; the buckets are interleaved by what they hold. Global batch n is a function of
   these arguments and n alone, the same for every number of processes and after every restart.
 
   Args:
-    sources: name -> elements: the pairs of a language, or rows.
+    sources: name -> examples: the pairs of a language, or rows.
     rates: name -> share of the mixture, any positive scale.
     bucket_tokens: the padded lengths L, rising; no sequence is longer than the last.
     seed: of the order.
@@ -138,7 +176,7 @@ def batches(
     first_step: the step of the first batch.
 
   Yields:
-    The arrays of `elements.element`, stacked, b = the number of `rows`: `ids` int32 [b, K, L], ...
+    The arrays of `examples.gather`, b = the number of `rows`: `ids` int32 [b, K, L], ...
   """
   size = rows.stop - rows.start
   assert batch_size % size == 0 and rows.start % size == 0
@@ -149,7 +187,8 @@ def batches(
     shares = {name: rates[name] * len(part) / len(sources[name]) for name, part in bucket.items()}
     if bucket:
       # 1000: the buckets' seeds are further apart than those of the sources within one.
-      stream = bucket_batches(bucket, shares=shares, seed=seed + 1000 * number, size=size)
+      source = BucketBatches(bucket, shares=shares, seed=seed + 1000 * number, size=size)
+      stream = grain.MapDataset.source(source)
       streams.append(stream[rows.start // size :: batch_size // size])
       weights.append(sum(shares.values()))
   mixed = grain.MapDataset.mix(streams, weights=[weight / sum(weights) for weight in weights])

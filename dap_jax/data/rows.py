@@ -1,9 +1,9 @@
 """Rows of more than two views: the pairs of all languages that share a pivot text.
 
-A row is one example: a pivot and its translations, several of them in some languages. An element
-is the pivot with translations into K - 1 of the row's languages, drawn anew each time the row
-comes. Whatever is drawn must fit, so a row goes to the bucket of its longest text: on the demo's
-data at K = 4 that leaves 46% padding, where single pairs have 39%.
+A row is a pivot and its translations, several of them in some languages. An example is the pivot
+with translations into K - 1 of the row's languages, drawn anew each time the row comes. Whatever is
+drawn must fit, so a row goes to the bucket of its longest text: on the demo's data at K = 4 that
+leaves 46% padding, where single pairs have 39%.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from dap_jax.data.elements import Layout, Pairs, element
+from dap_jax.data.elements import Layout, Pairs
+from dap_jax.data.examples import gather
 from dap_jax.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,8 @@ class RowSource:
   Args:
     pairs: of every language.
     rows: which of them share a pivot.
-    layout: how elements look.
-    views: K of the elements.
+    layout: how examples look.
+    views: K of the examples.
     weights: float [len(pairs)], the weight of every language in the draw.
     chosen: which rows; None means all that have enough languages.
   """
@@ -105,11 +106,20 @@ class RowSource:
 
   @property
   def sequences(self) -> int:
-    """How many sequences an element has, K + n."""
+    """How many sequences an example has, K + n."""
     return self._views + self._layout.negatives
 
-  def draw(self, row: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """A row's pivot with K - 1 languages, drawn by weight without replacement; of each one pair."""
+  def draw(self, index: int, generator: np.random.Generator) -> np.ndarray:
+    """K - 1 languages of a row, drawn by weight without replacement, and of each one pair.
+
+    Args:
+      index: of the row, below len(self).
+      generator: for the draw.
+
+    Returns:
+      int [K - 1], places in `Rows.pair`.
+    """
+    row = self._chosen[index]
     start, stop = self._rows.offsets[row : row + 2]
     languages, first, counts = np.unique(
       self._rows.language[start:stop], return_index=True, return_counts=True
@@ -118,21 +128,23 @@ class RowSource:
     drawn = generator.choice(
       len(languages), self._views - 1, replace=False, p=weights / weights.sum()
     )
-    places = [start + first[i] + generator.integers(counts[i]) for i in drawn]
-    example = [(self._pairs[self._rows.language[i]], self._rows.pair[i]) for i in places]
-    return element(example, self._layout)
+    return np.array([start + first[i] + generator.integers(counts[i]) for i in drawn])
 
   def dataset(self, seed: int) -> grain.MapDataset:
     """Endless epochs, each in an order of its own; the draw depends on the seed and the index."""
-    rows = grain.MapDataset.source(self._chosen).seed(seed).shuffle().repeat()
+    rows = grain.MapDataset.range(len(self)).seed(seed).shuffle().repeat()
     return rows.random_map(self.draw)
+
+  def gather(self, elements: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    places = np.stack(elements)
+    return gather(self._pairs, self._rows.language[places], self._rows.pair[places], self._layout)
 
   def longest(self) -> np.ndarray:
     """int [len(self)], the number of ids of the longest sequence that a row's draw may hold."""
     return np.maximum.reduceat(self._lengths().max(1), self._rows.offsets[:-1])[self._chosen]
 
   def real_tokens(self) -> np.ndarray:
-    """float [len(self)], the number of ids of an element, about: the mean by the draw's weights."""
+    """float [len(self)], the number of ids of an example, about: the mean by the draw's weights."""
     lengths = self._lengths()
     lengths[:, 1] *= self._views - 1
     return np.bincount(self._rows.numbers(), self._shares() * lengths.sum(1))[self._chosen]

@@ -111,8 +111,8 @@ def load(
   Args:
     directory: their folder.
     pad_id: the id of padding.
-    views: K of the elements: 2 for pairs, more for rows.
-    hard_negatives: n of the elements.
+    views: K of the examples: 2 for pairs, more for rows.
+    hard_negatives: n of the examples.
 
   Raises:
     UserError: no row has so many languages, or no pair so many hard negatives.

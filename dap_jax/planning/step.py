@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from dap_jax.data import elements
+from dap_jax.data import elements, examples
 from dap_jax.distributed import sharding
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build, run_data
@@ -74,8 +74,8 @@ def plan_step(
     tuple(feature for extra in extras for feature in extra.features),
     data["hard_negatives"],
   )
-  element = elements.blank(layout, views=data["views"])
-  return train_program, sharding.abstract_batch(element, train_program.mesh, batch_size=batch_size)
+  example = examples.blank(layout, views=data["views"])
+  return train_program, sharding.abstract_batch(example, train_program.mesh, batch_size=batch_size)
 
 
 def trace_on_one(
