@@ -32,6 +32,7 @@ def prepare(folder: Path, pattern: str, *, vocabulary_size: int) -> None:
     rules=("empty", "no_letters", "equal", "length_ratio"),
     markup=False,
     drop_characters="",
+    max_line_bytes=1 << 20,
   )
   preparation.prepare(
     folder / "data",

@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
   config.data.format = "gettext"  # a reader of dap_jax/data/readers/formats.py
   # The arguments of that reader; which ones there are depends on the format.
   config.data.arguments = ConfigDict({"packages": ("django", "wagtail", "sphinx")})
+  config.data.max_line_bytes = 1 << 20  # what is longer is no line of text: an error
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
   config.data.languages = ()  # codes of the languages to keep; empty keeps all
   # Filters of dap_jax/data/cleaning/clean.py, by name; "dap" stands for those of the DAP paper.

@@ -47,6 +47,7 @@ def clean_rows(rows, **changes):
 
 def read_pairs(**settings):
   """All pairs of a corpus that pass the rules; settings: of `CorpusReader`."""
+  settings = {"max_line_bytes": 1 << 20} | settings
   with tempfile.TemporaryDirectory() as name, Rejections(pathlib.Path(name) / "r") as rejections:
     stage = CorpusReader(**settings).read(pathlib.Path(name) / "s", rejections)
     batches = [pairs_in(batch, list(range(batch.pairs.num_rows))) for batch in stage.batches()]

@@ -173,6 +173,7 @@ READER = {
   "rules": ("empty",),
   "markup": False,
   "drop_characters": "",
+  "max_line_bytes": 1 << 20,
 }
 PREPARE = {
   "vocabulary_size": 36,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import transformers
+from etils import epath
 
 from dap_jax.data import tokenizer_training
-from dap_jax.hub import configs, download
+from dap_jax.hub import configs, download, weights
 from dap_jax.inference import embedder
 from dap_jax.utils.errors import UserError
 from tests.models import transformers_model
@@ -114,6 +115,23 @@ def test_cut_weights(folder, length):
   file = folder / "model.safetensors"
   file.write_bytes(file.read_bytes()[:length])
   assert "cannot be read" in refused(folder)
+
+
+def test_a_flipped_bit_of_an_export_is_noticed(folder):
+  """And a file that another program wrote again, without our digest, is read as any other's."""
+  file = folder / "model.safetensors"
+  tensors = safetensors.numpy.load_file(file)
+  weights.write_tensors(epath.Path(file), tensors)
+  whole = embedder.load(str(folder)).encode(["red page"])
+  original = file.read_bytes()
+  start = 8 + struct.unpack("<Q", original[:8])[0]
+  for place in np.random.default_rng(0).integers(start, len(original), 20):
+    damaged = bytearray(original)
+    damaged[place] ^= 1 << (place % 8)
+    file.write_bytes(damaged)
+    assert "its tensors are not those that were exported" in refused(folder)
+  safetensors.numpy.save_file(tensors, file)
+  np.testing.assert_array_equal(embedder.load(str(folder)).encode(["red page"]), whole)
 
 
 def test_a_header_that_points_outside_the_file(folder):

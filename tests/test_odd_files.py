@@ -15,6 +15,7 @@ from dap_jax.data.texts import text_files
 from dap_jax.data.texts.normal_forms import key_of, normalise
 from dap_jax.mining import inputs
 from dap_jax.utils.errors import UserError
+from tests.staged import read_pairs
 
 LONG = 50_000
 
@@ -162,6 +163,19 @@ def test_arguments(tmp_path, arguments, message):
 def test_what_is_no_text(tmp_path, content, message):
   with pytest.raises(UserError, match=message):
     read(tmp_path, "de-en.tsv", content)
+
+
+@pytest.mark.parametrize("limit", [11, 12])
+def test_how_long_a_line_may_be_is_in_the_config(tmp_path, limit):
+  """A line of 11 bytes and its end."""
+  (tmp_path / "de-en.tsv").write_text("Haus\thouse.\n")
+  settings = {"format": "tsv", "arguments": {"paths": str(tmp_path / "de-en.tsv")}}
+  settings |= {"pivot": "en", "languages": (), "rules": (), "markup": False, "drop_characters": ""}
+  if limit == 12:
+    assert len(read_pairs(**settings, max_line_bytes=limit)) == 1
+    return
+  with pytest.raises(UserError, match=r"en.tsv:1: .* over 11 bytes .* raise data.max_line_bytes"):
+    read_pairs(**settings, max_line_bytes=limit)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path):

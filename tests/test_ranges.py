@@ -25,6 +25,7 @@ LOWER = {
   "teacher.max_tokens": 2,
   "tokenizer.vocabulary_size": 5,
   "tokenizer.sample_texts": 0,
+  "data.max_line_bytes": 0,
   "mesh.data": 0,
   "mesh.fsdp": 0,
   "data.bucket_tokens": (8, 0),

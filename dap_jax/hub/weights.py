@@ -5,11 +5,13 @@ Nothing is unpickled. A tensor is a memory map of its file, so a checkpoint is n
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import shlex
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,8 @@ DTYPES = {
   "I64": np.int64,
   "I32": np.int32,
 }
+DIGEST = "sha256_of_tensors"  # key of a safetensors file's metadata, see `digest_of`
+BLOCK = 1 << 22  # bytes that are in memory at a time
 SHOWN = 40  # names or problems in one message
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
@@ -50,8 +54,32 @@ class StoredTensor(NamedTuple):
     return np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
 
 
+def digest_of(tensors: Mapping[str, Iterable[bytes | memoryview]]) -> str:
+  """The SHA-256 of tensors, by rising name: the name in UTF-8 and the bytes, given in parts."""
+  digest = hashlib.sha256()
+  for name in sorted(tensors):
+    digest.update(name.encode())
+    for part in tensors[name]:
+      digest.update(part)
+  return digest.hexdigest()
+
+
+def parts_of(stored: StoredTensor) -> Iterator[bytes]:
+  """The bytes of a tensor in a file."""
+  left = stored.dtype.itemsize * math.prod(stored.shape)
+  with stored.file.open("rb") as file:
+    file.seek(stored.offset)
+    while part := file.read(min(BLOCK, left)):
+      left -= len(part)
+      yield part
+
+
 def read_header(file: Path) -> dict[str, StoredTensor]:
-  """The tensors of one file. Raises UserError where it is no complete safetensors file."""
+  """The tensors of one file.
+
+  Raises:
+    UserError: it is no complete safetensors file, or not what `write_tensors` wrote.
+  """
   try:
     with safetensors.safe_open(file, framework="numpy"):  # checks header, offsets and length
       pass
@@ -69,6 +97,11 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     start = 8 + size + entry["data_offsets"][0]
     stored[name] = StoredTensor(
       file, np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), start
+    )
+  digest = header.get("__metadata__", {}).get(DIGEST)
+  if digest not in (None, digest_of({name: parts_of(each) for name, each in stored.items()})):
+    raise UserError(
+      f"{file} is damaged: its tensors are not those that were exported; fetch it again"
     )
   return stored
 
@@ -206,10 +239,15 @@ def leaves(tensors: Mapping[str, StoredTensor], entries: Iterable[names.Entry]) 
 
 
 def write_tensors(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
-  """Writes a safetensors file, on a local or a remote file system."""
+  """Writes a safetensors file with its `DIGEST`, on a local or a remote file system."""
+  octets = {
+    name: [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data]
+    for name, array in tensors.items()
+  }
+  metadata = {"format": "pt", DIGEST: digest_of(octets)}
   with tempfile.TemporaryDirectory() as local:
     remote = "://" in str(path)
     target = Path(local) / FILE if remote else Path(path)
-    safetensors.numpy.save_file(dict(tensors), target, metadata={"format": "pt"})
+    safetensors.numpy.save_file(dict(tensors), target, metadata=metadata)
     if remote:
       epath.Path(target).copy(path)

@@ -18,6 +18,7 @@ ADDED = {  # key -> the value that means what was done without it
   "decoder.start": "source",
   # Old runs had none and all texts; their data is prepared, so these are not read again.
   "data.guard": ["eval_suites"],
+  "data.max_line_bytes": 1 << 20,
   "tokenizer.sample_texts": 200_000,
 }
 

@@ -99,6 +99,7 @@ DATA = {
   "heldout.sentences": COUNT,
   "heldout.min_words": COUNT_OR_NONE,
   "heldout.min_languages": COUNT,
+  "max_line_bytes": COUNT,
 }
 MODEL = {
   "encoder.vocabulary_size": COUNT_OR_NONE,

@@ -21,6 +21,7 @@ from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
 from dap_jax.data.readers import formats
 from dap_jax.data.readers.row import Row, is_negative
+from dap_jax.data.texts.text_files import line_limit
 from dap_jax.utils.errors import UserError
 
 CODE = re.compile(r"[A-Za-z0-9]+([-_@.][A-Za-z0-9]+)*")
@@ -44,11 +45,13 @@ class CorpusReader:
   Attributes:
     format, arguments: the reader of `formats` and that reader's own arguments.
     languages: codes to keep; empty keeps all.
+    max_line_bytes: of a line of a text file.
     pivot, rules, markup, drop_characters: see `clean.Cleaning`.
   """
 
   format: str
   arguments: Mapping[str, Any]
+  max_line_bytes: int
   pivot: str
   languages: Sequence[str]
   rules: Sequence[str]
@@ -116,16 +119,16 @@ class CorpusReader:
 
   def rows(self, available: set[str]) -> Iterator[Row]:
     """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""
-    rows = formats.read_rows(self.format, pivot=self.pivot, **self.arguments)
-    if not self.languages:
-      yield from rows
-      return
     codes = {self.pivot, *self.languages}
-    for row in rows:
-      available.update(key for key in row if not is_negative(key))
-      if row.reason or not row.keys().isdisjoint(self.languages):
-        texts = {key: text for key, text in row.items() if key in codes or is_negative(key)}
-        yield row.with_texts(texts)
+    with line_limit(self.max_line_bytes):
+      for row in formats.read_rows(self.format, pivot=self.pivot, **self.arguments):
+        if not self.languages:
+          yield row
+          continue
+        available.update(key for key in row if not is_negative(key))
+        if row.reason or not row.keys().isdisjoint(self.languages):
+          texts = {key: text for key, text in row.items() if key in codes or is_negative(key)}
+          yield row.with_texts(texts)
 
 
 def check_codes(languages: Sequence[str]) -> None:

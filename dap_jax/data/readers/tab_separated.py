@@ -11,7 +11,7 @@ from dap_jax.data.readers.arguments import expand, names
 from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.tables.columns import wanted
 from dap_jax.data.readers.tables.table_rows import read
-from dap_jax.data.texts.text_files import MAX_LINE, lines
+from dap_jax.data.texts.text_files import lines, max_line, too_long
 from dap_jax.utils.errors import UserError
 
 
@@ -70,8 +70,8 @@ def quoted_fields(path: epath.Path, *, delimiter: str) -> Iterator[tuple[int, li
     nonlocal size
     for line in lines(path):
       size += len(line)
-      if size > MAX_LINE:
-        raise UserError(f"{path}:{start}: a record of over {MAX_LINE:,} characters: {cure}")
+      if size > max_line():
+        raise too_long(f"{path}:{start}", "record", cure)
       yield line + "\n"
 
   cure = "is a quote not closed? If quotes are characters of the texts, use data.format='tsv'"

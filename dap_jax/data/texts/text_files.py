@@ -18,6 +18,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, BinaryIO, NamedTuple
 
 from etils import epath
@@ -25,6 +26,7 @@ from etils import epath
 from dap_jax.utils.errors import UserError
 
 MAX_LINE = 1 << 20  # bytes; what is longer is no line of text but another kind of file
+_max_line: ContextVar[int] = ContextVar("max_line", default=MAX_LINE)
 XZ_MEMORY = (
   160 << 20
 )  # bytes that unpacking .xz may take: `xz -9` needs 65 MB, `--lzma2` any number
@@ -58,11 +60,32 @@ LANGUAGE = re.compile(
 )
 
 
+@contextlib.contextmanager
+def line_limit(size: int) -> Iterator[None]:
+  """A context in which files are read whose lines have up to so many bytes, not `MAX_LINE`."""
+  token = _max_line.set(size)
+  try:
+    yield
+  finally:
+    _max_line.reset(token)
+
+
+def too_long(place: str, kind: str, cure: str = "") -> UserError:
+  """The error of a line, or what stands for one, that is longer than the limit."""
+  cure = cure or "is it another kind of file? If not, raise data.max_line_bytes"
+  return UserError(f"{place}: a {kind} of over {max_line():,} bytes is no sentence: {cure}")
+
+
+def max_line() -> int:
+  """How many bytes a line may have."""
+  return _max_line.get()
+
+
 def lines(path: epath.Path) -> Iterator[str]:
   """The lines of a UTF-8 file, also a compressed one, without line ends or a byte-order mark.
 
   Raises:
-    UserError: the file cannot be read, is not UTF-8 text, a line is longer than `MAX_LINE`, or a
+    UserError: the file cannot be read, is not UTF-8 text, a line is longer than `max_line()`, or a
       zip has several texts.
   """
   with opened(path) as file:
@@ -100,14 +123,15 @@ def texts_among(names: Sequence[str]) -> list[str]:
 
 def decoded(file: BinaryIO, *, name: str) -> Iterator[str]:
   """The lines of an open file; `name` is for errors."""
+  longest = max_line()
   for number in itertools.count(1):
-    line = file.readline(MAX_LINE + 1)
+    line = file.readline(longest + 1)
     if not line:
       return
     if number == 1:
       check_beginning(line, name=name, alone=not line.endswith(b"\n"))
-    if len(line) > MAX_LINE:
-      raise UserError(f"{name}:{number}: a line of over {MAX_LINE:,} bytes is no sentence")
+    if len(line) > longest:
+      raise too_long(f"{name}:{number}", "line")
     try:
       text = line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ from dap_jax.data.readers.arguments import expand, names
 from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.tables.columns import wanted
 from dap_jax.data.readers.tables.table_rows import read
-from dap_jax.data.texts.text_files import MAX_LINE, check_regular, damage_in
+from dap_jax.data.texts.text_files import check_regular, damage_in, max_line, too_long
 from dap_jax.utils.errors import UserError, reading
 
 MOST_ROWS = 1 << 20  # of a sheet, by the format
@@ -103,6 +103,6 @@ def check_parts(archive: zipfile.ZipFile, *, path: epath.Path) -> None:
       raise UserError(f"{path}: {part.file_size:,} bytes of texts: save it as CSV")
     if large:
       with archive.open(part) as file:
-        while piece := file.read(MAX_LINE):
-          if len(piece) == MAX_LINE and b"<" not in piece:
-            raise UserError(f"{path}: a cell of over {MAX_LINE:,} bytes is no sentence")
+        while piece := file.read(max_line()):
+          if len(piece) == max_line() and b"<" not in piece:
+            raise too_long(str(path), "cell")
