@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seqio
 
-from dap_jax.data import preparation, store, tasks, tokenizer, train_file
+from dap_jax.data import preparation, store, tasks, tokenizer, train_file, workers
 from dap_jax.data.cleaning import corpus as corpus_module
 from dap_jax.data.cleaning import selection, stage
 from dap_jax.data.cleaning.pairs import Pair
@@ -79,9 +79,9 @@ def test_sentences_of_evaluation_sets_are_left_out(prepared, tmp_path):
 
 
 def test_prepared_by_other_processes_it_is_the_same(prepared, tmp_path, monkeypatch):
-  """Rows are cleaned by a pool of processes where there are many; all files have the same bytes."""
+  """A pool of processes cleans and tokenises where there is much; all files have the same bytes."""
   monkeypatch.setattr(corpus_module, "CHUNK_ROWS", 10)
-  monkeypatch.setattr(corpus_module, "ALONE", 1)
+  monkeypatch.setattr(workers, "ALONE", 1)
   prepare(tmp_path, arguments={"paths": str(prepared / "*-en.tsv")})
   for file in (prepared / "data").rglob("*"):
     if file.is_file():

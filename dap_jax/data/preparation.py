@@ -41,6 +41,7 @@ from dap_jax.data.tokenised_pairs import (
   write_train_file,
 )
 from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.data.workers import Workers
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import writing
@@ -87,13 +88,20 @@ def prepare(
     folder = local_folder(epath.Path(directory), stack)
     work = fresh(folder / "stage", stack)
     rejections = stack.enter_context(Rejections(fresh(folder / "rejected")))
-    stage = reader.read(work, rejections)
+    workers = stack.enter_context(Workers())
+    stage = reader.read(work, rejections, workers)
     selection = choose(stage)
     rejections.add(left_out(stage, selection))
     if not tokenizer_training.is_there(tokenizer_directory):
       train_vocabulary(tokenizer_directory, stage, selection, vocabulary_size, sample_texts)
     tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
-    tokenised = tokenise(stage, selection, tokens, work)
+    tokenised = tokenise(
+      stage,
+      selection,
+      tokenizer=(tokenizer_directory, tokens),
+      work=work,
+      workers=workers,
+    )
     train = folder / "train.npz"
     write_train_file(train, tokenised, feature_arrays(stage, selection, tokens, extras))
     info = {
@@ -140,7 +148,7 @@ def left_out(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
   """The pairs that repeat one before, or are those of evaluation sets."""
   for batch in stage.batches():
     for state, reason in choice.REASONS.items():
-      pairs = pairs_in(batch, selection.places(batch, state))
+      pairs = pairs_in(batch.pairs, selection.places(batch, state))
       yield from (Rejected.of(pair, reason) for pair in pairs)
 
 

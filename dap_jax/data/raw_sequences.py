@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 BLOCK = 1 << 20  # numbers that are in memory at a time
-IDS, COUNTS = np.dtype(np.int32), np.dtype(np.int32)
+DTYPE = np.dtype(np.int32)  # of the numbers, and of how many a sequence has
 
 
 class RawSequences:
@@ -24,11 +24,9 @@ class RawSequences:
     self._sizes: dict[str, tuple[int, int]] = {}
     folder.mkdir(parents=True, exist_ok=True)
 
-  def append(self, name: str, sequences: Sequence[np.ndarray]) -> None:
-    """Appends whole sequences, int32."""
+  def append(self, name: str, ids: np.ndarray, counts: np.ndarray) -> None:
+    """Appends sequences: their numbers int32, and int32 how many each has."""
     number = self._numbers.setdefault(name, len(self._numbers))
-    ids = np.concatenate([np.zeros(0, IDS), *sequences])
-    counts = np.fromiter(map(len, sequences), COUNTS, len(sequences))
     for kind, values in (("ids", ids), ("counts", counts)):
       with (self._folder / f"{number}.{kind}").open("ab") as file:
         file.write(values.tobytes())
@@ -41,20 +39,20 @@ class RawSequences:
 
   def ids(self, name: str) -> Iterator[np.ndarray]:
     """All numbers in parts, at least one."""
-    yield np.zeros(0, IDS)
-    yield from self._parts(name, "ids", IDS)
+    yield np.zeros(0, DTYPE)
+    yield from self._parts(name, "ids")
 
   def offsets(self, name: str) -> Iterator[np.ndarray]:
     """int64 [sequences + 1] in parts: where each sequence begins, and the last one ends."""
     yield np.zeros(1, np.int64)
     total = 0
-    for counts in self._parts(name, "counts", COUNTS):
+    for counts in self._parts(name, "counts"):
       yield total + np.cumsum(counts, dtype=np.int64)
       total += int(counts.sum(dtype=np.int64))
 
-  def _parts(self, name: str, kind: str, dtype: np.dtype) -> Iterable[np.ndarray]:
+  def _parts(self, name: str, kind: str) -> Iterable[np.ndarray]:
     if name not in self._numbers:
       return
     with (self._folder / f"{self._numbers[name]}.{kind}").open("rb") as file:
-      while len(part := np.fromfile(file, dtype, BLOCK)):
+      while len(part := np.fromfile(file, DTYPE, BLOCK)):
         yield part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.pairs import Pair, hash_of
 from dap_jax.data.cleaning.stage import Stage, pairs_in
 from dap_jax.data.extras import Extra
-from dap_jax.data.raw_sequences import RawSequences
+from dap_jax.data.raw_sequences import DTYPE, RawSequences
 from dap_jax.data.texts.normal_forms import key_of
 from dap_jax.data.tokenizer import Marked, Tokenizer
+from dap_jax.data.workers import Workers
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.quiet import quiet_stderr
 
@@ -27,18 +29,48 @@ REMEMBERED = 200_000  # pivots
 
 def kept_pairs(stage: Stage, selection: choice.Selection) -> Iterator[list[Pair]]:
   """The pairs to train on, batch by batch; no held-out sentence is among their hard negatives."""
+  for part in kept_parts(stage, selection):
+    yield pairs_of_part(part)
+
+
+class Part(NamedTuple):
+  """Some pairs of a stage, which may be sent to another process.
+
+  Attributes:
+    stage: it.
+    batch: the number of one of its batches.
+    places: int [n], in this batch.
+    heldout_keys: of `Selection`, or nothing where no pair has hard negatives.
+  """
+
+  stage: Stage
+  batch: int
+  places: np.ndarray
+  heldout_keys: frozenset[int]
+
+
+def kept_parts(stage: Stage, selection: choice.Selection) -> Iterator[Part]:
+  """The pairs to train on, as one part for each batch that has any."""
+  keys = selection.heldout_keys if stage.has_negatives else frozenset()
   for batch in stage.batches():
-    pairs = pairs_in(batch, selection.places(batch, choice.KEPT))
-    if stage.has_negatives:
-      pairs = [
-        pair._replace(
-          negatives=tuple(
-            text for text in pair.negatives if hash_of(key_of(text)) not in selection.heldout_keys
-          )
-        )
-        for pair in pairs
-      ]
-    yield pairs
+    places = selection.places(batch, choice.KEPT)
+    if len(places):
+      yield Part(stage, batch.number, places, keys)
+
+
+def pairs_of_part(part: Part) -> list[Pair]:
+  """Its pairs; no held-out sentence is among their hard negatives."""
+  pairs = pairs_in(part.stage.batch(part.batch), part.places)
+  if not part.heldout_keys:
+    return pairs
+  return [
+    pair._replace(
+      negatives=tuple(
+        text for text in pair.negatives if hash_of(key_of(text)) not in part.heldout_keys
+      )
+    )
+    for pair in pairs
+  ]
 
 
 def texts_of(pairs: Iterable[Pair]) -> Iterator[str]:
@@ -65,11 +97,28 @@ class Tokenised(NamedTuple):
   cut_texts: int
 
 
-class Encoder:
-  """Texts of pairs -> ids. It remembers pivots: many corpora have them again in each language."""
+class TokenisedPart(NamedTuple):
+  """Of a part: name -> (ids, how many each sequence has); and of `Tokenised` what it adds to it."""
 
-  def __init__(self, tokens: Tokenizer):
-    self._tokens = tokens
+  sequences: dict[str, tuple[np.ndarray, np.ndarray]]
+  pairs: Counter[str]
+  english_ids: np.ndarray
+  cut_texts: int
+
+
+class Encoder:
+  """Texts of pairs -> ids. It remembers pivots: many corpora have them again in each language.
+
+  Args:
+    directory: of the tokenizer.
+    max_tokens: of a sequence.
+    definition: what `Tokenizer.definition` says, or a digest of it: tells tokenizers apart that
+      are in the same directory one after the other.
+  """
+
+  def __init__(self, directory: str, max_tokens: int, definition: str):
+    del definition  # of importance to `encoder_of`
+    self._tokens = Tokenizer.load(directory, max_tokens=max_tokens)
     self._pivots: dict[str, Marked] = {}
 
   def encode(self, pairs: Sequence[Pair]) -> dict[str, Marked]:
@@ -84,29 +133,70 @@ class Encoder:
     return encoded
 
 
-def tokenise(stage: Stage, selection: choice.Selection, tokens: Tokenizer, work: Path) -> Tokenised:
-  """Tokenises the pairs to train on, in their order."""
+encoder_of = functools.lru_cache(maxsize=1)(Encoder)  # one of a process
+
+
+def tokenise_part(part: Part, *, encoder: tuple[str, int, str]) -> TokenisedPart:
+  """Tokenises the pairs of a part; encoder: the arguments of `Encoder`."""
+  pairs = pairs_of_part(part)
+  encoded = encoder_of(*encoder).encode(pairs)
+  by_language: dict[str, list[Pair]] = defaultdict(list)
+  for pair in pairs:
+    by_language[pair.language].append(pair)
+  sequences = {}
+  for language, of_language in by_language.items():
+    for side in SIDES:
+      of_side = [encoded[getattr(pair, side)].ids for pair in of_language]
+      sequences[f"{language}/{side}"] = joined(of_side)
+    negatives = [encoded[text].ids for pair in of_language for text in pair.negatives]
+    sequences[f"{language}/negatives"] = joined(negatives)
+    lengths = [np.zeros(len(pair.negatives), DTYPE) for pair in of_language]
+    sequences[f"{language}/negatives/of_pairs"] = joined(lengths)
+  english = [sequences[f"{language}/pivot"][0] for language in by_language]
+  return TokenisedPart(
+    sequences,
+    Counter(pair.language for pair in pairs),
+    np.unique(np.concatenate(english)),
+    sum(encoded[text].is_cut for pair in pairs for text in (pair.pivot, pair.translation)),
+  )
+
+
+def joined(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  """Sequences as one, int32, and int32 how many numbers each has."""
+  counts = np.fromiter(map(len, sequences), DTYPE, len(sequences))
+  return np.concatenate([np.zeros(0, DTYPE), *sequences]), counts
+
+
+def tokenise(
+  stage: Stage,
+  selection: choice.Selection,
+  *,
+  tokenizer: tuple[epath.PathLike, Tokenizer],
+  work: Path,
+  workers: Workers,
+) -> Tokenised:
+  """Tokenises the pairs to train on, in their order.
+
+  Args:
+    stage, selection: the pairs.
+    tokenizer: a directory, and the tokenizer that was read from it.
+    work: a folder for files in between.
+    workers: tokenise.
+  """
+  directory, tokens = tokenizer
+  encoder = str(directory), tokens.max_tokens, str(hash_of(tokens.definition()))
   sequences, counts = RawSequences(work / "sequences"), Counter[str]()
-  english, cut, encoder = np.zeros(tokens.size, bool), 0, Encoder(tokens)
+  english, cut = np.zeros(tokens.size, bool), 0
   total = int((selection.states == choice.KEPT).sum())
+  tokenise_one = functools.partial(tokenise_part, encoder=encoder)
   with Progress("tokenising", total=total, unit="pair") as progress:
-    for pairs in kept_pairs(stage, selection):
-      encoded = encoder.encode(pairs)
-      by_language: dict[str, list[Pair]] = defaultdict(list)
-      for pair in pairs:
-        by_language[pair.language].append(pair)
-        english[encoded[pair.pivot].ids] = True
-        cut += encoded[pair.pivot].is_cut + encoded[pair.translation].is_cut
-      for language, of_language in by_language.items():
-        counts[language] += len(of_language)
-        for side in SIDES:
-          of_side = [encoded[getattr(pair, side)].ids for pair in of_language]
-          sequences.append(f"{language}/{side}", of_side)
-        negatives = [encoded[text].ids for pair in of_language for text in pair.negatives]
-        sequences.append(f"{language}/negatives", negatives)
-        lengths = [np.zeros(len(pair.negatives), np.int32) for pair in of_language]
-        sequences.append(f"{language}/negatives/of_pairs", lengths)
-      progress.advance(len(pairs))
+    for part in workers.map(tokenise_one, kept_parts(stage, selection)):
+      for name, (ids, lengths) in part.sequences.items():
+        sequences.append(name, ids, lengths)
+      counts.update(part.pairs)
+      english[part.english_ids] = True
+      cut += part.cut_texts
+      progress.advance(part.pairs.total())
   return Tokenised(sequences, dict(sorted(counts.items())), english.nonzero()[0].tolist(), cut)
 
 

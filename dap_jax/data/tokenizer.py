@@ -64,13 +64,14 @@ class Tokenizer:
 
   Attributes:
     size: one more than the largest id.
+    max_tokens: to so many ids sequences are cut.
     pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id and mask_id are None
       where the tokenizer has no such token.
   """
 
   def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: SpecialIds, max_tokens: int):
     backend.enable_truncation(max_tokens)
-    self._backend = backend
+    self._backend, self.max_tokens = backend, max_tokens
     self.size = 1 + max(backend.get_vocab().values())
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-import os
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +19,11 @@ from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
 from dap_jax.data.readers import formats
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.texts.text_files import line_limit
+from dap_jax.data.workers import Workers
 from dap_jax.utils.errors import UserError
 
 CODE = re.compile(r"[A-Za-z0-9]+([-_@.][A-Za-z0-9]+)*")
 CHUNK_ROWS = 2000
-ALONE = 5  # so many chunks are cleaned by this process: to start others takes longer
 
 
 class CleanChunk(NamedTuple):
@@ -58,21 +55,24 @@ class CorpusReader:
   markup: bool
   drop_characters: str
 
-  def read(self, folder: Path, rejections: Rejections) -> Stage:
+  def read(self, folder: Path, rejections: Rejections, workers: Workers) -> Stage:
     """Reads and cleans the whole corpus onto a stage in the folder.
 
     Args:
       folder: made where it is absent.
       rejections: gets the pairs that are left out.
+      workers: clean.
 
     Raises:
       UserError: the corpus cannot be read, a language of `languages` has no pairs, or no pair
         passes the filters.
     """
     available: set[str] = set()
-    cleaning = self.cleaning()
+    rows = self.rows(available)
+    chunks = iter(lambda: list(itertools.islice(rows, CHUNK_ROWS)), [])
+    clean = functools.partial(clean_chunk, cleaning=self.cleaning())
     with StageWriter(folder) as writer:
-      for chunk in self._clean_chunks(cleaning, available):
+      for chunk in workers.map(clean, chunks):
         rejections.add(chunk.rejected)
         check_codes(chunk.languages)
         writer.add(chunk.batch, chunk.records, chunk.languages)
@@ -96,26 +96,6 @@ class CorpusReader:
       markup=self.markup,
       drop_characters=self.drop_characters,
     )
-
-  def _clean_chunks(self, cleaning: Cleaning, available: set[str]) -> Iterator[CleanChunk]:
-    """The corpus in order, cleaned by this process, or, where it is large, by one for each core."""
-    rows = self.rows(available)
-    chunks = iter(lambda: list(itertools.islice(rows, CHUNK_ROWS)), [])
-    for chunk in itertools.islice(chunks, ALONE):
-      yield clean_chunk(chunk, cleaning)
-    following = next(chunks, None)
-    if following is None:
-      return
-    processes = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-    # Not a fork: JAX and TensorFlow have threads.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-      waiting: deque[Future[CleanChunk]] = deque()
-      for chunk in itertools.chain([following], chunks):
-        waiting.append(pool.submit(clean_chunk, chunk, cleaning))
-        if len(waiting) > 2 * (processes or 1):
-          yield waiting.popleft().result()
-      while waiting:
-        yield waiting.popleft().result()
 
   def rows(self, available: set[str]) -> Iterator[Row]:
     """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""

@@ -238,7 +238,7 @@ def pairs_at(stage: Stage, numbers: np.ndarray) -> Iterator[Pair]:
   for batch in stage.batches():
     begin, end = np.searchsorted(numbers, [batch.first, batch.first + batch.pairs.num_rows])
     if begin < end:
-      yield from pairs_in(batch, numbers[begin:end] - batch.first)
+      yield from pairs_in(batch.pairs, numbers[begin:end] - batch.first)
 
 
 def least_hashes(

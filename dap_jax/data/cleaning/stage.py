@@ -32,6 +32,7 @@ BLOCK = 1 << 20  # records that are in memory at a time
 class Batch(NamedTuple):
   """Some pairs in order: `first`, the number of the first of all; `pairs`, their columns."""
 
+  number: int
   first: int
   pairs: pa.RecordBatch
 
@@ -62,8 +63,13 @@ class Stage:
       reader = pa.ipc.open_file(file)
       for number in range(reader.num_record_batches):
         batch = reader.get_batch(number)
-        yield Batch(first, batch)
+        yield Batch(number, first, batch)
         first += batch.num_rows
+
+  def batch(self, number: int) -> pa.RecordBatch:
+    """The texts of one batch."""
+    with pa.memory_map(str(self._folder / "pairs.arrow")) as file:
+      return pa.ipc.open_file(file).get_batch(number)
 
 
 class StageWriter:
@@ -119,11 +125,11 @@ def columns_of(pairs: list[Pair]) -> tuple[pa.RecordBatch, np.ndarray, list[str]
   return batch, records_of(pairs, numbers=numbers), list(numbers)
 
 
-def pairs_in(batch: Batch, chosen: np.ndarray | Sequence[int]) -> list[Pair]:
+def pairs_in(batch: pa.RecordBatch, chosen: np.ndarray | Sequence[int]) -> list[Pair]:
   """The pairs of a batch at some places, int [n]."""
   if not len(chosen):
     return []
-  part = batch.pairs.take(pa.array(chosen))
+  part = batch.take(pa.array(chosen))
   columns = [part.column(name).to_pylist() for name in SCHEMA.names]
   return [
     Pair(language, pivot, translation, tuple(negatives), where)

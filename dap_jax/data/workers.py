@@ -1,0 +1,63 @@
+"""Work on the parts of a corpus by a process for each core, with the results in order."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+ALONE = 5  # so many parts are done by this process: to start others takes longer
+
+
+class Workers:
+  """Processes that are started when there is enough to do, and ended with this context.
+
+  Args:
+    processes: how many; None is one for each core.
+  """
+
+  def __init__(self, processes: int | None = None):
+    counted = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    self._processes = processes or counted or 1
+    self._pool: ProcessPoolExecutor | None = None
+
+  def __enter__(self) -> Workers:
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+    if self._pool is not None:
+      self._pool.shutdown(cancel_futures=kind is not None)
+
+  def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The function's result for each item, in order; few are in memory at a time.
+
+    Args:
+      function: can be pickled.
+      items: parts of the work, each worth sending to another process.
+    """
+    parts = iter(items)
+    for part in itertools.islice(parts, 0 if self._pool else ALONE):
+      yield function(part)
+    waiting: deque[Future[Result]] = deque()
+    for part in parts:
+      if self._pool is None:
+        # Not forks: JAX and TensorFlow have threads.
+        self._pool = ProcessPoolExecutor(
+          self._processes, mp_context=get_context("spawn"), initializer=one_thread
+        )
+      waiting.append(self._pool.submit(function, part))
+      if len(waiting) > 2 * self._processes:
+        yield waiting.popleft().result()
+    while waiting:
+      yield waiting.popleft().result()
+
+
+def one_thread() -> None:
+  """Has the tokenizers library of a worker use its own core alone."""
+  os.environ["TOKENIZERS_PARALLELISM"] = "false"
