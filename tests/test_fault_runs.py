@@ -1,7 +1,7 @@
 """Commands that are killed, or whose disk is full, give the undisturbed bytes when run again.
 
-Six commands, each killed as soon as it has written something and at two moments more, and each on a
-disk that takes half of its largest file. `train` has its own: test_commands.py, test_faults.py.
+Seven commands, each killed as soon as it has written something and at two moments more, and each on
+a disk that takes half of its largest file. `train` has its own: test_commands.py, test_faults.py.
 """
 
 import json
@@ -15,7 +15,7 @@ import pytest
 
 from tests.topics import write_topics
 
-COMMANDS = ("embed", "evaluate", "export", "finetune", "mine", "report")
+COMMANDS = ("embed", "evaluate", "export", "finetune", "mine", "prepare", "report")
 TIMES = ("pairs_per_second", "examples_per_second", "tokens_per_second", "data_wait")
 STAMPED = {"checkpoints", "checksums", ".tfevents"}  # their bytes or names hold the time
 
@@ -34,7 +34,7 @@ def inputs(commands, tmp_path_factory):
   return folder
 
 
-def flags_of(name, *, run, inputs, folder):
+def flags_of(name, *, run, corpus, inputs, folder):
   """A command's flags; all that it writes is in the folder."""
   model = f"--model={run}"
   return {
@@ -45,6 +45,7 @@ def flags_of(name, *, run, inputs, folder):
     + ["--train_language=en", "--batch_size=32", "--max_tokens=16"],
     "mine": [model, f"--source={inputs}/aa.txt", f"--target={inputs}/en.txt", "--save_seconds=0"]
     + [f"--output={folder}/pairs.tsv"],
+    "prepare": [f"--config=tests/tiny.py:{corpus}", f"--workdir={folder}/run"],
     "report": [f"--workdir={run}", f"--output={folder}/report.html"],
   }[name]
 
@@ -89,7 +90,8 @@ def test_disturbed_and_run_again(commands, inputs, tmp_path, name):
   def made(case):
     folder = tmp_path / case
     folder.mkdir()
-    return folder, flags_of(name, run=commands.straight, inputs=inputs, folder=folder)
+    inputs_of = {"run": commands.straight, "corpus": commands.corpus, "inputs": inputs}
+    return folder, flags_of(name, **inputs_of, folder=folder)
 
   whole, flags = made("undisturbed")
   commands.run(name, *flags)

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import pathlib
+import shutil
+import time
 
 from dap_jax.workdir import layout
 
@@ -23,6 +26,41 @@ def test_train_begins_with_what_prepare_made(commands, tmp_path):
   assert "finished at step 2" in output and "preparing the data" not in output
   again = commands.run("prepare", *flags_of(commands, run, "--config.steps=2"))
   assert "preparing" not in again
+
+
+def test_a_killed_preparation_goes_on_from_its_stage(commands, tmp_path):
+  """Killed while it trains the vocabulary or tokenises; no process of it goes on."""
+  run = tmp_path / "run"
+  lines = [
+    f"{word} {number} {word}\tpage {number} {word}\n"
+    for word in "abcdefgh"
+    for number in range(2000)
+  ]
+  (tmp_path / "aa-en.tsv").write_text("".join(lines))
+  flags = flags_of(commands, run, "--config.data.format=tsv")
+  flags += [f"--config.data.arguments.paths={tmp_path}/aa-en.tsv"]
+  flags += ["--config.data.heldout.min_languages=1", "--config.tokenizer.vocabulary_size=40"]
+  whole = commands.run("prepare", *flags)
+  expected = {path: path.read_bytes() for path in (run / "data").rglob("*") if path.is_file()}
+  shutil.rmtree(run)
+  process = commands.start("prepare", *flags)
+  while process.poll() is None and not (run / "data" / "stage" / "stage.json").exists():
+    time.sleep(0.001)
+  tasks = pathlib.Path(f"/proc/{process.pid}/task")
+  children = [pid for file in tasks.glob("*/children") for pid in file.read_text().split()]
+  process.kill()
+  process.communicate()
+  assert process.returncode == -9 and children
+  deadline = time.monotonic() + 30
+  while any(pathlib.Path(f"/proc/{pid}").exists() for pid in children):
+    assert time.monotonic() < deadline, "a worker outlives its command"
+    time.sleep(0.05)
+  again = commands.run("prepare", *flags)
+  assert "a run before read and cleaned the corpus" in again and again.count("pairs") > 1
+  assert "a run before" not in whole
+  assert {
+    path: path.read_bytes() for path in (run / "data").rglob("*") if path.is_file()
+  } == expected
 
 
 def test_a_dry_run_shows_and_writes_nothing(commands, tmp_path):

@@ -11,6 +11,7 @@ Beside these, extras (teachers, synonyms) get the texts of one language after th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dap_jax.data import tokenizer_training
+from dap_jax.data import cache, tokenizer_training
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.clean import Rejected
 from dap_jax.data.cleaning.corpus import CorpusReader
@@ -86,10 +87,11 @@ def prepare(
   choose = bind(choice.select, heldout, where="data.heldout", **split)
   with writing(directory), ExitStack() as stack:
     folder = local_folder(epath.Path(directory), stack)
-    work = fresh(folder / "stage", stack)
-    rejections = stack.enter_context(Rejections(fresh(folder / "rejected")))
+    work = folder / "stage"
+    stack.callback(shutil.rmtree, work, ignore_errors=True)
     workers = stack.enter_context(Workers())
-    stage = reader.read(work, rejections, workers)
+    rejections = stack.enter_context(Rejections(folder / "rejected"))
+    stage = read_stage(reader, work, rejections, workers)
     selection = choose(stage)
     rejections.add(left_out(stage, selection))
     if not tokenizer_training.is_there(tokenizer_directory):
@@ -99,7 +101,7 @@ def prepare(
       stage,
       selection,
       tokenizer=(tokenizer_directory, tokens),
-      work=work,
+      work=fresh(work / "sequences"),
       workers=workers,
     )
     train = folder / "train.npz"
@@ -136,12 +138,30 @@ def local_folder(directory: epath.Path, stack: ExitStack) -> Path:
   return folder
 
 
-def fresh(folder: Path, stack: ExitStack | None = None) -> Path:
-  """A path where nothing is, whatever a killed run left there; with `stack`, nor at its end."""
+def fresh(folder: Path) -> Path:
+  """A path where nothing is, whatever a killed run left there."""
   shutil.rmtree(folder, ignore_errors=True)
-  if stack is not None:
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
   return folder
+
+
+def read_stage(reader: CorpusReader, work: Path, rejections: Rejections, workers: Workers) -> Stage:
+  """The corpus, read and cleaned; or what a run left that was killed after it had done so."""
+  depends = {
+    "reader": dataclasses.asdict(reader),
+    "programs": cache.digest(*(path.read_bytes() for path in cache.source_files(()))),
+    "files": dict(cache.corpus_files({"format": reader.format, "arguments": reader.arguments})),
+  }
+  key = cache.digest(json.dumps(depends, sort_keys=True).encode())
+  if left := Stage.find(work, key):
+    stage, statistics = left
+    logger.info("a run before read and cleaned the corpus: %s pairs", f"{stage.size:,}")
+    rejections.restore(statistics)
+    return stage
+  rejections.start_anew()
+  stage = reader.read(fresh(work), rejections, workers)
+  rejections.close()
+  stage.keep(key, rejections.statistics())
+  return stage
 
 
 def left_out(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -49,7 +51,7 @@ class Workers:
       if self._pool is None:
         # Not forks: JAX and TensorFlow have threads.
         self._pool = ProcessPoolExecutor(
-          self._processes, mp_context=get_context("spawn"), initializer=one_thread
+          self._processes, mp_context=get_context("spawn"), initializer=begin
         )
       waiting.append(self._pool.submit(function, part))
       if len(waiting) > 2 * self._processes:
@@ -58,6 +60,14 @@ class Workers:
       yield waiting.popleft().result()
 
 
-def one_thread() -> None:
-  """Has the tokenizers library of a worker use its own core alone."""
+def begin() -> None:
+  """A worker begins: its libraries use one core, and it ends when the command is killed."""
   os.environ["TOKENIZERS_PARALLELISM"] = "false"
+  parent = parent_process()
+  assert parent is not None
+
+  def end_with_parent() -> None:
+    wait([parent.sentinel])
+    os._exit(1)  # the queue that the other threads wait for has no end: it is ours too
+
+  threading.Thread(target=end_with_parent, daemon=True).start()

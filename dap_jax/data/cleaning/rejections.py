@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dap_jax.data.cleaning.clean import Rejected
 
+ENDING = ".jsonl.gz"
 SAMPLES = 10  # of each reason, for stats.json
 
 
@@ -36,9 +38,10 @@ class Rejections:
     self.close()
 
   def close(self) -> None:
-    """Writes what is not yet on the disk; nothing can be added after that."""
+    """Writes what is not yet on the disk. Only pairs with other reasons can be added after that."""
     for file in self._files.values():
       file.close()
+    self._files.clear()
 
   def add(self, rejected: Iterable[Rejected]) -> None:
     """Writes and counts them."""
@@ -50,6 +53,20 @@ class Rejections:
       if len(samples := self._samples.setdefault(each.reason, [])) < SAMPLES:
         samples.append(line)
       self._file(each.reason).write(json.dumps(line, ensure_ascii=False) + "\n")
+
+  def start_anew(self) -> None:
+    """Removes what a killed run left."""
+    shutil.rmtree(self._folder, ignore_errors=True)
+
+  def restore(self, statistics: Mapping[str, Any]) -> None:
+    """Goes on after what `statistics` said when the files were closed; later ones are removed."""
+    for path in self._folder.glob(f"*{ENDING}"):
+      if path.name.removesuffix(ENDING) not in statistics:
+        path.unlink()
+    for reason, of_reason in statistics.items():
+      self.counts[reason] = of_reason["pairs"]
+      self._of_language[reason] = dict(of_reason["languages"])
+      self._samples[reason] = list(of_reason["samples"])
 
   def statistics(self) -> dict[str, Any]:
     """Reason -> how many pairs of each language, the most first, and the first samples."""
@@ -66,6 +83,6 @@ class Rejections:
     """The file of a reason; mtime: its bytes say nothing of the time."""
     if reason not in self._files:
       self._folder.mkdir(parents=True, exist_ok=True)
-      raw = gzip.GzipFile(self._folder / f"{reason}.jsonl.gz", "wb", compresslevel=1, mtime=0)
+      raw = gzip.GzipFile(self._folder / f"{reason}{ENDING}", "wb", compresslevel=1, mtime=0)
       self._files[reason] = io.TextIOWrapper(raw, encoding="utf-8")
     return self._files[reason]

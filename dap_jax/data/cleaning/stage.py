@@ -2,20 +2,23 @@
 
 FOLDER/pairs.arrow     the texts, in Arrow's file format, a batch after the other
 FOLDER/records         `pairs.RECORD` of each pair, raw
+FOLDER/stage.json      of a complete stage: what it was made of, see `Stage.keep`
 
-Neither has to fit in memory.
+The first two need not fit in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from etils import epath
 
 from dap_jax.data.cleaning.pairs import RECORD, Pair, records_of
+from dap_jax.utils.json_files import read_json, write_json
 
 SCHEMA = pa.schema(
   [
@@ -26,6 +29,7 @@ SCHEMA = pa.schema(
     ("where", pa.string()),
   ]
 )
+COMPLETE = "stage.json"
 BLOCK = 1 << 20  # records that are in memory at a time
 
 
@@ -49,6 +53,29 @@ class Stage:
   def __init__(self, folder: Path, *, languages: list[str], size: int, has_negatives: bool):
     self._folder = folder
     self.languages, self.size, self.has_negatives = languages, size, has_negatives
+
+  def keep(self, key: str, statistics: Mapping[str, Any]) -> None:
+    """Says that the stage is complete, for `find`.
+
+    Args:
+      key: tells apart what stages are made of.
+      statistics: of the pairs that were left out, `Rejections.statistics`.
+    """
+    size = {"languages": self.languages, "size": self.size, "has_negatives": self.has_negatives}
+    content = {"key": key, "stage": size, "statistics": statistics}
+    write_json(epath.Path(self._folder / COMPLETE), content)
+
+  @classmethod
+  def find(cls, folder: Path, key: str) -> tuple[Stage, Mapping[str, Any]] | None:
+    """The stage that a killed run left in a folder, and the statistics; None if it left none.
+
+    Nor does a stage count that was made of something else.
+    """
+    path = epath.Path(folder / COMPLETE)
+    content = read_json(path) if path.exists() else {}
+    if content.get("key") != key:
+      return None
+    return cls(folder, **content["stage"]), content["statistics"]
 
   def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
     """All records, block by block: the number of the first, and `RECORD` [n]."""
