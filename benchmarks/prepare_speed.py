@@ -18,6 +18,7 @@ from benchmarks import measuring
 from configs import base
 from dap_jax.data import loader, preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.workers import Processes
 
 BATCH = 1024
 
@@ -46,6 +47,7 @@ def prepare(folder: Path, pattern: str, *, vocabulary_size: int) -> None:
     guard=(),
     heldout={"sentences": 1, "min_words": 1, "min_languages": 1},
     extras=(),
+    workers=Processes(),
   )
 
 

@@ -1,10 +1,13 @@
 """Prepares the data of a run and stops: what `train` does first; it needs no accelerator.
 
     python -m dap_jax.prepare --config=configs/demo.py --workdir=runs/demo
-        [--dry_run] [--config.data.rules="('dap',)" ...]
+        [--dry_run] [--engine=beam --beam_option=--runner=DataflowRunner ...]
+        [--config.data.rules="('dap',)" ...]
 
 `train` with the same config and workdir then begins at once; with `data.cache` other runs do too.
 WORKDIR/data/rejected/REASON.jsonl.gz holds every pair that is left out, with its file and line.
+A command that was killed goes on where it can, and the files are those of an undisturbed one.
+--engine=beam has Apache Beam clean and tokenise, on many machines: the same files.
 --dry_run shows ten pairs of each language before and after cleaning, and writes nothing.
 """
 
@@ -13,13 +16,21 @@ from __future__ import annotations
 import logging
 
 from absl import flags
+from etils import epath
 
 from dap_jax.cli import command, config_files, distributed_flags
+from dap_jax.data.workers import Workers
 
 CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Shows examples of what would be done.")
 EXAMPLES = flags.DEFINE_integer("examples", 10, "Pairs of each language that --dry_run shows.", 1)
+ENGINE = flags.DEFINE_enum(
+  "engine", "local", ["local", "beam"], "Who cleans and tokenises: this machine's cores, or Beam."
+)
+BEAM_OPTIONS = flags.DEFINE_multi_string(
+  "beam_option", [], "An option of Beam's, e.g. --runner=DirectRunner; may be given repeatedly."
+)
 
 logger = logging.getLogger("dap_jax.prepare")  # __name__ is __main__ here
 
@@ -39,7 +50,8 @@ def main() -> None:
     for line in run_data.preview(config, examples=EXAMPLES.value):
       print(line)
     return
-  data = run.prepare(config, workdir=workdir)
+  engine = run_data.local_engine if ENGINE.value == "local" else beam_engine
+  data = run.prepare(config, workdir=workdir, engine=engine)
   info = data.corpus.info
   rejected = ", ".join(f"{reason} {count:,}" for reason, count in info["rejected"].items())
   logger.info(
@@ -50,6 +62,13 @@ def main() -> None:
     rejected or "none",
     workdir,
   )
+
+
+def beam_engine(workdir: epath.Path) -> Workers:
+  """Beam's workers, which share a folder in the workdir."""
+  from dap_jax.data.beam_workers import BeamWorkers
+
+  return BeamWorkers(workdir / "beam", BEAM_OPTIONS.value)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import StageWriter, columns_of, pairs_in
 from dap_jax.data.readers.row import Row
-from dap_jax.data.workers import Workers
+from dap_jax.data.workers import Processes
 
 
 @contextlib.contextmanager
@@ -50,6 +50,6 @@ def read_pairs(**settings):
   """All pairs of a corpus that pass the rules; settings: of `CorpusReader`."""
   settings = {"max_line_bytes": 1 << 20} | settings
   with tempfile.TemporaryDirectory() as name, Rejections(pathlib.Path(name) / "r") as rejections:
-    stage = CorpusReader(**settings).read(pathlib.Path(name) / "s", rejections, Workers())
+    stage = CorpusReader(**settings).read(pathlib.Path(name) / "s", rejections, Processes())
     batches = [batch.pairs for batch in stage.batches()]
     return [pair for batch in batches for pair in pairs_in(batch, range(batch.num_rows))]

@@ -10,6 +10,7 @@ from dap_jax.data import elements, loader, preparation, store, tokenizer, tokeni
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.texts import normal_forms
+from dap_jax.data.workers import Processes
 from dap_jax.utils.errors import UserError
 from tests.one_example import one_example
 from tests.staged import read_pairs, split_pairs
@@ -190,9 +191,8 @@ PREPARE = {
 def prepare(folder, *, arguments, **changes):
   """`preparation.prepare` into folder/data and folder/tokenizer, with the settings above."""
   reader = CorpusReader(arguments=arguments, **READER)
-  preparation.prepare(
-    folder / "data", reader, tokenizer_directory=folder / "tokenizer", **PREPARE | changes
-  )
+  settings = PREPARE | {"workers": Processes()} | changes
+  preparation.prepare(folder / "data", reader, tokenizer_directory=folder / "tokenizer", **settings)
 
 
 def prepare_corpus(folder):

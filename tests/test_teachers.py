@@ -12,6 +12,7 @@ import pytest
 from dap_jax.core import frozen_vectors
 from dap_jax.data import preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.workers import Processes
 from dap_jax.inference import embedder
 from dap_jax.training import run as training
 from dap_jax.training.config import RunConfig
@@ -60,7 +61,10 @@ def prepared(folder, corpus, guide):
   settings = {**config["data"], **config["tokenizer"], "max_tokens": config["max_tokens"]}
   settings["guard"] = ()
   prepare = functools.partial(
-    preparation.prepare, tokenizer_directory=folder / "tokenizer", extras=[guide.extra]
+    preparation.prepare,
+    tokenizer_directory=folder / "tokenizer",
+    extras=[guide.extra],
+    workers=Processes(),
   )
   known = binding.keys_of(CorpusReader) | binding.keys_of(prepare)
   settings = {key: value for key, value in settings.items() if key in known}

@@ -63,6 +63,7 @@ def prepare(
   guard: Sequence[str],
   heldout: Mapping[str, int],
   extras: Sequence[Extra],
+  workers: Workers,
 ) -> None:
   """Turns a corpus into files: reads and cleans it, splits it, tokenises it, and writes the result.
 
@@ -76,6 +77,7 @@ def prepare(
     min_pairs, guard: fewest training pairs of a language; paths of evaluation sets, left out.
     heldout: `sentences`, `min_words`, `min_languages` of `selection.select`.
     extras: what else to make of the texts.
+    workers: clean and tokenise.
 
   Raises:
     UserError: a mistake in the settings, the corpus or the files of the extras; a directory cannot
@@ -89,7 +91,7 @@ def prepare(
     folder = local_folder(epath.Path(directory), stack)
     work = folder / "stage"
     stack.callback(shutil.rmtree, work, ignore_errors=True)
-    workers = stack.enter_context(Workers())
+    stack.enter_context(workers)
     rejections = stack.enter_context(Rejections(folder / "rejected"))
     stage = read_stage(reader, work, rejections, workers)
     selection = choose(stage)

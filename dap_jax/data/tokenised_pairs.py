@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from etils import epath
 
 from dap_jax.data import mapped_npz, train_file
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.pairs import Pair, hash_of
-from dap_jax.data.cleaning.stage import Stage, pairs_in
+from dap_jax.data.cleaning.stage import Stage, pairs_of_batch
 from dap_jax.data.extras import Extra
 from dap_jax.data.raw_sequences import DTYPE, RawSequences
 from dap_jax.data.texts.normal_forms import key_of
@@ -34,18 +35,14 @@ def kept_pairs(stage: Stage, selection: choice.Selection) -> Iterator[list[Pair]
 
 
 class Part(NamedTuple):
-  """Some pairs of a stage, which may be sent to another process.
+  """Some pairs, which may be sent to another process.
 
   Attributes:
-    stage: it.
-    batch: the number of one of its batches.
-    places: int [n], in this batch.
+    pairs: their columns, see `stage.SCHEMA`.
     heldout_keys: of `Selection`, or nothing where no pair has hard negatives.
   """
 
-  stage: Stage
-  batch: int
-  places: np.ndarray
+  pairs: pa.RecordBatch
   heldout_keys: frozenset[int]
 
 
@@ -55,12 +52,12 @@ def kept_parts(stage: Stage, selection: choice.Selection) -> Iterator[Part]:
   for batch in stage.batches():
     places = selection.places(batch, choice.KEPT)
     if len(places):
-      yield Part(stage, batch.number, places, keys)
+      yield Part(batch.pairs.take(pa.array(places)), keys)
 
 
 def pairs_of_part(part: Part) -> list[Pair]:
   """Its pairs; no held-out sentence is among their hard negatives."""
-  pairs = pairs_in(part.stage.batch(part.batch), part.places)
+  pairs = pairs_of_batch(part.pairs)
   if not part.heldout_keys:
     return pairs
   return [

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 THREADS = 4  # on every machine: floats are added thread by thread, so the number decides the bits
 # sentencepiece prunes to three quarters, after two EM steps each time, until 1.1 times the size is
-# left; then come two more.
+# left; then come two more (sentencepiece 0.2.3 leaves out these).
 PRUNED_TO, BEFORE_LAST, EM_STEPS = 0.75, 1.1, 2
 EM_STEP = re.compile(r"EM sub_iter=\d+ size=(\d+)")
 LAST_LINES = 10
@@ -129,7 +129,7 @@ def show_progress(log: IO[str], *, vocabulary_size: int) -> str:
       if bar is None:
         ratio = max(1.0, int(step[1]) / (BEFORE_LAST * vocabulary_size))
         prunings = math.ceil(math.log(ratio) / -math.log(PRUNED_TO))
-        total = EM_STEPS * (prunings + 2)
+        total = EM_STEPS * (prunings + 1)
         bar = stack.enter_context(Progress("training the vocabulary", total=total, unit="step"))
       bar.advance(1)
   return "".join(lines)

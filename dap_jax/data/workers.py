@@ -1,4 +1,7 @@
-"""Work on the parts of a corpus by a process for each core, with the results in order."""
+"""Work on the parts of a corpus by a process for each core, with the results in order.
+
+beam_workers.py does the same on many machines.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,31 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 ALONE = 5  # so many parts are done by this process: to start others takes longer
 
 
-class Workers:
+class Workers(Protocol):
+  """Those who do the work; a context."""
+
+  def __enter__(self) -> Workers: ...
+
+  def __exit__(self, kind: type[BaseException] | None, *_) -> None: ...
+
+  def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The function's result for each item, in order; few are in memory at a time.
+
+    Args:
+      function: can be pickled.
+      items: parts of the work, each worth sending to another process.
+    """
+    ...
+
+
+class Processes:
   """Processes that are started when there is enough to do, and ended with this context.
 
   Args:
@@ -29,7 +49,7 @@ class Workers:
     self._processes = processes or counted or 1
     self._pool: ProcessPoolExecutor | None = None
 
-  def __enter__(self) -> Workers:
+  def __enter__(self) -> Processes:
     return self
 
   def __exit__(self, kind: type[BaseException] | None, *_) -> None:
@@ -37,12 +57,6 @@ class Workers:
       self._pool.shutdown(cancel_futures=kind is not None)
 
   def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The function's result for each item, in order; few are in memory at a time.
-
-    Args:
-      function: can be pickled.
-      items: parts of the work, each worth sending to another process.
-    """
     parts = iter(items)
     for part in itertools.islice(parts, 0 if self._pool else ALONE):
       yield function(part)

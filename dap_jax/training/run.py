@@ -113,7 +113,9 @@ def assemble(
   config: RunConfig, *, workdir: str, source: OpenSource, held: contextlib.ExitStack
 ) -> RunParts:
   """Prepares the data where that is to be done, and builds what trains on it."""
-  config, data, teacher = prepare_data(config, workdir=workdir, source=source, held=held)
+  config, data, teacher = prepare_data(
+    config, workdir=workdir, source=source, held=held, engine=run_data.local_engine
+  )
   vocabulary = vocabulary_of(
     data.tokenizer,
     rows=config.model["encoder"]["vocabulary_size"],
@@ -128,8 +130,13 @@ def assemble(
   return RunParts(config, train_program, data, teacher)
 
 
-def prepare(config: RunConfig, *, workdir: str) -> run_data.RunData:
+def prepare(config: RunConfig, *, workdir: str, engine: run_data.Engine) -> run_data.RunData:
   """What `train` does first, and no more: the data of a run, prepared in its workdir.
+
+  Args:
+    config: of the run.
+    workdir: where the run will live.
+    engine: who prepares it.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir.
@@ -138,11 +145,17 @@ def prepare(config: RunConfig, *, workdir: str) -> run_data.RunData:
   config.check()
 
   with contextlib.ExitStack() as held:
-    return prepare_data(config, workdir=workdir, source=source_of(config), held=held)[1]
+    source = source_of(config)
+    return prepare_data(config, workdir=workdir, source=source, held=held, engine=engine)[1]
 
 
 def prepare_data(
-  config: RunConfig, *, workdir: str, source: OpenSource, held: contextlib.ExitStack
+  config: RunConfig,
+  *,
+  workdir: str,
+  source: OpenSource,
+  held: contextlib.ExitStack,
+  engine: run_data.Engine,
 ) -> tuple[RunConfig, run_data.RunData, teachers.Teacher | None]:
   """Checks the sections of the config, and prepares the data where that is to be done.
 
@@ -160,7 +173,13 @@ def prepare_data(
   if "teacher" in needed:
     teacher = bind(teachers.load, config.teacher, where="teacher", pivot=config.data["pivot"])()
   data = run_data.load_or_prepare(
-    workdir, config=config, source=source, needed=needed, teacher=teacher, held=held
+    workdir,
+    config=config,
+    source=source,
+    needed=needed,
+    teacher=teacher,
+    held=held,
+    engine=engine,
   )
   return config, data, teacher
 

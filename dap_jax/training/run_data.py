@@ -17,6 +17,7 @@ from dap_jax.data.cleaning import preview as cleaning_preview
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.extras import Extra
 from dap_jax.data.tokenizer import Tokenizer
+from dap_jax.data.workers import Processes, Workers
 from dap_jax.distributed import multihost
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.training import initial_weights
@@ -32,6 +33,13 @@ logger = logging.getLogger(__name__)
 # What a step's batch is made of the data for; the other keys of the section shape the files.
 OF_BATCHES = ("views", "hard_negatives")
 OpenSource = Callable[[], initial_weights.WeightSource | None]
+Engine = Callable[[epath.Path], Workers]  # a workdir -> those who clean and tokenise
+
+
+def local_engine(workdir: epath.Path) -> Workers:
+  """The cores of this machine."""
+  del workdir
+  return Processes()
 
 
 class RunData(NamedTuple):
@@ -76,6 +84,7 @@ def load_or_prepare(
   needed: set[str],
   teacher: teachers.Teacher | None,
   held: contextlib.ExitStack,
+  engine: Engine,
 ) -> RunData:
   """Claims the workdir and prepares its data, once; process 0 does it, the others wait.
 
@@ -86,6 +95,7 @@ def load_or_prepare(
     needed: what the objectives need, of `core.objective.NEEDS`.
     teacher: the teacher, where they need one.
     held: lets go of the workdir, which process 0 locks.
+    engine: who prepares it.
 
   Raises:
     UserError: a mistake in the data or its section of the config; the workdir is another run's,
@@ -100,7 +110,7 @@ def load_or_prepare(
     held.enter_context(exclusive(folder))
     claim(folder, config.to_dict())
     if not store.complete(folder / "data"):
-      fill_workdir(folder, config=config, source=source, data=section, extras=extras)
+      fill_workdir(folder, config=config, source=source, data=section, extras=extras, engine=engine)
   multihost.wait("the data is prepared")
   tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config.max_tokens)
   corpus = bind(store.load, of_batches, where="data", pad_id=tokenizer.pad_id)(folder / "data")
@@ -127,6 +137,7 @@ def fill_workdir(
   source: OpenSource,
   data: Mapping[str, Any],
   extras: Sequence[Extra],
+  engine: Engine,
 ) -> None:
   """Fills data/ and tokenizer/ of a workdir: from the cache, or from the corpus.
 
@@ -135,6 +146,7 @@ def fill_workdir(
     config, source: as in `load_or_prepare`.
     data: the config's section, without what does not shape the files.
     extras: what else is made of the texts.
+    engine: as in `load_or_prepare`.
   """
   if (folder / "tokenizer").exists():  # of a start that failed, perhaps with another source
     (folder / "tokenizer").rmtree()
@@ -161,6 +173,7 @@ def fill_workdir(
         tokenizer_directory=folder / "tokenizer",
         max_tokens=config.max_tokens,
         extras=extras,
+        workers=engine(folder),
       ),
     ],
     settings,

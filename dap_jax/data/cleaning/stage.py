@@ -36,7 +36,6 @@ BLOCK = 1 << 20  # records that are in memory at a time
 class Batch(NamedTuple):
   """Some pairs in order: `first`, the number of the first of all; `pairs`, their columns."""
 
-  number: int
   first: int
   pairs: pa.RecordBatch
 
@@ -90,13 +89,8 @@ class Stage:
       reader = pa.ipc.open_file(file)
       for number in range(reader.num_record_batches):
         batch = reader.get_batch(number)
-        yield Batch(number, first, batch)
+        yield Batch(first, batch)
         first += batch.num_rows
-
-  def batch(self, number: int) -> pa.RecordBatch:
-    """The texts of one batch."""
-    with pa.memory_map(str(self._folder / "pairs.arrow")) as file:
-      return pa.ipc.open_file(file).get_batch(number)
 
 
 class StageWriter:
@@ -156,7 +150,11 @@ def pairs_in(batch: pa.RecordBatch, chosen: np.ndarray | Sequence[int]) -> list[
   """The pairs of a batch at some places, int [n]."""
   if not len(chosen):
     return []
-  part = batch.take(pa.array(chosen))
+  return pairs_of_batch(batch.take(pa.array(chosen)))
+
+
+def pairs_of_batch(part: pa.RecordBatch) -> list[Pair]:
+  """All pairs of a batch."""
   columns = [part.column(name).to_pylist() for name in SCHEMA.names]
   return [
     Pair(language, pivot, translation, tuple(negatives), where)
