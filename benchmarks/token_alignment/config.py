@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(name: str = "tr") -> ConfigDict:
-  texts = os.environ.get("TEXTS", "runs/alignment")
+  texts = folder_of_texts()
   config = importlib.import_module(f"configs.{'demo' if name == 'mlm' else name}").get_config()
   config.max_tokens = 32
   config.data.format = "tsv"
@@ -34,6 +34,10 @@ def get_config(name: str = "tr") -> ConfigDict:
   return config
 
 
+def folder_of_texts() -> str:
+  return os.environ.get("TEXTS", "runs/alignment")
+
+
 def masked_lm(config: ConfigDict) -> None:
   """BERT's objective on single sentences of all languages."""
   for objective in config.objectives.values():
@@ -46,10 +50,11 @@ def masked_lm(config: ConfigDict) -> None:
 
 def from_masked_lm(config: ConfigDict) -> None:
   """The same for all systems but their objectives."""
-  benchmarks, texts = os.environ.get("BENCHMARKS", "../shared/data"), os.environ.get("TEXTS", "")
+  benchmarks, texts = os.environ.get("BENCHMARKS", "../shared/data"), folder_of_texts()
   config.init_from = os.environ.get("START", "")
+  config.objectives.translation_ranking.direction = "to_pivot"
   config.steps, config.batch_size = 1500, 128
   config.optimizer.learning_rate, config.optimizer.warmup_steps = 5e-4, 100
-  config.eval_suites = (
-    f"word_alignment={benchmarks}/word_alignment,bucc={texts or 'runs/alignment'}/bucc"
-  )
+  config.eval_suites = f"word_alignment={benchmarks}/word_alignment,bucc={texts}/bucc"
+  # Not all of the mining task: its lines without a translation are most of the corpus.
+  config.data.guard = (f"{benchmarks}/word_alignment", f"{texts}/gold")

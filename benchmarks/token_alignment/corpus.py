@@ -5,9 +5,10 @@
 Reads DATA/bible/LANG.tsv.gz (`KEY<TAB>text`) and DATA/tatoeba_challenge/eng-XXX.tsv.gz
 (`english<TAB>text<TAB>flag`). Writes OUTPUT/corpus/LANG-en.tsv, which the `tsv` reader takes, and
 OUTPUT/bucc/LANG-en.{training,test}.{LANG,en,gold}: on both sides --lines lines, of which --gold are
-translations of each other, never trained on. The other lines have no translation on the other side;
-they are the same in both splits. Which texts are taken is decided by a hash of the English one, so
-every run takes the same.
+translations of each other. The other lines have no translation on the other side; they are the same
+in both splits. Which texts are taken is decided by a hash of the English one, so every run takes
+the same. OUTPUT/gold/ has the gold lines alone, which `config.py` keeps from training. The other
+lines may be trained on; without them few pairs of Chinese and French would be left.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def main(_) -> None:
     lines = "-"
     if code in MINED:
       gold = [(bible[key], english[key]) for key in held_out]
+      write_lines(output / "gold" / f"{code}-en.tsv", ("\t".join(pair) for pair in gold))
       lines = write_mining_task(code, gold, verses, everyday)
     measuring.print_row(code, len(rows), lines)
 
