@@ -3,15 +3,18 @@
 import csv
 import gzip
 import itertools
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import measuring
 from benchmarks.systems import corpus, rtl_plot, sweep
+from benchmarks.token_alignment import table
 from tests.commands import ROOT, environment, write_corpus
 
 pytestmark = pytest.mark.slow
@@ -40,6 +43,9 @@ SCRIPTS = {
   " --config.tokenizer.vocabulary_size=90 --config.data.heldout.sentences=20 --config.batch_size=8"
   " --config.data.heldout.min_languages=2 --config.eval_steps=2",
   "token_alignment/corpus.py": "--data={texts} --output={new} --gold=1 --lines=3",
+  "token_alignment/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/token_alignment/sweep.py"
+  " --output={new} --print",
+  "token_alignment/table.py": "{aligned}",
   "tr_against_dap.py": "{new} --seeds=1 --config=tests/tiny.py:{tiny} --config.steps=2"
   " --config.eval_steps=2",
   "train_step.py": "--seconds=0.1 --rounds=1 --layers=1 --width=32 --vocabulary=500 --batch=4"
@@ -55,6 +61,7 @@ OUTPUTS = {
   "systems/config.py": "",
   "token_alignment/config.py": "",
   "systems/sweep.py": "python -m dap_jax.train --config=",
+  "token_alignment/sweep.py": "python -m dap_jax.train --config=",
 }
 
 
@@ -77,6 +84,7 @@ def inputs(commands, tmp_path_factory):
     "pairs": lambda: write_pairs(folder / "pairs", commands.corpus),
     "texts": lambda: write_texts(folder / "texts"),
     "tiny": lambda: commands.corpus,
+    "aligned": lambda: write_alignment_sweep(folder / "aligned"),
   }
 
 
@@ -123,10 +131,41 @@ def write_sweep_table(folder):
   return folder
 
 
+def write_alignment_sweep(folder):
+  """runs.csv and the runs' metrics of two systems, two seeds and two languages."""
+  rows = []
+  for system, seed in itertools.product(("TR", "DAP"), (0, 1)):
+    workdir = folder / system / f"seed{seed}"
+    workdir.mkdir(parents=True)
+    aer = {"TR": 0.7 + 0.01 * seed, "DAP": 0.6 - 0.01 * seed}[system]
+    scores = {f"eval/word_alignment/aer/{name}": aer for name in ("enfr", "zhen", "mean")}
+    scores["eval/retrieval/to_pivot_accuracy"] = 0.5
+    (workdir / "metrics.jsonl").write_text(json.dumps({"step": 4, **scores}) + "\n")
+    rows.append([system, seed, "complete", workdir])
+  with (folder / "runs.csv").open("w", encoding="utf-8") as file:
+    csv.writer(file).writerows([["system", "seed", "state", "workdir"], *rows])
+  return folder
+
+
 def test_every_script_is_here():
   folder = measuring.ROOT / "benchmarks"
   files = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
   assert files == set(SCRIPTS) | HELPERS
+
+
+def test_differences_are_paired_by_seed_and_language(tmp_path):
+  """By hand: all four pairs are negative, so two of the sixteen choices of signs are as far from 0.
+
+  The seeds' means -10 and -12 have the mean -11, its error 1 point; Student's t is 12.7.
+  """
+  runs = table.read_runs([write_alignment_sweep(tmp_path)])
+  rows = table.differences(runs["DAP"], runs["TR"], "AER")
+  np.testing.assert_allclose(rows, [[-0.1] * 2, [-0.12] * 2])
+  cells = table.comparison(rows, larger_is_better=False)
+  assert cells == ["-11.0", "-23.7 to +1.7", "0.12", "4 of 4"]
+  assert table.mean_and_deviation(table.language_means(runs["TR"], "AER")) == "0.705 ± 0.007"
+  assert table.differences(runs["DAP"], {7: runs["TR"][0]}, "AER") == []  # no seed in common
+  assert table.permutation_p([0.1] * 20) < 1e-4
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -162,4 +201,7 @@ def texts_of(script, inputs, tmp_path) -> dict[str, str]:
   flags = SCRIPTS[f"{folder}/corpus.py"].format(texts=inputs["texts"](), new=tmp_path).split()
   command = [sys.executable, "-m", f"benchmarks.{folder}.corpus", *flags]
   subprocess.run(command, cwd=ROOT, check=True)
+  gold = tmp_path / "word_alignment" / "aaen.src-tgt"  # what a config keeps from training
+  gold.parent.mkdir(exist_ok=True)
+  gold.write_text("no such words ||| nor these\n")
   return {"TEXTS": str(tmp_path), "BENCHMARKS": str(Path(tmp_path))}

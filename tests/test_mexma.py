@@ -15,7 +15,7 @@ import safetensors.numpy
 import torch
 from jax.test_util import check_grads
 
-from configs import base, tr_tlm
+from configs import base, mlm, tr_tlm
 from configs import mexma as mexma_config
 from dap_jax.data import tokenizer_training
 from dap_jax.hub import from_hf
@@ -154,7 +154,11 @@ def test_a_vector_that_is_no_token_state_is_named():
 
 @pytest.mark.parametrize(
   ("config", "names"),
-  [(tr_tlm, ["masked_lm", "translation_ranking"]), (mexma_config, ["mexma"])],
+  [
+    (mlm, ["masked_lm"]),
+    (tr_tlm, ["masked_lm", "translation_ranking"]),
+    (mexma_config, ["mexma"]),
+  ],
 )
 def test_configs_build(config, names):
   settings = config.get_config().to_dict()

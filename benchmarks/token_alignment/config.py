@@ -5,56 +5,78 @@
 
 The argument is `mlm`, the masked LM that the others start from, or the name of a config. In the
 environment: TEXTS, the folder of `corpus.py`; BENCHMARKS, that of word_alignment/; START, the
-masked LM's workdir, or nothing for random weights.
+masked LM's workdir, or nothing for random weights; SIZE, `small` for a CPU or `large` for a GPU.
 """
 
 import importlib
 import os
+from typing import Any
 
 from ml_collections import ConfigDict
 
+# Keys of the config by size: those of all runs, of the masked LM alone, of the systems alone.
+SIZES: dict[str, tuple[dict[str, Any], ...]] = {
+  "small": (
+    {
+      "max_tokens": 32,
+      "data.bucket_tokens": (16, 24, 32),
+      "model.encoder.layers": 4,
+      "model.encoder.width": 128,
+      "model.encoder.heads": 4,
+      "model.encoder.mlp_width": 512,
+      "batch_size": 128,
+    },
+    {"steps": 3000, "optimizer.learning_rate": 2e-3, "optimizer.warmup_steps": 300},
+    {"steps": 1500, "optimizer.learning_rate": 5e-4, "optimizer.warmup_steps": 100},
+  ),
+  "large": (
+    {
+      "max_tokens": 64,
+      "data.bucket_tokens": (32, 64),
+      "model.encoder.layers": 6,
+      "model.encoder.width": 384,
+      "model.encoder.heads": 6,
+      "model.encoder.mlp_width": 1536,
+      "model.encoder.positions": 128,
+      "model.compute_dtype": "bfloat16",
+      "program.chunk_tokens": 8192,
+      "batch_size": 256,
+    },
+    {"steps": 6000, "optimizer.learning_rate": 1e-3, "optimizer.warmup_steps": 500},
+    {"steps": 2000, "optimizer.learning_rate": 5e-4, "optimizer.warmup_steps": 200},
+  ),
+}
+
 
 def get_config(name: str = "tr") -> ConfigDict:
-  texts = folder_of_texts()
-  config = importlib.import_module(f"configs.{'demo' if name == 'mlm' else name}").get_config()
-  config.max_tokens = 32
+  texts = os.environ.get("TEXTS", "runs/alignment")
+  benchmarks = os.environ.get("BENCHMARKS", "../shared/data")
+  size = os.environ.get("SIZE", "small")
+  config = importlib.import_module(f"configs.{name}").get_config()
+  for_all, for_masked_lm, for_systems = SIZES[size]
+  for key, value in (for_all | (for_masked_lm if name == "mlm" else for_systems)).items():
+    set_key(config, key, value)
   config.data.format = "tsv"
   config.data.arguments = ConfigDict({"paths": (f"{texts}/corpus",)})
   config.data.rules, config.data.markup = ("empty", "equal", "length_ratio"), False
-  config.data.bucket_tokens = (16, 24, 32)
+  # Not all of the mining task: its lines without a translation are most of the corpus.
+  config.data.guard = (f"{benchmarks}/word_alignment", f"{texts}/gold")
   config.data.cache = f"{texts}/cache"
   config.data.heldout.sentences, config.data.heldout.min_languages = 2000, 3
   config.tokenizer.vocabulary_size = 16_000
-  config.model.encoder.layers, config.model.encoder.width = 4, 128
-  config.model.encoder.heads, config.model.encoder.mlp_width = 4, 512
   config.model.pooling, config.model.projection = "cls", True
+  config.objectives.translation_ranking.direction = "to_pivot"
   config.log_steps = 50
-  (masked_lm if name == "mlm" else from_masked_lm)(config)
   config.eval_steps = config.checkpoint.save_steps = config.steps
+  if name != "mlm":
+    config.init_from = os.environ.get("START", "")
+    config.eval_suites = f"word_alignment={benchmarks}/word_alignment,bucc={texts}/bucc"
   return config
 
 
-def folder_of_texts() -> str:
-  return os.environ.get("TEXTS", "runs/alignment")
-
-
-def masked_lm(config: ConfigDict) -> None:
-  """BERT's objective on single sentences of all languages."""
-  for objective in config.objectives.values():
-    objective.weight = 0.0
-  config.objectives.masked_lm.weight, config.objectives.masked_lm.mask_ratio = 1.0, 0.15
-  config.objectives.masked_lm.sequence = "sentence"
-  config.steps, config.batch_size = 3000, 128
-  config.optimizer.learning_rate, config.optimizer.warmup_steps = 2e-3, 300
-
-
-def from_masked_lm(config: ConfigDict) -> None:
-  """The same for all systems but their objectives."""
-  benchmarks, texts = os.environ.get("BENCHMARKS", "../shared/data"), folder_of_texts()
-  config.init_from = os.environ.get("START", "")
-  config.objectives.translation_ranking.direction = "to_pivot"
-  config.steps, config.batch_size = 1500, 128
-  config.optimizer.learning_rate, config.optimizer.warmup_steps = 5e-4, 100
-  config.eval_suites = f"word_alignment={benchmarks}/word_alignment,bucc={texts}/bucc"
-  # Not all of the mining task: its lines without a translation are most of the corpus.
-  config.data.guard = (f"{benchmarks}/word_alignment", f"{texts}/gold")
+def set_key(config: ConfigDict, key: str, value: Any) -> None:
+  """Sets `section.key` of a config."""
+  *sections, last = key.split(".")
+  for section in sections:
+    config = config[section]
+  config[last] = value
