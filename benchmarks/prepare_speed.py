@@ -1,6 +1,7 @@
 """Pairs per second of preparing data, its memory, and pairs per second of the loader.
 
     python -m benchmarks.prepare_speed 'corpus/*-en.tsv' [--vocabulary_size=32000] [--batches=100]
+        [--guard ../shared/data/tatoeba_v1 ...]
 
 Everything counts: reading, cleaning, duplicates, the held-out split, the guard, training a
 vocabulary, tokenising, writing. In a second: a small file and --vocabulary_size=100 --batches=2.
@@ -12,6 +13,7 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measuring
@@ -23,7 +25,7 @@ from dap_jax.data.workers import Processes
 BATCH = 1024
 
 
-def prepare(folder: Path, pattern: str, *, vocabulary_size: int) -> None:
+def prepare(folder: Path, pattern: str, *, vocabulary_size: int, guard: Sequence[str]) -> None:
   """Prepares files of tab-separated pairs by the rules of the demo."""
   reader = CorpusReader(
     format="tsv",
@@ -44,7 +46,7 @@ def prepare(folder: Path, pattern: str, *, vocabulary_size: int) -> None:
     max_tokens=32,
     temperature=2.0,
     min_pairs=1,
-    guard=(),
+    guard=guard,
     heldout={"sentences": 1, "min_words": 1, "min_languages": 1},
     extras=(),
     workers=Processes(),
@@ -75,12 +77,13 @@ def main() -> None:
   parser.add_argument("files", help="a glob pattern of tab-separated files, xx-en.tsv")
   parser.add_argument("--vocabulary_size", type=int, default=32_000)
   parser.add_argument("--batches", type=int, default=100)
+  parser.add_argument("--guard", nargs="*", default=(), help="folders of evaluation sets")
   flags = parser.parse_args()
   print(measuring.machine("numpy", "pyarrow", "tokenizers", "sentencepiece"))
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     start = time.perf_counter()
-    prepare(folder, flags.files, vocabulary_size=flags.vocabulary_size)
+    prepare(folder, flags.files, vocabulary_size=flags.vocabulary_size, guard=flags.guard)
     seconds = time.perf_counter() - start
     info = store.read_info(folder / "data")
     pairs = sum(info["pairs"].values()) + sum(info["rejected"].values())
