@@ -20,7 +20,7 @@ from benchmarks import measuring
 from configs import base
 from dap_jax.data import loader, preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
-from dap_jax.data.workers import Processes
+from dap_jax.data.engines.processes import Processes
 
 BATCH = 1024
 

@@ -19,7 +19,7 @@ from absl import flags
 from etils import epath
 
 from dap_jax.cli import command, config_files, distributed_flags
-from dap_jax.data.workers import Workers
+from dap_jax.data.engines.processes import Workers
 
 CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
@@ -66,7 +66,7 @@ def main() -> None:
 
 def beam_engine(workdir: epath.Path) -> Workers:
   """Beam's workers, which share a folder in the workdir."""
-  from dap_jax.data.beam_workers import BeamWorkers
+  from dap_jax.data.engines.beam import BeamWorkers
 
   return BeamWorkers(workdir / "beam", BEAM_OPTIONS.value)
 

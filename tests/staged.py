@@ -12,8 +12,8 @@ from dap_jax.data.cleaning.clean import Cleaning
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import StageWriter, columns_of, pairs_in
+from dap_jax.data.engines.processes import Processes
 from dap_jax.data.readers.row import Row
-from dap_jax.data.workers import Processes
 
 
 @contextlib.contextmanager

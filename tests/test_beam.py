@@ -10,8 +10,8 @@ import time
 import pytest
 from etils import epath
 
-from dap_jax.data.beam_workers import BeamWorkers
 from dap_jax.data.cleaning import corpus as corpus_module
+from dap_jax.data.engines.beam import BeamWorkers
 from dap_jax.utils.errors import UserError
 from tests.test_data import prepare, prepare_corpus
 

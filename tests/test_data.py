@@ -9,8 +9,8 @@ import pytest
 from dap_jax.data import elements, loader, preparation, store, tokenizer, tokenizer_training
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.pairs import Pair
+from dap_jax.data.engines.processes import Processes
 from dap_jax.data.texts import normal_forms
-from dap_jax.data.workers import Processes
 from dap_jax.utils.errors import UserError
 from tests.one_example import one_example
 from tests.staged import read_pairs, split_pairs

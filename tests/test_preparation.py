@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import seqio
 
-from dap_jax.data import preparation, store, tasks, tokenizer, train_file, workers
+from dap_jax.data import preparation, store, tasks, tokenizer, train_file
 from dap_jax.data.cleaning import corpus as corpus_module
 from dap_jax.data.cleaning import selection, stage
 from dap_jax.data.cleaning.pairs import Pair
+from dap_jax.data.engines import processes
 from dap_jax.utils.errors import UserError
 from tests.staged import split_pairs, staged
 from tests.test_data import SPLIT, corpus, prepare, prepare_corpus
@@ -81,7 +82,7 @@ def test_sentences_of_evaluation_sets_are_left_out(prepared, tmp_path):
 def test_prepared_by_other_processes_it_is_the_same(prepared, tmp_path, monkeypatch):
   """A pool of processes cleans and tokenises where there is much; all files have the same bytes."""
   monkeypatch.setattr(corpus_module, "CHUNK_ROWS", 10)
-  monkeypatch.setattr(workers, "ALONE", 1)
+  monkeypatch.setattr(processes, "ALONE", 1)
   prepare(tmp_path, arguments={"paths": str(prepared / "*-en.tsv")})
   for file in (prepared / "data").rglob("*"):
     if file.is_file():

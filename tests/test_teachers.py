@@ -12,7 +12,7 @@ import pytest
 from dap_jax.core import frozen_vectors
 from dap_jax.data import preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
-from dap_jax.data.workers import Processes
+from dap_jax.data.engines.processes import Processes
 from dap_jax.inference import embedder
 from dap_jax.training import run as training
 from dap_jax.training.config import RunConfig

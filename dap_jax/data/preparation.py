@@ -32,8 +32,10 @@ from dap_jax.data.cleaning.guard import sentence_keys
 from dap_jax.data.cleaning.pairs import hash_of
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, pairs_in
+from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
 from dap_jax.data.tokenised_pairs import (
+  Tokenised,
   feature_arrays,
   kept_pairs,
   rates_of,
@@ -42,7 +44,6 @@ from dap_jax.data.tokenised_pairs import (
   write_train_file,
 )
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.data.workers import Workers
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import writing
@@ -100,26 +101,24 @@ def prepare(
       train_vocabulary(tokenizer_directory, stage, selection, vocabulary_size, sample_texts)
     tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
     tokenised = tokenise(
-      stage,
-      selection,
-      tokenizer=(tokenizer_directory, tokens),
-      work=fresh(work / "sequences"),
-      workers=workers,
+      stage, selection, tokenizer=(tokenizer_directory, tokens), work=work, workers=workers
     )
     train = folder / "train.npz"
     write_train_file(train, tokenised, feature_arrays(stage, selection, tokens, extras))
-    info = {
-      "pairs": tokenised.pairs,
-      "rates": rates_of(train, tokenised.pairs, tokens, temperature=temperature),
-      "heldout": len(selection.heldout),
-      "rejected": dict(rejections.counts.most_common()),
-      "max_tokens": max_tokens,
-      "cut_texts": tokenised.cut_texts,
-      "english_ids": tokenised.english_ids,
-      "features": [feature._asdict() for extra in extras for feature in extra.features],
-      "extras": {name: value for extra in extras for name, value in extra.report().items()},
-    }
+    rates = rates_of(train, tokenised.pairs, tokens, temperature=temperature)
+    info = info_of(tokenised, extras) | {"rates": rates, "max_tokens": max_tokens}
     finish(folder, epath.Path(directory), info, selection.heldout, rejections)
+
+
+def info_of(tokenised: Tokenised, extras: Sequence[Extra]) -> dict[str, Any]:
+  """What info.json says of the pairs and of the extras."""
+  return {
+    "pairs": tokenised.pairs,
+    "cut_texts": tokenised.cut_texts,
+    "english_ids": tokenised.english_ids,
+    "features": [feature._asdict() for extra in extras for feature in extra.features],
+    "extras": {name: value for extra in extras for name, value in extra.report().items()},
+  }
 
 
 def local_folder(directory: epath.Path, stack: ExitStack) -> Path:
@@ -209,6 +208,8 @@ def finish(
   rejections: Rejections,
 ) -> None:
   """Writes the other files; info.json last and atomically: its presence means completeness."""
+  rejected = dict(rejections.counts.most_common())
+  info = {**info, "heldout": len(heldout), "rejected": rejected}
   lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
   (folder / "heldout.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
   statistics = {"rejected": rejections.statistics()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,14 +16,15 @@ class RawSequences:
   """Two raw files for each name: the numbers, and how many of them each sequence has.
 
   Args:
-    folder: of the files; made where it is absent.
+    folder: of the files; made anew.
   """
 
   def __init__(self, folder: Path):
     self._folder = folder
     self._numbers: dict[str, int] = {}
     self._sizes: dict[str, tuple[int, int]] = {}
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
   def append(self, name: str, ids: np.ndarray, counts: np.ndarray) -> None:
     """Appends sequences: their numbers int32, and int32 how many each has."""

@@ -15,9 +15,9 @@ from etils import epath
 from dap_jax.data import cache, loader, preparation, store, synonyms
 from dap_jax.data.cleaning import preview as cleaning_preview
 from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.engines.processes import Processes, Workers
 from dap_jax.data.extras import Extra
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.data.workers import Processes, Workers
 from dap_jax.distributed import multihost
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.training import initial_weights

@@ -16,10 +16,10 @@ import pyarrow as pa
 from dap_jax.data.cleaning.clean import Cleaning, Rejected, expand_rules
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
+from dap_jax.data.engines.processes import Workers
 from dap_jax.data.readers import formats
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.texts.text_files import line_limit
-from dap_jax.data.workers import Workers
 from dap_jax.utils.errors import UserError
 
 CODE = re.compile(r"[A-Za-z0-9]+([-_@.][A-Za-z0-9]+)*")

@@ -1,6 +1,6 @@
 """Work on the parts of a corpus by a process for each core, with the results in order.
 
-beam_workers.py does the same on many machines.
+beam.py does the same on many machines.
 """
 
 from __future__ import annotations

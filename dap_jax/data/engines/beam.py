@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class BeamWorkers:
-  """What `workers.Workers` does, by a pipeline for every `map`. A context.
+  """what `processes.Workers` does, by a pipeline for every `map`. A context.
 
   Args:
     folder: for the parts; removed at the end, unless there was an error.
