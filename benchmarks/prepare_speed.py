@@ -33,6 +33,7 @@ def prepare(folder: Path, pattern: str, *, vocabulary_size: int, guard: Sequence
     pivot="en",
     languages=(),
     rules=("empty", "no_letters", "equal", "length_ratio"),
+    rules_for={},
     markup=False,
     drop_characters="",
     max_line_bytes=1 << 20,

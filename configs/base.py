@@ -33,8 +33,11 @@ def get_config() -> ConfigDict:
   config.data.max_line_bytes = 1 << 20  # what is longer is no line of text: an error
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
   config.data.languages = ()  # codes of the languages to keep; empty keeps all
-  # Filters of dap_jax/data/cleaning/clean.py, by name; "dap" stands for those of the DAP paper.
+  # Filters of dap_jax/data/cleaning/rules.py, by name; "dap" stands for those of the DAP paper.
   config.data.rules = ()
+  # Other rules for some pairs: a language's code, or a pattern of files, -> the rules in place of
+  # these. {"th": ("empty", "script"), "*WikiMatrix*": ("dap", "language")}; files count more.
+  config.data.rules_for = ConfigDict()
   config.data.markup = False  # strip tags and placeholders: for interface strings
   # Files and folders of evaluation sets: pairs with one of their sentences on a side are left out.
   # "eval_suites" stands for the folders of the key above.

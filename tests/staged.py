@@ -37,7 +37,7 @@ def split_pairs(pairs, *, min_pairs=1, guard=(), **settings):
 
 def clean_rows(rows, **changes):
   """The pairs of some rows that pass, and how many do not, by reason."""
-  settings = {"pivot": "en", "rules": (), "markup": False, "drop_characters": ""}
+  settings = {"pivot": "en", "rules": (), "rules_for": {}, "markup": False, "drop_characters": ""}
   cleaning = Cleaning(**settings | changes)
   results = [cleaning.clean(row if isinstance(row, Row) else Row(row)) for row in rows]
   with tempfile.TemporaryDirectory() as folder, Rejections(pathlib.Path(folder)) as rejections:
@@ -48,7 +48,7 @@ def clean_rows(rows, **changes):
 
 def read_pairs(**settings):
   """All pairs of a corpus that pass the rules; settings: of `CorpusReader`."""
-  settings = {"max_line_bytes": 1 << 20} | settings
+  settings = {"max_line_bytes": 1 << 20, "rules_for": {}} | settings
   with tempfile.TemporaryDirectory() as name, Rejections(pathlib.Path(name) / "r") as rejections:
     stage = CorpusReader(**settings).read(pathlib.Path(name) / "s", rejections, Processes())
     batches = [batch.pairs for batch in stage.batches()]

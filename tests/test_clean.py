@@ -2,8 +2,9 @@
 
 import pytest
 
-from dap_jax.data.cleaning import clean
+from dap_jax.data.cleaning import clean, rules
 from dap_jax.data.cleaning.pairs import Pair
+from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.readers.row import Row
 from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
@@ -114,7 +115,7 @@ def test_mostly_placeholders(text, expected):
   ],
 )
 def test_tokens(text, count):
-  assert len(clean.tokens(text)) == count
+  assert len(rules.tokens(text)) == count
 
 
 def words(n, start=0):
@@ -133,6 +134,11 @@ REJECTED = [
   ("markup", "Hello there", "Hallo <em"),
   ("markup", "run `make html' now", "jetzt ausführen"),
   ("length_ratio", words(5), words(20)),
+  ("numbers", "Chapter 12", "Kapitel 21"),
+  ("numbers", "on 2 May", "am Mai"),
+  ("addresses", "see https://a.org/b.", "siehe https://a.org/c."),
+  ("repetition", "ha ha ha ha", "lustig"),
+  ("repetition", words(9), "a b " * 3 + "a " * 4 + "c"),  # seven of eleven, three in a row at most
   ("dap_symbols", "mail me at a@b", "schreib mir"),
   ("dap_symbols", "see it", "siehe http://x"),
   ("dap_symbols", "N/A", "nichts"),
@@ -151,6 +157,10 @@ ACCEPTED = [
   ("markup", "sorted Z -> A at 100 % & more", "100% da, %5"),
   ("length_ratio", words(5), words(19)),  # over 3 times, but only 14 apart
   ("length_ratio", words(20), words(60)),  # 40 apart, but only 3 times
+  ("numbers", "Chapter 07 of 1,5", "Kapitel ७ von 1.5"),
+  ("addresses", "see https://a.org/b, www.c.de", "siehe (https://A.org/b) und www.c.de!"),
+  ("repetition", "ha ha ha, he", "lustig ... ... ... ..."),
+  ("repetition", words(9), "a b a c a d a e a f"),  # half of ten
   ("dap_symbols", "N/A or not", "nichts"),
   ("dap_short", "one two three four", "eins zwei drei vier"),
   ("dap_length", words(10), words(32)),
@@ -161,28 +171,33 @@ ACCEPTED = [
 ]
 
 
+def rejected(pivot, translation, names):
+  """The rule that rejects an English and German pair."""
+  return rules.why_rejected(pivot, translation, rules=names, languages=("en", "de"))
+
+
 @pytest.mark.parametrize(("rule", "pivot", "translation"), REJECTED)
 def test_rules_reject(rule, pivot, translation):
-  assert clean.why_rejected(pivot, translation, rules=[rule]) == rule
+  assert rejected(pivot, translation, [rule]) == rule
 
 
 @pytest.mark.parametrize(("rule", "pivot", "translation"), ACCEPTED)
 def test_rules_accept(rule, pivot, translation):
-  assert clean.why_rejected(pivot, translation, rules=[rule]) is None
+  assert rejected(pivot, translation, [rule]) is None
 
 
 def test_every_rule_has_a_case_on_both_sides():
-  assert {case[0] for case in REJECTED} == {case[0] for case in ACCEPTED} == set(clean.RULES)
+  assert {case[0] for case in REJECTED} == {case[0] for case in ACCEPTED} == set(rules.RULES)
 
 
 def test_first_rule_wins_and_unknown_ones_are_told():
-  assert clean.why_rejected("Tom", "Tom", rules=["dap_short", "equal"]) == "dap_short"
-  assert clean.why_rejected("Tom", "Tom", rules=["equal", "dap_short"]) == "equal"
-  assert clean.why_rejected("Tom", "Tom", rules=[]) is None
+  assert rejected("Tom", "Tom", ["dap_short", "equal"]) == "dap_short"
+  assert rejected("Tom", "Tom", ["equal", "dap_short"]) == "equal"
+  assert rejected("Tom", "Tom", []) is None
   with pytest.raises(
     UserError, match="data.rules names 'eqal'; known are dap, empty, .*dap_overlap"
   ):
-    clean.expand_rules(["equal", "eqal"])
+    rules.expand_rules(["equal", "eqal"])
 
 
 def texts_of(pairs):
@@ -224,3 +239,63 @@ def test_dropped_characters_leave_no_trace():
   assert texts_of(pairs) == [("de", "a word", "ein Wort")] * 2
   train, _ = split_pairs(pairs, pivot="en", sentences=0, min_words=1, min_languages=1)
   assert train == pairs[:1]
+
+
+@pytest.mark.parametrize(
+  ("text", "code", "other"),
+  [
+    ("ein Haus", "de", False),
+    ("дом", "de", True),
+    ("дом abc", "ru", False),  # half of the letters
+    ("дом abcd", "ru", True),
+    ("東京タワー", "ja", False),
+    ("東京", "zh_Hant", False),
+    ("한국 漢字", "kor_Hang", False),
+    ("кућа", "sr", False),  # Serbian is written in two
+    ("kuća", "sr", False),
+    ("kuća", "sr_Cyrl", True),
+    ("2024 – 50 %", "ru", False),  # no letter says anything
+    ("anything", "tlh", False),  # CLDR does not say how Klingon is written
+  ],
+)
+def test_script(text, code, other):
+  assert rules.TEXT_RULES["script"](text, code) is other
+
+
+@pytest.mark.parametrize(
+  ("text", "code", "other"),
+  [
+    ("Die Bundesregierung hat das Gesetz beschlossen.", "de", False),
+    ("Die Bundesregierung hat das Gesetz beschlossen.", "deu_Latn", False),
+    ("The government has passed the law yesterday.", "de", True),
+    ("Le gouvernement a adopté la loi hier.", "de", True),
+    ("OK", "de", False),  # too short to say
+    ("The government has passed the law yesterday.", "tlh", False),  # it knows no Klingon
+    ("Regjeringen vedtok loven i går kveld.", "nb", False),  # which it calls no
+  ],
+)
+def test_language(text, code, other):
+  assert rules.TEXT_RULES["language"](text, code) is other
+
+
+def test_real_sentences_are_in_their_languages():
+  """Messages of Django's catalogues: at most 2 of 70 are taken for another language's."""
+  rows = gettext_catalogues.read_catalogues(["django"], pivot="en")
+  rows = [row for row in rows if len(row["en"]) > 40 and "%" not in row["en"]]
+  for code in ("de", "fr", "ru", "ja", "tr"):
+    texts = [row[code] for row in rows if code in row][:70]
+    wrong = [text for text in texts if rules.TEXT_RULES["language"](text, code)]
+    assert len(texts) == 70 and len(wrong) <= 2, wrong
+
+
+def test_rules_for_a_language_and_a_file():
+  """By default a pair of equal texts goes; not in German, but in a crawled German file it does."""
+  places = [("fr", "a"), ("de", "a"), ("de", "x/crawled"), ("de", "b")]
+  rows = [
+    Row({"en": "OK", code: "OK"}, where=f"{file}.tsv:{line}")
+    for line, (code, file) in enumerate(places)
+  ]
+  settings = {"rules": ["equal"], "rules_for": {"de": [], "*crawled*": ["dap_short"]}}
+  pairs, counts = clean_rows(rows, **settings)
+  assert [pair.where for pair in pairs] == ["a.tsv:1", "b.tsv:3"]
+  assert counts == {"equal": 1, "dap_short": 1}

@@ -7,7 +7,7 @@ if both have over 5 tokens and at least half of those of one occur in the other.
 
 import pytest
 
-from dap_jax.data.cleaning import clean
+from dap_jax.data.cleaning import rules as known
 from tests.staged import clean_rows
 
 FOUR, FIVE = "one two three four", "eins zwei drei vier fünf"
@@ -93,12 +93,12 @@ PAIRS = SYMBOLS + SHORT + EQUAL + LENGTHS + OVERLAP
 
 
 def test_there_are_sixty():
-  assert len(PAIRS) == 60 and {rule for *_, rule in PAIRS} == {"", *clean.PRESETS["dap"]}
+  assert len(PAIRS) == 60 and {rule for *_, rule in PAIRS} == {"", *known.PRESETS["dap"]}
 
 
 @pytest.mark.parametrize(("pivot", "translation", "rule"), PAIRS)
 def test_the_preset(pivot, translation, rule):
-  rules = clean.expand_rules(["dap"])
+  rules = known.expand_rules(["dap"])
   row = {"en": pivot, "de": translation}
   pairs, rejected = clean_rows([row], rules=rules, drop_characters='"')
   assert (len(pairs), rejected) == ((0, {rule: 1}) if rule else (1, {}))

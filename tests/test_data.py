@@ -172,6 +172,7 @@ READER = {
   "pivot": "en",
   "languages": (),
   "rules": ("empty",),
+  "rules_for": {},
   "markup": False,
   "drop_characters": "",
   "max_line_bytes": 1 << 20,

@@ -6,7 +6,7 @@ import struct
 import pytest
 from etils import epath
 
-from dap_jax.data.cleaning import clean
+from dap_jax.data.cleaning import rules
 from dap_jax.data.readers import formats, gettext_catalogues
 from dap_jax.data.texts import labelled_texts
 from dap_jax.data.texts.dictionaries import Lexicon
@@ -30,7 +30,7 @@ GOLD = "1-1 2p2 3-3\n" * 6
 def rows(format, **arguments):
   """Reads and cleans, as `train` does."""
   return clean_rows(
-    formats.read_rows(format, pivot="en", **arguments), rules=tuple(clean.RULES), markup=True
+    formats.read_rows(format, pivot="en", **arguments), rules=tuple(rules.RULES), markup=True
   )
 
 

@@ -9,7 +9,7 @@ import pytest
 from etils import epath
 
 from dap_jax.data import tasks
-from dap_jax.data.cleaning import clean, interface_strings
+from dap_jax.data.cleaning import clean, interface_strings, rules
 from dap_jax.data.readers import formats
 from dap_jax.data.texts import text_files
 from dap_jax.data.texts.normal_forms import key_of, normalise
@@ -35,8 +35,10 @@ def test_long_lines_take_no_time(text):
   started = time.process_time()
   cleaned = clean.strip_interface_markup(normalise(text))
   clean.mostly_placeholders(text)
-  for rule in clean.RULES.values():
+  for rule in rules.RULES.values():
     rule(cleaned, cleaned + "y")
+  for rule in rules.TEXT_RULES.values():
+    rule(cleaned, "de")
   assert time.process_time() - started < 5
 
 

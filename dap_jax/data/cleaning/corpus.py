@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dap_jax.data.cleaning.clean import Cleaning, Rejected, expand_rules
+from dap_jax.data.cleaning.clean import Cleaning, Rejected
 from dap_jax.data.cleaning.rejections import Rejections
+from dap_jax.data.cleaning.rules import expand_rules
 from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.readers import formats
@@ -43,7 +44,7 @@ class CorpusReader:
     format, arguments: the reader of `formats` and that reader's own arguments.
     languages: codes to keep; empty keeps all.
     max_line_bytes: of a line of a text file.
-    pivot, rules, markup, drop_characters: see `clean.Cleaning`.
+    pivot, rules, rules_for, markup, drop_characters: see `clean.Cleaning`.
   """
 
   format: str
@@ -52,6 +53,7 @@ class CorpusReader:
   pivot: str
   languages: Sequence[str]
   rules: Sequence[str]
+  rules_for: Mapping[str, Sequence[str]]
   markup: bool
   drop_characters: str
 
@@ -93,6 +95,7 @@ class CorpusReader:
     return Cleaning(
       pivot=self.pivot,
       rules=expand_rules(self.rules),
+      rules_for={key: expand_rules(rules) for key, rules in self.rules_for.items()},
       markup=self.markup,
       drop_characters=self.drop_characters,
     )
