@@ -8,6 +8,7 @@
 WORKDIR/data/rejected/REASON.jsonl.gz holds every pair that is left out, with its file and line.
 A command that was killed goes on where it can, and the files are those of an undisturbed one.
 --engine=beam has Apache Beam clean and tokenise, on many machines: the same files.
+--seqio_cache=DIR writes the pairs in the form of SeqIO's own cache too: see data/seqio_cache.py.
 --dry_run shows ten pairs of each language before and after cleaning, and writes nothing.
 """
 
@@ -25,6 +26,9 @@ CONFIG = config_files.define_flag()
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run; may be gs://.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Shows examples of what would be done.")
 EXAMPLES = flags.DEFINE_integer("examples", 10, "Pairs of each language that --dry_run shows.", 1)
+SEQIO_CACHE = flags.DEFINE_string(
+  "seqio_cache", None, "A folder for the pairs in the form of SeqIO's own cache."
+)
 ENGINE = flags.DEFINE_enum(
   "engine", "local", ["local", "beam"], "Who cleans and tokenises: this machine's cores, or Beam."
 )
@@ -52,6 +56,7 @@ def main() -> None:
     return
   engine = run_data.local_engine if ENGINE.value == "local" else beam_engine
   data = run.prepare(config, workdir=workdir, engine=engine)
+  write_seqio_cache(workdir, temperature=config.data["temperature"])
   info = data.corpus.info
   rejected = ", ".join(f"{reason} {count:,}" for reason, count in info["rejected"].items())
   logger.info(
@@ -62,6 +67,16 @@ def main() -> None:
     rejected or "none",
     workdir,
   )
+
+
+def write_seqio_cache(workdir: str, *, temperature: float) -> None:
+  """What --seqio_cache asks for, by one process."""
+  from dap_jax.data import seqio_cache
+  from dap_jax.distributed import multihost
+
+  if SEQIO_CACHE.value and multihost.is_first():
+    folder = epath.Path(SEQIO_CACHE.value)
+    seqio_cache.write(folder, workdir=epath.Path(workdir), name="bitext", temperature=temperature)
 
 
 def beam_engine(workdir: epath.Path) -> Workers:

@@ -24,8 +24,11 @@ def test_train_begins_with_what_prepare_made(commands, tmp_path):
   assert not layout.has_checkpoints(run)
   output = commands.run(*commands.train_flags(run, "--config.steps=2"))
   assert "finished at step 2" in output and "preparing the data" not in output
-  again = commands.run("prepare", *flags_of(commands, run, "--config.steps=2"))
+  cache = f"--seqio_cache={tmp_path}/seqio"
+  again = commands.run("prepare", *flags_of(commands, run, "--config.steps=2", cache))
   assert "preparing" not in again
+  tasks = json.loads((tmp_path / "seqio" / "mixture.json").read_text())["tasks"]
+  assert {each["language"]: each["pairs"] for each in tasks.values()} == info["pairs"]
 
 
 def test_a_killed_preparation_goes_on_from_its_stage(commands, tmp_path):

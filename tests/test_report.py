@@ -349,6 +349,24 @@ def test_what_is_missing_is_said(pages):
   assert "metrics.jsonl has no line yet" not in text  # the first run has lines
 
 
+def test_what_was_left_out_of_training(commands, tmp_path):
+  """Counts and a sample of each reason, as the workdir's stats.json has them; texts stay texts."""
+  run = tmp_path / "run"
+  shutil.copytree(commands.straight, run)
+  sample = {"pivot": "<b>page</b>", "translation": "cntr", "where": "en.tsv:7", "language": "aa"}
+  languages = {"aa": 1234, "bb": 5, "cc": 4, "dd": 3}
+  of_reason = {"pairs": 1246, "languages": languages, "samples": [sample]}
+  (run / "data" / "stats.json").write_text(json.dumps({"rejected": {"equal": of_reason}}))
+  commands.run("report", f"--workdir={run}", f"--output={tmp_path}/page.html")
+  text = re.sub(r"</?(bdi|span)[^>]*>", "", (tmp_path / "page.html").read_text())
+  assert '<tr><th scope="row">equal</th><td>1,246</td>' in text
+  assert "<td>aa 1,234, bb 5, cc 4</td>" in text
+  assert "<td>&lt;b&gt;page&lt;/b&gt; | cntr</td>" in text
+  (run / "data" / "stats.json").write_text('{"rejected": {"equal": [1]}}')
+  message = commands.fail("report", f"--workdir={run}", f"--output={tmp_path}/page.html")
+  assert "stats.json is damaged" in message
+
+
 def test_two_languages_and_one_sentence(commands, tmp_path):
   """Too little for most charts: the page says so, one line each."""
   run = tmp_path / "run"

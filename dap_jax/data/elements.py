@@ -24,6 +24,10 @@ class Ragged:
   def __len__(self) -> int:
     return len(self.offsets) - 1
 
+  def lengths(self) -> np.ndarray:
+    """int [n], of each sequence."""
+    return np.diff(self.offsets)
+
   def __iter__(self) -> Iterator[np.ndarray]:
     return (self[index] for index in range(len(self)))
 
@@ -111,9 +115,9 @@ class Pairs(NamedTuple):
     A missing negative has 2: see `examples.gather`.
     """
     lengths = np.full((len(self.pivot), 2 + negatives), 2)
-    lengths[:, 0], lengths[:, 1] = np.diff(self.pivot.offsets), np.diff(self.translation.offsets)
+    lengths[:, 0], lengths[:, 1] = self.pivot.lengths(), self.translation.lengths()
     if self.negative_offsets is not None:
-      of_negatives = np.diff(self.negatives.offsets)
+      of_negatives = self.negatives.lengths()
       for k in range(negatives):
         place = self.negative_offsets[:-1] + k
         there = place < self.negative_offsets[1:]

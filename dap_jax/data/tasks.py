@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import seqio
@@ -33,13 +34,9 @@ def register(
     tokenizer: that made their ids.
     temperature: of the sampling; 1 keeps the corpus's own shares, larger evens them out.
   """
-  vocabulary = TokenizerVocabulary(tokenizer)
-  features = {side: seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32) for side in SIDES}
-  tasks = task_names(name, pairs)
+  features, tasks = output_features(tokenizer), task_names(name, pairs)
   for task_name, language in tasks.items():
-    if task_name in seqio.TaskRegistry.names():
-      seqio.TaskRegistry.remove(task_name)
-    seqio.TaskRegistry.add(
+    replace_task(
       task_name,
       source=seqio.FunctionDataSource(
         examples_of(pairs[language]),
@@ -53,6 +50,19 @@ def register(
     seqio.MixtureRegistry.remove(name)
   rate = functools.partial(seqio.mixing_rate_num_examples, temperature=temperature)
   return seqio.MixtureRegistry.add(name, list(tasks), default_rate=rate)
+
+
+def output_features(tokenizer: Tokenizer) -> dict[str, seqio.Feature]:
+  """The features of a Task, for SeqIO."""
+  vocabulary = TokenizerVocabulary(tokenizer)
+  return {side: seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32) for side in SIDES}
+
+
+def replace_task(name: str, **parts: Any) -> None:
+  """Registers a Task, whether or not one is registered under its name."""
+  if name in seqio.TaskRegistry.names():
+    seqio.TaskRegistry.remove(name)
+  seqio.TaskRegistry.add(name, **parts)
 
 
 def task_names(name: str, languages: Iterable[str]) -> dict[str, str]:

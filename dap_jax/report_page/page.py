@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 import vl_convert
 
-from dap_jax.report_page import charts, comparison
+from dap_jax.report_page import charts, comparison, training_data
 from dap_jax.report_page.heldout import FEW, MAP_TEXTS, Similarities
 from dap_jax.report_page.measure import Measured
 from dap_jax.report_page.runs import LoadedRun
@@ -174,6 +174,7 @@ def section(
     "color": color,
     "settings": {**run.settings, **{f"version of {k}": v for k, v in run.versions.items()}},
     "speed": run.median("pairs_per_second"),
+    "data": training_data.read(run.folder),
   }
   if isinstance(measured, UserError):
     return common | {"error": str(measured)}
