@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import seqio
+from etils import epath
 
 from dap_jax.data import preparation, store, tasks, tokenizer, train_file
 from dap_jax.data.cleaning import corpus as corpus_module
@@ -113,3 +114,24 @@ def test_seqio_reads_prepared_data(prepared):
   ):
     np.testing.assert_array_equal(example["pivot"], pivot)
     np.testing.assert_array_equal(example["translation"], other)
+
+
+class Remote:
+  """A file as etils shows one in a bucket: it can be opened, and its name is no local path."""
+
+  def __init__(self, local):
+    self.open = local.open
+
+  def __str__(self):
+    return "gs://bucket/train.npz"
+
+
+def test_data_in_a_bucket_is_read_from_the_disk(prepared):
+  """The arrays of the local file; they are mapped, and the copy's name is gone."""
+  local = prepared / "data" / "train.npz"
+  remote = train_file.mapped_arrays(Remote(local))
+  expected = train_file.mapped_arrays(epath.Path(local))
+  assert remote.keys() == expected.keys()
+  for name, array in remote.items():
+    np.testing.assert_array_equal(array, expected[name])
+  assert any(isinstance(array.base, np.memmap) for array in remote.values())

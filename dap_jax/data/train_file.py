@@ -8,8 +8,9 @@ FEATURE/values                                     the table
 
 from __future__ import annotations
 
-import io
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -63,10 +64,7 @@ def load_pairs(
   path: epath.Path, *, languages: Iterable[str], features: Sequence[Feature]
 ) -> dict[str, Pairs]:
   """Language -> its pairs; languages are numbered in this order, from 1."""
-  if "://" in str(path):
-    arrays: Mapping[str, np.ndarray] = np.load(io.BytesIO(path.read_bytes()))
-  else:
-    arrays = mapped_npz.read(Path(path))
+  arrays = mapped_arrays(path)
   names = [feature.name for feature in features if table_path(feature.name) in arrays]
   tables = {name: arrays[table_path(name)] for name in names}
 
@@ -95,6 +93,17 @@ def load_pairs(
     )
     for number, language in enumerate(languages, 1)
   }
+
+
+def mapped_arrays(path: epath.Path) -> dict[str, np.ndarray]:
+  """The arrays of the file, on this machine's disk until they are used."""
+  if "://" not in str(path):
+    return mapped_npz.read(Path(path))
+  with tempfile.TemporaryDirectory() as folder:
+    local = Path(folder) / "train.npz"
+    with path.open("rb") as source, local.open("wb") as target:
+      shutil.copyfileobj(source, target)
+    return mapped_npz.read(local)  # what is mapped stays readable when the file's name is gone
 
 
 def check_negatives(pairs: Mapping[str, Pairs], hard_negatives: int) -> None:
