@@ -254,25 +254,29 @@ def test_a_cache_that_cannot_be_written(corpus, tmp_path, place):
     make(corpus, folder)
 
 
+# A section as a run has it today: keys that came later have values of their own.
+SECTION = {"guard": [], "max_line_bytes": 1 << 20, "rules_for": {}}
+
+
 def test_a_resumed_run_may_have_another_cache(tmp_path):
   """Also one that began before the key was there; what shapes the data may not change."""
   run = {"model": {}, "max_tokens": 16, "steps": 3}
-  layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "en"}})
+  layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en"}})
   fill(tmp_path)
   (tmp_path / "checkpoints" / "3").mkdir(parents=True)
-  layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "en", "cache": "x"}})
-  layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "en", "cache": ""}})
+  layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en", "cache": "x"}})
+  layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en", "cache": ""}})
   with pytest.raises(UserError, match=r"data\.pivot='en', this config has 'de'"):
-    layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "de", "cache": ""}})
+    layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "de", "cache": ""}})
 
 
 def test_what_shapes_batches_alone_may_be_mended_until_the_first_step(tmp_path):
   """`data.views` can only be found wrong once the data is there."""
   run = {"model": {}, "max_tokens": 16}
-  layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "en", "views": 9}})
+  layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en", "views": 9}})
   (tmp_path / "data").mkdir()
   (tmp_path / "data" / "info.json").write_text("{}")
-  layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "en", "views": 3}})
+  layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en", "views": 3}})
   (tmp_path / "checkpoints" / "1").mkdir(parents=True)
   with pytest.raises(UserError, match=r"data.views=3, this config has 2"):
-    layout.claim(tmp_path, run | {"data": {"guard": [], "pivot": "en", "views": 2}})
+    layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en", "views": 2}})

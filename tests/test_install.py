@@ -21,6 +21,7 @@ from dap_jax.cli.main import commands
 from tests.commands import ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = {"beam", "demo", "dev", "faiss", "plan"}
 PYTHONS = ("3.11", "3.12", "3.13")
 SEVERAL_HOSTS = ("prepare", "train", "evaluate", "export", "embed", "mine", "selfcheck")
 
@@ -136,7 +137,7 @@ def test_the_wheel_holds_the_package_and_the_configs_and_nothing_else(wheel):
   asked_for = [Requirement(line) for line in re.findall("^Requires-Dist: (.*)$", text, re.M)]
   needed = {each.name.lower().replace("_", "-") for each in asked_for if not each.marker}
   assert needed == {name.replace("_", "-") for name in ranges(PROJECT["dependencies"])}
-  assert set(re.findall("^Provides-Extra: (.*)$", text, re.M)) == {"plan", "faiss", "demo", "dev"}
+  assert set(re.findall("^Provides-Extra: (.*)$", text, re.M)) == EXTRAS
 
 
 @pytest.mark.slow

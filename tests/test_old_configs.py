@@ -5,17 +5,19 @@ import json
 from dap_jax.utils.old_configs import flag_with_new_name, with_current_keys
 from dap_jax.workdir import layout
 
+LATER = {"guard": ["eval_suites"], "max_line_bytes": 1 << 20, "rules_for": {}}  # keys of `data`
+
 
 def test_an_old_config_has_the_last_word(caplog):
   config = {"data": {"renderings": 4, "views": 2, "pivot": "en"}, "seed": 1}
-  data = {"views": 4, "pivot": "en", "guard": ["eval_suites"]}
+  data = {"views": 4, "pivot": "en"} | LATER
   assert with_current_keys(config) == {"data": data, "seed": 1}
   assert "config key data.renderings is called data.views now" in caplog.text
   assert config["data"] == {"renderings": 4, "views": 2, "pivot": "en"}  # a copy was changed
 
 
 def test_new_configs_pass_in_silence(caplog):
-  config = {"data": {"views": 2, "guard": []}, "model": {}}
+  config = {"data": {"views": 2} | LATER | {"guard": []}, "model": {}}
   assert with_current_keys(config) == config
   assert with_current_keys({"seed": 0}) == {"seed": 0}
   assert caplog.text == ""
@@ -40,7 +42,7 @@ def test_a_workdir_of_version_0_1(tmp_path):
   config = {"data": data, "model": {}, "max_tokens": 16, "steps": 2}
   (tmp_path / "config.json").write_text(json.dumps(config))
   read = layout.read_config(tmp_path)["data"]
-  assert read == {"views": 3, "pivot": "en", "guard": ["eval_suites"]}
+  assert read == {"views": 3, "pivot": "en"} | LATER
 
 
 def test_the_flag_reaches_the_config(commands, tmp_path):

@@ -249,5 +249,17 @@ def write_tensors(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
     remote = "://" in str(path)
     target = Path(local) / FILE if remote else Path(path)
     safetensors.numpy.save_file(dict(tensors), target, metadata=metadata)
+    sort_header(target)
     if remote:
       epath.Path(target).copy(path)
+
+
+def sort_header(file: Path) -> None:
+  """Gives the entries of a file's header a fixed order; the library's differs each time."""
+  with file.open("r+b") as opened:
+    (size,) = struct.unpack("<Q", opened.read(8))
+    header = json.loads(opened.read(size))
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert len(text) <= size
+    opened.seek(8)
+    opened.write(text.ljust(size))

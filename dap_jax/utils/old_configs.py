@@ -44,7 +44,7 @@ def with_current_keys(config: Mapping[str, Any], *, announce: bool = True) -> di
   for added, value in ADDED.items():
     section, key = holder(current, added)
     if section:
-      section.setdefault(key, value)
+      section.setdefault(key, copy.deepcopy(value))
   return current
 
 
