@@ -85,7 +85,8 @@ class Stage:
   def batches(self) -> Iterator[Batch]:
     """All texts, batch by batch."""
     first = 0
-    with pa.memory_map(str(self._folder / "pairs.arrow")) as file:
+    # Not mapped: what was read would count as this process's memory to its end.
+    with pa.OSFile(str(self._folder / "pairs.arrow")) as file:
       reader = pa.ipc.open_file(file)
       for number in range(reader.num_record_batches):
         batch = reader.get_batch(number)
