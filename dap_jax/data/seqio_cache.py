@@ -13,7 +13,6 @@ FOLDER/mixture.json         the Tasks and their languages, last: with it the fol
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +24,7 @@ from etils import epath
 from dap_jax.data import train_file
 from dap_jax.data.elements import Pairs
 from dap_jax.data.store import read_info
-from dap_jax.data.tasks import SIDES, output_features, replace_task, task_names
+from dap_jax.data.tasks import SIDES, output_features, replace_mixture, replace_task, task_names
 from dap_jax.data.tokenizer import FILES, Tokenizer
 from dap_jax.utils.errors import UserError, reading, writing
 from dap_jax.utils.json_files import read_json, write_json
@@ -123,7 +122,7 @@ def register(folder: epath.PathLike) -> seqio.Mixture:
   with reading(f"{path / MIXTURE} is damaged"):
     tasks, name = list(content["tasks"]), content["name"]
     tokenizer = Tokenizer.load(path / "tokenizer", max_tokens=content["max_tokens"])
-    rate = functools.partial(seqio.mixing_rate_num_examples, temperature=content["temperature"])
+    temperature = content["temperature"]
   seqio.add_global_cache_dirs([str(path)])
   features = output_features(tokenizer)
   for task in tasks:
@@ -133,9 +132,7 @@ def register(folder: epath.PathLike) -> seqio.Mixture:
       preprocessors=[seqio.CacheDatasetPlaceholder()],
       output_features=features,
     )
-  if name in seqio.MixtureRegistry.names():
-    seqio.MixtureRegistry.remove(name)
-  return seqio.MixtureRegistry.add(name, tasks, default_rate=rate)
+  return replace_mixture(name, tasks, temperature=temperature)
 
 
 def not_cached(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:

@@ -46,10 +46,7 @@ def register(
       preprocessors=[],
       output_features=features,
     )
-  if name in seqio.MixtureRegistry.names():
-    seqio.MixtureRegistry.remove(name)
-  rate = functools.partial(seqio.mixing_rate_num_examples, temperature=temperature)
-  return seqio.MixtureRegistry.add(name, list(tasks), default_rate=rate)
+  return replace_mixture(name, tasks, temperature=temperature)
 
 
 def output_features(tokenizer: Tokenizer) -> dict[str, seqio.Feature]:
@@ -63,6 +60,14 @@ def replace_task(name: str, **parts: Any) -> None:
   if name in seqio.TaskRegistry.names():
     seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(name, **parts)
+
+
+def replace_mixture(name: str, tasks: Iterable[str], *, temperature: float) -> seqio.Mixture:
+  """Registers the Mixture of some Tasks, whether or not one is registered under its name."""
+  if name in seqio.MixtureRegistry.names():
+    seqio.MixtureRegistry.remove(name)
+  rate = functools.partial(seqio.mixing_rate_num_examples, temperature=temperature)
+  return seqio.MixtureRegistry.add(name, list(tasks), default_rate=rate)
 
 
 def task_names(name: str, languages: Iterable[str]) -> dict[str, str]:

@@ -15,20 +15,17 @@ import logging
 import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
 
 from etils import epath
 
+from dap_jax.data.engines.processes import Item, Result
 from dap_jax.utils.errors import UserError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
 
 class BeamWorkers:
-  """what `processes.Workers` does, by a pipeline for every `map`. A context.
+  """What `processes.Workers` does, by a pipeline for every `map`. A context.
 
   Args:
     folder: for the parts; removed at the end, unless there was an error.
@@ -58,12 +55,6 @@ class BeamWorkers:
       self._folder.rmtree()
 
   def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The function's result for each item, in order; few are in memory at a time.
-
-    Args:
-      function: can be pickled.
-      items: parts of the work, each worth sending to another machine.
-    """
     import apache_beam as beam
 
     for part in ("inputs", "outputs"):

@@ -38,15 +38,11 @@ class Workers(Protocol):
 
 
 class Processes:
-  """Processes that are started when there is enough to do, and ended with this context.
+  """A process for each core, started when there is enough to do, and ended with this context."""
 
-  Args:
-    processes: how many; None is one for each core.
-  """
-
-  def __init__(self, processes: int | None = None):
+  def __init__(self) -> None:
     counted = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-    self._processes = processes or counted or 1
+    self._processes = counted or 1
     self._pool: ProcessPoolExecutor | None = None
 
   def __enter__(self) -> Processes:
