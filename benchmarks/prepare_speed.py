@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import measuring
 from configs import base
-from dap_jax.data import loader, preparation, store
+from dap_jax.data import loader, manifest, preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.engines.processes import Processes
 
@@ -86,7 +86,7 @@ def main() -> None:
     start = time.perf_counter()
     prepare(folder, flags.files, vocabulary_size=flags.vocabulary_size, guard=flags.guard)
     seconds = time.perf_counter() - start
-    info = store.read_info(folder / "data")
+    info = manifest.read_info(folder / "data")
     pairs = sum(info["pairs"].values()) + sum(info["rejected"].values())
     own, children = (
       resource.getrusage(who).ru_maxrss / 1024

@@ -35,11 +35,11 @@ logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 
 def readme_of(folder: epath.Path, step: int, *, config: Mapping[str, Any], max_tokens: int) -> str:
   """The model card of a workdir's checkpoint."""
-  from dap_jax.data import store
+  from dap_jax.data import manifest
   from dap_jax.hub import card
   from dap_jax.workdir import records
 
-  pairs = store.read_info(folder / "data")["pairs"]
+  pairs = manifest.read_info(folder / "data")["pairs"]
   return card.model_card(
     name=epath.Path(OUTPUT.value).name,
     metrics=records.scores_at(folder, step),
@@ -57,7 +57,7 @@ def main() -> None:
   writes = distributed_flags.take_part()
   import jax
 
-  from dap_jax.data import store
+  from dap_jax.data import manifest
   from dap_jax.hub import to_hf
   from dap_jax.inference import embedder
   from dap_jax.workdir import layout, restore
@@ -85,7 +85,7 @@ def main() -> None:
       **loaded.model_config,
       "encoder": {**loaded.model_config["encoder"], "vocabulary_size": rows},
     },
-    english_ids=store.english_ids(folder / "data"),
+    english_ids=manifest.english_ids(folder / "data"),
     tokenizer_directory=folder / "tokenizer",
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=loaded.max_tokens,

@@ -6,6 +6,7 @@ The corpus: English sentences of a small grammar, and three ciphers of it.
 import contextlib
 import fcntl
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from dap_jax.data import store
+from dap_jax.data import manifest
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build
@@ -176,12 +177,21 @@ def final_state(run):
   """The newest state of a workdir on the host, and its step."""
   config = layout.read_config(run)
   tokens = Tokenizer.load(run / "tokenizer", max_tokens=config["max_tokens"])
-  vocabulary = vocabulary_of(tokens, rows=0, english_ids=store.english_ids(run / "data"))
+  vocabulary = vocabulary_of(tokens, rows=0, english_ids=manifest.english_ids(run / "data"))
   config["mesh"] = {"data": -1, "fsdp": 1, "model": 1}
   train_program = build.build(vocabulary=vocabulary, **{key: config[key] for key in build.KEYS})
   with checkpointing.Checkpoints(run, keep_last=9, best_metric="") as checkpoints:
     restored = checkpoints.restore(train_program.abstract_state)
   return jax.device_get(restored.state), restored.step
+
+
+def without_checksums(run):
+  """The run, its data as a version prepared it that kept no checksums of it."""
+  path = run / "data" / "info.json"
+  info = json.loads(path.read_text())
+  del info["files"]
+  path.write_text(json.dumps(info))
+  return run
 
 
 def lines_of(run):

@@ -6,16 +6,48 @@ import shutil
 import numpy as np
 import pytest
 
-from dap_jax.data import store
+from dap_jax.data import manifest, store
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout, records
+from tests.commands import without_checksums
 
 
 @pytest.fixture
-def run(commands, tmp_path):
+def new_run(commands, tmp_path):
   """A copy of a finished run, without its checkpoints."""
   ignored = shutil.ignore_patterns("checkpoints", "checksums")
   return shutil.copytree(commands.straight, tmp_path / "run", ignore=ignored)
+
+
+@pytest.fixture
+def run(new_run):
+  """As one of a version that kept no checksums of its data, which would notice all of this."""
+  return without_checksums(new_run)
+
+
+@pytest.mark.parametrize("name", ["data/heldout.jsonl", "data/train.npz"])
+def test_a_file_of_other_data(new_run, commands, name):
+  load(new_run)
+  path = new_run / name
+  if path.suffix == ".npz":  # whole, and with the same arrays
+    arrays = dict(np.load(path))
+    arrays["aa/pivot/tokens"] = arrays["aa/pivot/tokens"][::-1]
+    np.savez(path, **arrays)
+  else:
+    path.write_text(path.read_text().replace("e", "a", 1))
+  with pytest.raises(UserError, match=f"{path} is damaged; remove {new_run}/data and the run"):
+    load(new_run)
+  assert "is damaged; remove" in commands.fail(*commands.train_flags(new_run))
+
+
+def test_another_tokenizer(new_run):
+  manifest.check_tokenizer(new_run)
+  path = new_run / "tokenizer" / "tokenizer.json"
+  path.write_text(path.read_text().replace('"id": 0', '"id":  0', 1))
+  with pytest.raises(UserError, match=f"{path} is damaged; remove {new_run}/data .*256"):
+    manifest.check_tokenizer(new_run)
+  shutil.rmtree(new_run / "data")  # nothing to compare with
+  manifest.check_tokenizer(new_run)
 
 
 def load(run):

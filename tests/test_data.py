@@ -6,7 +6,15 @@ import itertools
 import numpy as np
 import pytest
 
-from dap_jax.data import elements, loader, preparation, store, tokenizer, tokenizer_training
+from dap_jax.data import (
+  elements,
+  loader,
+  manifest,
+  preparation,
+  store,
+  tokenizer,
+  tokenizer_training,
+)
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.engines.processes import Processes
@@ -241,7 +249,7 @@ def test_texts_that_are_cut_are_counted(prepared, tmp_path):
   pairs = read_pairs(arguments=arguments, **READER)
   ids = whole.encode_ragged([text for pair in pairs for text in (pair.pivot, pair.translation)])
   cut = sum(len(each) > 14 for each in ids)
-  assert 0 < cut < len(ids) and store.read_info(tmp_path / "data")["cut_texts"] == cut
+  assert 0 < cut < len(ids) and manifest.read_info(tmp_path / "data")["cut_texts"] == cut
 
 
 def test_rates_are_tempered_and_the_english_ids_are_those_of_the_english_side(prepared):
@@ -268,5 +276,5 @@ def test_held_out_texts_are_not_in_the_vocabulary_training(prepared, monkeypatch
 
 
 def test_an_unfinished_preparation_is_not_complete(prepared):
-  assert store.complete(prepared / "data")
-  assert not store.complete(prepared / "again" / "data")
+  assert manifest.complete(prepared / "data")
+  assert not manifest.complete(prepared / "again" / "data")

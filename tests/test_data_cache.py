@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from dap_jax.data import cache, store
+from dap_jax.data import cache, manifest
 from dap_jax.data.elements import Feature
 from dap_jax.training.teacher import teachers
 from dap_jax.utils.errors import UserError
@@ -194,7 +194,7 @@ def test_a_workdir_gets_copies(corpus, tmp_path):
   assert not cache.fetch(entry, second) and not second.exists()
   cache.keep(first, entry)
   assert cache.fetch(entry, second)
-  assert files(first) == files(second) and store.complete(second / "data")
+  assert files(first) == files(second) and manifest.complete(second / "data")
   (second / "data" / "train.npz").write_bytes(b"other")  # a copy: the cache does not see it
   assert cache.fetch(entry, epath.Path(tmp_path / "third"))
   assert files(tmp_path / "third") == files(first)

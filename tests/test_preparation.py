@@ -9,7 +9,7 @@ import pytest
 import seqio
 from etils import epath
 
-from dap_jax.data import preparation, store, tasks, tokenizer, train_file
+from dap_jax.data import manifest, preparation, tasks, tokenizer, train_file
 from dap_jax.data.cleaning import corpus as corpus_module
 from dap_jax.data.cleaning import selection, stage
 from dap_jax.data.cleaning.pairs import Pair
@@ -67,7 +67,7 @@ def test_sentences_of_evaluation_sets_are_left_out(prepared, tmp_path):
   (guard / "deep" / "set.zip").write_bytes(b"PK\x03\x04")  # is passed over
   run = tmp_path / "run"
   prepare(run, arguments={"paths": str(prepared / "*-en.tsv")}, guard=[str(guard)])
-  info = store.read_info(run / "data")
+  info = manifest.read_info(run / "data")
   assert info["rejected"] == {"in_evaluation": 3 + 1}  # a pivot in three languages, one translation
   lines = gzip.decompress((run / "data" / "rejected" / "in_evaluation.jsonl.gz").read_bytes())
   rejected = [json.loads(line) for line in lines.decode().splitlines()]
@@ -100,7 +100,7 @@ def test_prepared_by_other_processes_it_is_the_same(prepared, tmp_path, monkeypa
 def test_seqio_reads_prepared_data(prepared):
   """A mixture of plain SeqIO over the stored pairs: the ids of the loader, in their order."""
   tokens = tokenizer.Tokenizer.load(prepared / "tokenizer", max_tokens=8)
-  info = store.read_info(prepared / "data")
+  info = manifest.read_info(prepared / "data")
   stored = train_file.load_pairs(
     prepared / "data" / "train.npz", languages=info["rates"], features=()
   )

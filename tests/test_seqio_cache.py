@@ -6,13 +6,14 @@ Expected values: the pairs that the loader reads; shares by pairs ** (1 / temper
 import itertools
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 import seqio
 from etils import epath
 
-from dap_jax.data import seqio_cache, store, train_file
+from dap_jax.data import manifest, seqio_cache, train_file
 from dap_jax.utils.errors import UserError
 from tests.test_data import prepared  # noqa: F401, a fixture
 
@@ -30,7 +31,7 @@ def cache(prepared, tmp_path_factory):  # noqa: F811
 
 def pairs_of(prepared, language):  # noqa: F811
   """The (pivot, translation) of a language, as they were prepared."""
-  info = store.read_info(prepared / "data")
+  info = manifest.read_info(prepared / "data")
   path = epath.Path(prepared / "data" / "train.npz")
   pairs = train_file.load_pairs(path, languages=info["rates"], features=())[language]
   return list(zip(pairs.pivot, pairs.translation, strict=True))
@@ -42,7 +43,7 @@ def as_key(pivot, translation):
 
 def test_seqio_reads_the_pairs(prepared, cache):  # noqa: F811
   seqio_cache.register(cache)
-  info = store.read_info(prepared / "data")
+  info = manifest.read_info(prepared / "data")
   tasks = json.loads((cache / "mixture.json").read_text())["tasks"]
   assert {each["language"] for each in tasks.values()} == info["pairs"].keys()
   for task, of_task in tasks.items():
@@ -60,7 +61,7 @@ def test_seqio_reads_the_pairs(prepared, cache):  # noqa: F811
 
 def test_the_mixture_has_the_rates_of_the_loader(prepared, cache):  # noqa: F811
   mixture = seqio_cache.register(cache)
-  rates = store.read_info(prepared / "data")["rates"]
+  rates = manifest.read_info(prepared / "data")["rates"]
   tasks = json.loads((cache / "mixture.json").read_text())["tasks"]
   total = sum(mixture.get_rate(task) for task in mixture.tasks)
   for task in mixture.tasks:
@@ -84,6 +85,22 @@ def test_what_is_there_is_not_written_again_and_other_data_is_refused(prepared, 
   assert {path: path.stat().st_mtime_ns for path in pathlib.Path(cache).rglob("*")} == before
   with pytest.raises(UserError, match="is the cache of other data"):
     seqio_cache.write(cache, workdir=epath.Path(prepared), name="cached", temperature=1.0)
+
+
+def test_tasks_that_a_killed_run_left(prepared, cache, tmp_path):  # noqa: F811
+  folder = epath.Path(shutil.copytree(cache, tmp_path / "left"))
+  (task, *_) = sorted(folder.glob("cached_*"))
+  (task / "COMPLETED").unlink()
+  with pytest.raises(UserError, match=f"has no complete {task.name}: .* was killed; repeat it"):
+    seqio_cache.register(folder)
+  other = shutil.copytree(prepared, tmp_path / "other")  # the same numbers of pairs, other texts
+  info = json.loads((other / "data" / "info.json").read_text())
+  info["files"]["train.npz"] = "of other pairs"
+  (other / "data" / "info.json").write_text(json.dumps(info))
+  with pytest.raises(UserError, match="is the cache of other data"):
+    seqio_cache.write(folder, workdir=epath.Path(other), name="cached", temperature=2.0)
+  seqio_cache.write(folder, workdir=epath.Path(prepared), name="cached", temperature=2.0)
+  seqio_cache.register(folder)
 
 
 def test_a_folder_that_is_none(tmp_path):

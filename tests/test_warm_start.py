@@ -13,7 +13,7 @@ import torch
 from configs import base
 from dap_jax.core.cross_entropy import FactoredLogits
 from dap_jax.core.train_step import Frozen
-from dap_jax.data import store
+from dap_jax.data import manifest
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf
@@ -276,8 +276,8 @@ def test_other_english_ids_keep_the_rows_they_share(commands):
   """Shorter sentences have fewer English ids: the head's rows are matched id by id."""
   run = commands.folder / "fewer"
   early_loss(commands, "fewer", commands.straight, "--config.max_tokens=4")
-  source_ids = store.english_ids(commands.straight / "data")
-  ours = store.english_ids(run / "data")
+  source_ids = manifest.english_ids(commands.straight / "data")
+  ours = manifest.english_ids(run / "data")
   assert 0 < len(ours) < len(source_ids)
 
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from dap_jax.data import store
+from dap_jax.data import manifest
 from dap_jax.data.extras import Extra
 from dap_jax.data.readers import formats, gettext_catalogues
 from dap_jax.utils.atomic import replacing
@@ -136,7 +136,7 @@ def files_of(settings: Any) -> Iterator[tuple[str, list[int]]]:
 
 def fetch(entry: Entry | None, workdir: epath.Path) -> bool:
   """Copies an entry into a workdir. Returns whether there was a complete one."""
-  if entry is None or not store.complete(entry.folder / "data"):
+  if entry is None or not manifest.complete(entry.folder / "data"):
     return False
   logger.info("the data comes from %s, where another run prepared it", entry.folder)
   with writing(workdir):
@@ -151,11 +151,11 @@ def copy(source: epath.Path, target: epath.Path) -> None:
   for path in source.iterdir():
     if path.is_dir():  # the rejected pairs
       copy(path, target / path.name)
-    elif path.name != "info.json":
+    elif path.name != manifest.NAME:
       path.copy(target / path.name, overwrite=True)
-  if (source / "info.json").exists():
-    with replacing(target / "info.json") as temporary:
-      (source / "info.json").copy(temporary, overwrite=True)
+  if (source / manifest.NAME).exists():
+    with replacing(target / manifest.NAME) as temporary:
+      (source / manifest.NAME).copy(temporary, overwrite=True)
 
 
 def keep(workdir: epath.Path, entry: Entry | None) -> None:
@@ -178,7 +178,7 @@ def keep(workdir: epath.Path, entry: Entry | None) -> None:
       try:
         temporary.rename(entry.folder)
       except OSError:
-        if not store.complete(entry.folder / "data"):
+        if not manifest.complete(entry.folder / "data"):
           raise
   finally:
     shutil.rmtree(temporary, ignore_errors=True)

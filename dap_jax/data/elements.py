@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+SIDES = ("pivot", "translation")  # of a pair
+
 
 class Ragged:
   """n sequences in two flat arrays: their `tokens`, and the `offsets` int [n + 1] into these."""

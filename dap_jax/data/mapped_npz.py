@@ -5,6 +5,7 @@ numpy reads and writes the same files, all of an array at a time.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import struct
 import zipfile
@@ -44,14 +45,27 @@ def write(
           member.write(np.ascontiguousarray(part).data.cast("B"))
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def digest(path: Path) -> str:
+  """SHA-256 of what the archive says of its members: their names, sizes and CRC-32s."""
+  with zipfile.ZipFile(path) as archive:
+    members = [(info.filename, info.file_size, info.CRC) for info in archive.infolist()]
+  return hashlib.sha256(repr(members).encode()).hexdigest()
+
+
+def read(path: Path, expected: str | None = None) -> dict[str, np.ndarray]:
   """The arrays of a local file, on the disk until they are used.
 
   Every byte is read once, and compared with the archive's checksums.
 
+  Args:
+    path: the file.
+    expected: its `digest`; None where it is not known.
+
   Raises:
-    zipfile.BadZipFile, ValueError, OSError, struct.error: the file is damaged.
+    zipfile.BadZipFile, ValueError, OSError, struct.error: the file is damaged, or another one.
   """
+  if expected not in (None, digest(path)):
+    raise ValueError("it is another file than the one that was prepared")
   arrays = {}
   with zipfile.ZipFile(path) as archive, path.open("rb") as file:
     for info in archive.infolist():

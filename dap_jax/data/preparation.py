@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dap_jax.data import cache, tokenizer_training
+from dap_jax.data import cache, manifest, tokenizer_training
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.clean import Rejected
 from dap_jax.data.cleaning.corpus import CorpusReader
@@ -103,11 +103,14 @@ def prepare(
     tokenised = tokenise(
       stage, selection, tokenizer=(tokenizer_directory, tokens), work=work, workers=workers
     )
-    train = folder / "train.npz"
+    train = folder / manifest.TRAIN
     write_train_file(train, tokenised, feature_arrays(stage, selection, tokens, extras))
     rates = rates_of(train, tokenised.pairs, tokens, temperature=temperature)
     info = info_of(tokenised, extras) | {"rates": rates, "max_tokens": max_tokens}
-    finish(folder, epath.Path(directory), info, selection.heldout, rejections)
+    write_heldout(folder, selection.heldout)
+    info |= {"heldout": len(selection.heldout)}
+    info |= {"files": manifest.checksums(folder, tokenizer_directory)}
+    finish(folder, epath.Path(directory), info, rejections)
 
 
 def info_of(tokenised: Tokenised, extras: Sequence[Extra]) -> dict[str, Any]:
@@ -200,18 +203,17 @@ def sampled_texts(
   return sorted(texts), count
 
 
+def write_heldout(folder: Path, heldout: Sequence[Mapping[str, str]]) -> None:
+  """Writes heldout.jsonl."""
+  lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
+  (folder / manifest.HELDOUT).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
 def finish(
-  folder: Path,
-  directory: epath.Path,
-  info: Mapping[str, Any],
-  heldout: Sequence[Mapping[str, str]],
-  rejections: Rejections,
+  folder: Path, directory: epath.Path, info: Mapping[str, Any], rejections: Rejections
 ) -> None:
   """Writes the other files; info.json last and atomically: its presence means completeness."""
-  rejected = dict(rejections.counts.most_common())
-  info = {**info, "heldout": len(heldout), "rejected": rejected}
-  lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
-  (folder / "heldout.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+  info = {**info, "rejected": dict(rejections.counts.most_common())}
   statistics = {"rejected": rejections.statistics()}
   (folder / "stats.json").write_text(json.dumps(statistics, indent=1, ensure_ascii=False))
   rejections.close()
@@ -222,5 +224,5 @@ def finish(
       target.parent.mkdir(parents=True, exist_ok=True)
       with path.open("rb") as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
-  with replacing(directory / "info.json") as temporary:
+  with replacing(directory / manifest.NAME) as temporary:
     temporary.write_text(json.dumps(info, indent=1))

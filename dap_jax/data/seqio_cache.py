@@ -2,7 +2,7 @@
 
 FOLDER/TASK/                a Task's cache: info.train.json, stats.train.json, TFRecords, COMPLETED
 FOLDER/tokenizer/           of the ids
-FOLDER/mixture.json         the Tasks and their languages, last: with it the folder is complete
+FOLDER/mixture.json         the Tasks, their languages, and which prepared data they are of
 
     import seqio
     from dap_jax.data import seqio_cache
@@ -14,23 +14,23 @@ FOLDER/mixture.json         the Tasks and their languages, last: with it the fol
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import seqio
 import tensorflow as tf
 from etils import epath
 
-from dap_jax.data import train_file
-from dap_jax.data.elements import Pairs
-from dap_jax.data.store import read_info
-from dap_jax.data.tasks import SIDES, output_features, replace_mixture, replace_task, task_names
+from dap_jax.data import manifest, train_file
+from dap_jax.data.elements import SIDES, Pairs
+from dap_jax.data.tasks import output_features, replace_mixture, replace_task, task_names
 from dap_jax.data.tokenizer import FILES, Tokenizer
 from dap_jax.utils.errors import UserError, reading, writing
 from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.progress import Progress
 
 MIXTURE = "mixture.json"
+COMPLETED = "COMPLETED"  # SeqIO's last file of a Task
 SHARD_PAIRS = 100_000
 FEATURES = {side: {"dtype": "int32", "shape": [None]} for side in SIDES}
 
@@ -47,12 +47,13 @@ def write(folder: epath.Path, *, workdir: epath.Path, name: str, temperature: fl
   Raises:
     UserError: the folder holds the cache of other data, or cannot be written.
   """
-  info = read_info(workdir / "data")
+  info = manifest.read_info(workdir / "data")
   tasks = task_names(name, info["pairs"])
   content = {
     "name": name,
     "temperature": temperature,
     "max_tokens": info["max_tokens"],
+    "files": info["files"],
     "tasks": {
       task: {"language": code, "pairs": info["pairs"][code]} for task, code in tasks.items()
     },
@@ -60,24 +61,30 @@ def write(folder: epath.Path, *, workdir: epath.Path, name: str, temperature: fl
   if (folder / MIXTURE).exists():
     if read_json(folder / MIXTURE) != content:
       raise UserError(f"--seqio_cache={folder} is the cache of other data: give another folder")
-    return
+    if not incomplete(folder, tasks):
+      return
   pairs = train_file.load_pairs(
     workdir / "data" / "train.npz", languages=info["rates"], features=()
   )
   total = sum(info["pairs"].values())
   with writing(folder), Progress("writing SeqIO's cache", total=total, unit="pair") as progress:
     (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
+    write_json(folder / MIXTURE, content)  # first: a run after this one knows whose Tasks these are
     for file in FILES:
       (workdir / "tokenizer" / file).copy(folder / "tokenizer" / file, overwrite=True)
     for task, code in tasks.items():
       write_task(folder / task, pairs[code], progress)
-    write_json(folder / MIXTURE, content)
+
+
+def incomplete(folder: epath.Path, tasks: Iterable[str]) -> list[str]:
+  """The Tasks whose cache is not written, or not to its end."""
+  return [task for task in tasks if not (folder / task / COMPLETED).exists()]
 
 
 def write_task(folder: epath.Path, pairs: Pairs, progress: Progress) -> None:
   """Writes the cache of one Task, in the order of its pairs."""
   count = len(pairs.pivot)
-  if (folder / "COMPLETED").exists():
+  if (folder / COMPLETED).exists():
     progress.advance(count)
     return
   folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +103,7 @@ def write_task(folder: epath.Path, pairs: Pairs, progress: Progress) -> None:
     stats |= {f"{side}_tokens": int(lengths.sum()), f"{side}_max_tokens": int(lengths.max())}
   for file, values in (("info", info), ("stats", stats)):
     (folder / f"{file}.train.json").write_text(json.dumps(values))
-  (folder / "COMPLETED").write_text("")
+  (folder / COMPLETED).write_text("")
 
 
 def example_of(pairs: Pairs, index: int) -> tf.train.Example:
@@ -123,6 +130,10 @@ def register(folder: epath.PathLike) -> seqio.Mixture:
     tasks, name = list(content["tasks"]), content["name"]
     tokenizer = Tokenizer.load(path / "tokenizer", max_tokens=content["max_tokens"])
     temperature = content["temperature"]
+  if absent := incomplete(path, tasks):
+    raise UserError(
+      f"{path} has no complete {absent[0]}: the command that wrote it was killed; repeat it"
+    )
   seqio.add_global_cache_dirs([str(path)])
   features = output_features(tokenizer)
   for task in tasks:

@@ -16,11 +16,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from dap_jax.data.elements import Pairs
+from dap_jax.data.elements import SIDES, Pairs
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.vocabulary import TokenizerVocabulary
-
-SIDES = ("pivot", "translation")
 
 
 def register(

@@ -16,6 +16,7 @@ from dap_jax.data import mapped_npz, train_file
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.pairs import Pair, hash_of
 from dap_jax.data.cleaning.stage import Stage, pairs_of_batch
+from dap_jax.data.elements import SIDES
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
 from dap_jax.data.raw_sequences import DTYPE, RawSequences
@@ -24,7 +25,6 @@ from dap_jax.data.tokenizer import Marked, Tokenizer
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.quiet import quiet_stderr
 
-SIDES = ("pivot", "translation")
 REMEMBERED = 200_000  # pivots
 
 

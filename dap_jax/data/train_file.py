@@ -61,10 +61,19 @@ def feature_arrays(
 
 
 def load_pairs(
-  path: epath.Path, *, languages: Iterable[str], features: Sequence[Feature]
+  path: epath.Path,
+  *,
+  languages: Iterable[str],
+  features: Sequence[Feature],
+  digest: str | None = None,
 ) -> dict[str, Pairs]:
-  """Language -> its pairs; languages are numbered in this order, from 1."""
-  arrays = mapped_arrays(path)
+  """Language -> its pairs; languages are numbered in this order, from 1.
+
+  Raises:
+    zipfile.BadZipFile, ValueError, OSError, struct.error, KeyError: the file is damaged, or is not
+      that of a `mapped_npz.digest`.
+  """
+  arrays = mapped_arrays(path, digest)
   names = [feature.name for feature in features if table_path(feature.name) in arrays]
   tables = {name: arrays[table_path(name)] for name in names}
 
@@ -95,15 +104,17 @@ def load_pairs(
   }
 
 
-def mapped_arrays(path: epath.Path) -> dict[str, np.ndarray]:
+def mapped_arrays(path: epath.Path, digest: str | None = None) -> dict[str, np.ndarray]:
   """The arrays of the file, on this machine's disk until they are used."""
   if "://" not in str(path):
-    return mapped_npz.read(Path(path))
+    return mapped_npz.read(Path(path), digest)
   with tempfile.TemporaryDirectory() as folder:
     local = Path(folder) / "train.npz"
     with path.open("rb") as source, local.open("wb") as target:
       shutil.copyfileobj(source, target)
-    return mapped_npz.read(local)  # what is mapped stays readable when the file's name is gone
+    return mapped_npz.read(
+      local, digest
+    )  # what is mapped stays readable when the file's name is gone
 
 
 def check_negatives(pairs: Mapping[str, Pairs], hard_negatives: int) -> None:

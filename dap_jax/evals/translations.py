@@ -87,9 +87,9 @@ def read_translations(
 
 def heldout_rows(folder: str, pivot: str) -> tuple[list[dict[str, str]], str]:
   """The held-out rows of a workdir, and its pivot; `pivot`: the expected one, or ""."""
-  from dap_jax.data import store  # imports Grain, which a folder of files does without
+  from dap_jax.data import manifest, store  # imports Grain, which a folder of files does without
 
-  if not store.complete(epath.Path(folder) / "data"):
+  if not manifest.complete(epath.Path(folder) / "data"):
     raise UserError(f"{folder} holds no prepared data: name a workdir of train with --data")
   prepared_pivot = layout.read_config(folder)["data"]["pivot"]
   if pivot not in ("", prepared_pivot):

@@ -60,15 +60,7 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   folder = epath.Path(directory)
   layout = modules.read_modules(folder)
   inner = layout.transformer if layout else folder
-  if not (inner / "config.json").exists():
-    raise UserError(
-      f"{inner} has no config.json: give a workdir of train, or a checkpoint's folder"
-    )
-  for name in OTHER_MODELS:
-    if (inner / name).exists():
-      raise UserError(f"{inner / name}: dap_jax reads no adapters and no processors but tokenizers")
-  config = read_json(inner / "config.json")
-  encoder = configs.encoder_section(config, where=str(inner / "config.json"))
+  encoder = encoder_of(inner)
   table = names.TABLES[encoder["model_type"]]
   tensors = standard_tensors(inner, table, model_folder=folder)
   model_config: dict[str, Any] = {"encoder": encoder}
@@ -92,6 +84,32 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   )
   check_folder(checkpoint)
   return checkpoint
+
+
+def read_encoder(directory: epath.PathLike) -> dict[str, Any]:
+  """The `encoder` section of a folder, see `HfFolder`; its weights are not looked at.
+
+  Raises:
+    UserError: something is missing, unknown or damaged.
+  """
+  folder = epath.Path(directory)
+  layout = modules.read_modules(folder)
+  return encoder_of(layout.transformer if layout else folder)
+
+
+def encoder_of(folder: epath.Path) -> dict[str, Any]:
+  """The `encoder` section of a folder of transformers."""
+  path = folder / "config.json"
+  if not path.exists():
+    raise UserError(
+      f"{folder} has no config.json: give a workdir of train, or a checkpoint's folder"
+    )
+  for name in OTHER_MODELS:
+    if (folder / name).exists():
+      raise UserError(
+        f"{folder / name}: dap_jax reads no adapters and no processors but tokenizers"
+      )
+  return configs.encoder_section(read_json(path), where=str(path))
 
 
 def standard_tensors(

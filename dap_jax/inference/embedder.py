@@ -15,6 +15,7 @@ from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dap_jax.core.inference_step import embed_step, layer_means_step, layer_states_step
+from dap_jax.data import manifest
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost, sharding
 from dap_jax.evals import Pieces
@@ -232,7 +233,7 @@ def most_tokens(model_path: epath.PathLike) -> int:
   if layout.is_workdir(model_path):
     encoder = layout.read_config(model_path)["model"]["encoder"]
   else:
-    encoder = from_hf.read_folder(download.local_folder(str(model_path))).model_config["encoder"]
+    encoder = from_hf.read_encoder(download.local_folder(str(model_path)))
   return int(encoder["positions"] - encoder.get("position_offset", 0))
 
 
@@ -261,6 +262,7 @@ def load_workdir(folder: epath.Path, *, step: str, **options: Unpack[Options]) -
   """The model of a checkpoint in a workdir, see `load`."""
   config, mesh = layout.read_config(folder), sharding.make_mesh()
   model_config, limit, changed = apply_options(config["model"], config["max_tokens"], **options)
+  manifest.check_tokenizer(folder)
   tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
   network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
   checkpoint = restore.restore(folder, abstract_params(network, mesh), step=step)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dap_jax.data import store
+from dap_jax.data import manifest, store
 from dap_jax.evals import by_row
 from dap_jax.inference import embedder
 from dap_jax.report_page import heldout, tokens
@@ -66,7 +66,7 @@ def measure_run(run: LoadedRun, *, step: str) -> Measured:
       diverged.
   """
   folder = run.folder / "data"
-  rows = store.heldout(folder) if store.complete(folder) else []
+  rows = store.heldout(folder) if manifest.complete(folder) else []
   if not any(len(row) > 1 for row in rows):
     raise UserError(f"{run.folder} holds no held-out translations")
   model = embedder.load(str(run.folder), step=step)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from dap_jax.data import store
+from dap_jax.data import manifest
 from dap_jax.utils.errors import reading
 from dap_jax.utils.json_files import read_json
 
@@ -56,14 +56,14 @@ def read(workdir: epath.Path) -> TrainingData | None:
     UserError: a file is damaged.
   """
   folder = workdir / "data"
-  if not store.complete(folder):
+  if not manifest.complete(folder):
     return None
-  info = store.read_info(folder)
+  info = manifest.read_info(folder)
   pairs = dict(sorted(info["pairs"].items(), key=lambda item: -item[1]))
   cut = info.get("cut_texts")
   path = folder / "stats.json"
   rejected = read_json(path).get("rejected", {}) if path.exists() else {}
-  with reading(store.damaged(path)):
+  with reading(manifest.damaged(path)):
     left_out = [
       LeftOut(
         reason,

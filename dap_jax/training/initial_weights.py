@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dap_jax.data import store
+from dap_jax.data import manifest
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import sharding
 from dap_jax.hub import download, from_hf, names
@@ -119,13 +119,14 @@ class OtherWorkdir:
     self._shapes = restore.shapes(self._folder)
     config = layout.read_config(name)["model"]
     absent = [key for key in DECIDED if key not in config]
-    if absent or not store.complete(self._folder / "data"):
+    if absent or not manifest.complete(self._folder / "data"):
       raise UserError(
         f"init_from={name}: its config lacks model.{absent[0]}: another version wrote it"
         if absent
         else f"init_from={name}: its data/ is gone, which says what the decoder's rows stand for"
       )
     self.model = {key: config[key] for key in DECIDED}
+    manifest.check_tokenizer(self._folder)
     files = (self._folder / "tokenizer").glob("*.json")
     self.tokenizer_files = {file.name: file.read_text() for file in files}
 
@@ -133,7 +134,7 @@ class OtherWorkdir:
     ids = self.model["encoder"]["vocabulary_size"] or word_rows(abstract)
     if not self._has_decoder_of(abstract) or names.is_tied(abstract["decoder"]):
       return StoredRows(ids, None)
-    return StoredRows(ids, store.english_ids(self._folder / "data"))
+    return StoredRows(ids, manifest.english_ids(self._folder / "data"))
 
   def load(
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None

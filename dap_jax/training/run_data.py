@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data import cache, loader, preparation, store, synonyms
+from dap_jax.data import cache, loader, manifest, preparation, store, synonyms
 from dap_jax.data.cleaning import preview as cleaning_preview
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.engines.processes import Processes, Workers
@@ -109,9 +109,10 @@ def load_or_prepare(
   if multihost.is_first():
     held.enter_context(exclusive(folder))
     claim(folder, config.to_dict())
-    if not store.complete(folder / "data"):
+    if not manifest.complete(folder / "data"):
       fill_workdir(folder, config=config, source=source, data=section, extras=extras, engine=engine)
   multihost.wait("the data is prepared")
+  manifest.check_tokenizer(folder)
   tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=config.max_tokens)
   corpus = bind(store.load, of_batches, where="data", pad_id=tokenizer.pad_id)(folder / "data")
   if absent := needed & {"teacher", "synonyms"} - set(corpus.info["extras"]):

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from dap_jax.data import tokenizer
-from dap_jax.data.elements import Feature
+from dap_jax.data.elements import SIDES, Feature
 from dap_jax.data.extras import Extra, FeatureValues
 from dap_jax.data.texts.normal_forms import normalise
 from dap_jax.inference import embedder
@@ -33,7 +33,6 @@ from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.training.teacher.teacher_vectors import ModelVectors, VectorMaker, open_files
 from dap_jax.utils.errors import UserError
 
-SIDES = ("pivot", "translation")
 WHEN = ("prepare", "step")
 
 
