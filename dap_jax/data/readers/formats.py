@@ -20,6 +20,7 @@ from dap_jax.data.readers.arguments import expand, names
 from dap_jax.data.readers.memories.gettext_files import po
 from dap_jax.data.readers.memories.tmx import tmx
 from dap_jax.data.readers.memories.xliff import xliff
+from dap_jax.data.readers.mtdata_corpora import mtdata
 from dap_jax.data.readers.multiway import aligned, multiway
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.readers.tab_separated import tsv
@@ -142,6 +143,7 @@ READERS: dict[str, Callable[..., Iterator[Row]]] = {
   "moses": moses,
   "multiway": multiway,
   "tfds": tfds,
+  "mtdata": mtdata,
   "gettext": gettext,
 }
 
