@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dap_jax.data.readers.arguments import names
 from dap_jax.data.readers.row import Row
 from dap_jax.data.readers.tables.languages import code_of
-from dap_jax.data.texts.text_files import decoded
+from dap_jax.data.texts.text_files import buffered, decoded
 from dap_jax.utils.errors import UserError
 
 PROGRAM = "mtdata"
@@ -70,7 +70,7 @@ def echoed(program: str, corpus: str) -> Iterator[str]:
   with subprocess.Popen([program, "echo", corpus], stdout=subprocess.PIPE) as process:
     assert process.stdout is not None, "a pipe was asked for"
     try:
-      yield from decoded(process.stdout, name=corpus)
+      yield from decoded(buffered(process.stdout), name=corpus)
     except BaseException:
       process.kill()  # it would wait for a reader
       raise
