@@ -25,7 +25,14 @@ from dap_jax.data.engines.processes import Processes
 BATCH = 1024
 
 
-def prepare(folder: Path, pattern: str, *, vocabulary_size: int, guard: Sequence[str]) -> None:
+def prepare(
+  folder: Path,
+  pattern: str,
+  *,
+  vocabulary_size: int,
+  guard: Sequence[str],
+  near_duplicates: float,
+) -> None:
   """Prepares files of tab-separated pairs by the rules of the demo."""
   reader = CorpusReader(
     format="tsv",
@@ -36,6 +43,7 @@ def prepare(folder: Path, pattern: str, *, vocabulary_size: int, guard: Sequence
     rules_for={},
     markup=False,
     drop_characters="",
+    near_duplicates=near_duplicates,
     max_line_bytes=1 << 20,
   )
   preparation.prepare(
@@ -79,12 +87,19 @@ def main() -> None:
   parser.add_argument("--vocabulary_size", type=int, default=32_000)
   parser.add_argument("--batches", type=int, default=100)
   parser.add_argument("--guard", nargs="*", default=(), help="folders of evaluation sets")
+  parser.add_argument("--near_duplicates", type=float, default=0.0, help="as in the config")
   flags = parser.parse_args()
   print(measuring.machine("numpy", "pyarrow", "tokenizers", "sentencepiece"))
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     start = time.perf_counter()
-    prepare(folder, flags.files, vocabulary_size=flags.vocabulary_size, guard=flags.guard)
+    prepare(
+      folder,
+      flags.files,
+      vocabulary_size=flags.vocabulary_size,
+      guard=flags.guard,
+      near_duplicates=flags.near_duplicates,
+    )
     seconds = time.perf_counter() - start
     info = manifest.read_info(folder / "data")
     pairs = sum(info["pairs"].values()) + sum(info["rejected"].values())

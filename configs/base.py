@@ -33,12 +33,15 @@ def get_config() -> ConfigDict:
   config.data.max_line_bytes = 1 << 20  # what is longer is no line of text: an error
   config.data.pivot = "en"  # the language that every pair has on one side and RTL predicts
   config.data.languages = ()  # codes of the languages to keep; empty keeps all
-  # Filters of dap_jax/data/cleaning/rules.py, by name; "dap" stands for those of the DAP paper.
+  # Filters of dap_jax/data/cleaning/filters/rules.py, by name; "dap": those of the DAP paper.
   config.data.rules = ()
   # Other rules for some pairs: a language's code, or a pattern of files, -> the rules in place of
   # these. {"th": ("empty", "script"), "*WikiMatrix*": ("dap", "language")}; files count more.
   config.data.rules_for = ConfigDict()
   config.data.markup = False  # strip tags and placeholders: for interface strings
+  # Pairs whose texts resemble those of an earlier pair are left out: the share of equal runs of
+  # four characters, of both sides, from which on they do, e.g. 0.8; 0 = only equal ones.
+  config.data.near_duplicates = 0.0
   # Files and folders of evaluation sets: pairs with one of their sentences on a side are left out.
   # "eval_suites" stands for the folders of the key above.
   config.data.guard = ("eval_suites",)

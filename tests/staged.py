@@ -10,6 +10,7 @@ from dap_jax.data import tokenised_pairs
 from dap_jax.data.cleaning import selection
 from dap_jax.data.cleaning.clean import Cleaning
 from dap_jax.data.cleaning.corpus import CorpusReader
+from dap_jax.data.cleaning.near_duplicates import bands_of
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import StageWriter, columns_of, pairs_in
 from dap_jax.data.engines.processes import Processes
@@ -17,20 +18,22 @@ from dap_jax.data.readers.row import Row
 
 
 @contextlib.contextmanager
-def staged(pairs, *, batch=7):
+def staged(pairs, *, batch=7, near_duplicates=0.0):
   """A stage of these pairs, in batches of so many."""
   with tempfile.TemporaryDirectory() as folder:
     with StageWriter(pathlib.Path(folder)) as writer:
       for start in range(0, len(pairs), batch):
-        writer.add(*columns_of(pairs[start : start + batch]))
+        part = pairs[start : start + batch]
+        texts, records, languages = columns_of(part)
+        writer.add(texts, records, bands_of(part, near_duplicates), languages)
     yield writer.stage()
 
 
-def split_pairs(pairs, *, min_pairs=1, guard=(), **settings):
+def split_pairs(pairs, *, min_pairs=1, guard=(), near_duplicates=0.0, **settings):
   """The pairs to train on, and the held-out rows."""
-  with staged(pairs) as stage:
-    keys = np.array(sorted(guard), np.uint64)
-    chosen = selection.select(stage, min_pairs=min_pairs, guard=keys, **settings)
+  with staged(pairs, near_duplicates=near_duplicates) as stage:
+    settings |= {"guard": np.array(sorted(guard), np.uint64), "near_duplicates": near_duplicates}
+    chosen = selection.select(stage, min_pairs=min_pairs, **settings)
     kept = tokenised_pairs.kept_pairs(stage, chosen)
     return [pair for batch in kept for pair in batch], chosen.heldout
 
@@ -48,7 +51,7 @@ def clean_rows(rows, **changes):
 
 def read_pairs(**settings):
   """All pairs of a corpus that pass the rules; settings: of `CorpusReader`."""
-  settings = {"max_line_bytes": 1 << 20, "rules_for": {}} | settings
+  settings = {"max_line_bytes": 1 << 20, "rules_for": {}, "near_duplicates": 0.0} | settings
   with tempfile.TemporaryDirectory() as name, Rejections(pathlib.Path(name) / "r") as rejections:
     stage = CorpusReader(**settings).read(pathlib.Path(name) / "s", rejections, Processes())
     batches = [batch.pairs for batch in stage.batches()]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dap_jax.data.cleaning import clean, rules
+from dap_jax.data.cleaning import clean
+from dap_jax.data.cleaning.filters import rules
 from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.readers import gettext_catalogues
 from dap_jax.data.readers.row import Row

@@ -7,7 +7,7 @@ if both have over 5 tokens and at least half of those of one occur in the other.
 
 import pytest
 
-from dap_jax.data.cleaning import rules as known
+from dap_jax.data.cleaning.filters import rules as known
 from tests.staged import clean_rows
 
 FOUR, FIVE = "one two three four", "eins zwei drei vier fünf"

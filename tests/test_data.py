@@ -183,6 +183,7 @@ READER = {
   "rules_for": {},
   "markup": False,
   "drop_characters": "",
+  "near_duplicates": 0.0,
   "max_line_bytes": 1 << 20,
 }
 PREPARE = {

@@ -255,7 +255,7 @@ def test_a_cache_that_cannot_be_written(corpus, tmp_path, place):
 
 
 # A section as a run has it today: keys that came later have values of their own.
-SECTION = {"guard": [], "max_line_bytes": 1 << 20, "rules_for": {}}
+SECTION = {"guard": [], "max_line_bytes": 1 << 20, "rules_for": {}, "near_duplicates": 0.0}
 
 
 def test_a_resumed_run_may_have_another_cache(tmp_path):

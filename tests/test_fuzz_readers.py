@@ -6,7 +6,7 @@ import struct
 import pytest
 from etils import epath
 
-from dap_jax.data.cleaning import rules
+from dap_jax.data.cleaning.filters import rules
 from dap_jax.data.readers import formats, gettext_catalogues
 from dap_jax.data.texts import labelled_texts
 from dap_jax.data.texts.dictionaries import Lexicon

@@ -9,7 +9,8 @@ import pytest
 from etils import epath
 
 from dap_jax.data import tasks
-from dap_jax.data.cleaning import clean, interface_strings, rules
+from dap_jax.data.cleaning import clean
+from dap_jax.data.cleaning.filters import interface_strings, rules
 from dap_jax.data.readers import formats
 from dap_jax.data.texts import text_files
 from dap_jax.data.texts.normal_forms import key_of, normalise

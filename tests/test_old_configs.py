@@ -5,7 +5,12 @@ import json
 from dap_jax.utils.old_configs import flag_with_new_name, with_current_keys
 from dap_jax.workdir import layout
 
-LATER = {"guard": ["eval_suites"], "max_line_bytes": 1 << 20, "rules_for": {}}  # keys of `data`
+LATER = {
+  "guard": ["eval_suites"],
+  "max_line_bytes": 1 << 20,
+  "rules_for": {},
+  "near_duplicates": 0.0,
+}  # keys of `data`
 
 
 def test_an_old_config_has_the_last_word(caplog):

@@ -11,7 +11,7 @@ from etils import epath
 
 from dap_jax.data import manifest, preparation, tasks, tokenizer, train_file
 from dap_jax.data.cleaning import corpus as corpus_module
-from dap_jax.data.cleaning import selection, stage
+from dap_jax.data.cleaning import kept, selection, stage
 from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.engines import processes
 from dap_jax.utils.errors import UserError
@@ -29,7 +29,7 @@ def prepared(tmp_path_factory):
 def sampled(pairs, at_most):
   with staged(pairs) as on_disk:
     chosen = selection.select(
-      on_disk, **SPLIT | {"sentences": 0, "min_pairs": 1, "guard": NO_GUARD}
+      on_disk, near_duplicates=0.0, **SPLIT | {"sentences": 0, "min_pairs": 1, "guard": NO_GUARD}
     )
     return preparation.sampled_texts(on_disk, chosen, at_most=at_most)
 
@@ -51,7 +51,7 @@ def test_a_corpus_in_many_shares_is_selected_alike(monkeypatch):
   pairs = corpus()
   pairs += [pairs[3], pairs[90], Pair("aa", "not held out", "another")]
   whole = split_pairs(pairs, **SPLIT), sampled(pairs, 50)
-  monkeypatch.setattr(selection, "AT_A_TIME", 10)
+  monkeypatch.setattr(kept, "AT_A_TIME", 10)
   monkeypatch.setattr(stage, "BLOCK", 16)
   assert (split_pairs(pairs, **SPLIT), sampled(pairs, 50)) == whole
   assert len(whole[0][0]) == 150 + 1

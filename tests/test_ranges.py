@@ -35,6 +35,7 @@ UPPER = {
   **{key: 2**31 for key, of_key in ranges.RANGES.items() if of_key.whole and not of_key.each},
   **dict.fromkeys(("data.bucket_tokens", "matryoshka_dimensions"), (2**31,)),
   "seed": 2**32,
+  "data.near_duplicates": 1.1,
   "model.dropout": 1.0,
   "optimizer.b1": 2,
   "optimizer.b2": 1.0,

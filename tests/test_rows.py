@@ -247,6 +247,7 @@ def test_rows_of_real_catalogues():
     rules=("empty", "equal"),
     markup=True,
     drop_characters="",
+    near_duplicates=0.0,
   )
   texts = sorted({text for pair in pairs for text in (pair.pivot, pair.translation)})
   number_of = {text: number for number, text in enumerate(texts, 10)}

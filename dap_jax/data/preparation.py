@@ -29,6 +29,7 @@ from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.clean import Rejected
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.guard import sentence_keys
+from dap_jax.data.cleaning.kept import least_hashes
 from dap_jax.data.cleaning.pairs import hash_of
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, pairs_in
@@ -86,7 +87,8 @@ def prepare(
   """
   for extra in extras:  # first, so that a mistake in their files costs no time
     extra.open()
-  split = {"pivot": reader.pivot, "min_pairs": min_pairs, "guard": sentence_keys(guard)}
+  split = {"pivot": reader.pivot, "near_duplicates": reader.near_duplicates}
+  split |= {"min_pairs": min_pairs, "guard": sentence_keys(guard)}
   choose = bind(choice.select, heldout, where="data.heldout", **split)
   with writing(directory), ExitStack() as stack:
     folder = local_folder(epath.Path(directory), stack)
@@ -107,9 +109,8 @@ def prepare(
     write_train_file(train, tokenised, feature_arrays(stage, selection, tokens, extras))
     rates = rates_of(train, tokenised.pairs, tokens, temperature=temperature)
     info = info_of(tokenised, extras) | {"rates": rates, "max_tokens": max_tokens}
-    write_heldout(folder, selection.heldout)
-    info |= {"heldout": len(selection.heldout)}
-    info |= {"files": manifest.checksums(folder, tokenizer_directory)}
+    info["heldout"] = write_heldout(folder, selection.heldout)
+    info["files"] = manifest.checksums(folder, tokenizer_directory)
     finish(folder, epath.Path(directory), info, rejections)
 
 
@@ -196,17 +197,18 @@ def sampled_texts(
     for pairs in kept_pairs(stage, selection):
       negatives.update(hash_of(text) for pair in pairs for text in pair.negatives)
   others = np.fromiter(negatives, np.uint64, len(negatives))
-  limit, count = choice.least_hashes(stage, selection.states, at_most=at_most, others=others)
+  limit, count = least_hashes(stage, selection.states, at_most=at_most, others=others)
   texts: set[str] = set()
   for pairs in kept_pairs(stage, selection):
     texts.update(text for text in texts_of(pairs) if limit is None or hash_of(text) <= limit)
   return sorted(texts), count
 
 
-def write_heldout(folder: Path, heldout: Sequence[Mapping[str, str]]) -> None:
-  """Writes heldout.jsonl."""
+def write_heldout(folder: Path, heldout: Sequence[Mapping[str, str]]) -> int:
+  """Writes heldout.jsonl. Returns how many rows there are."""
   lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in heldout]
   (folder / manifest.HELDOUT).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+  return len(lines)
 
 
 def finish(

@@ -14,6 +14,7 @@ from etils import epath
 
 from dap_jax.data import mapped_npz, train_file
 from dap_jax.data.cleaning import selection as choice
+from dap_jax.data.cleaning.kept import KEPT
 from dap_jax.data.cleaning.pairs import Pair, hash_of
 from dap_jax.data.cleaning.stage import Stage, pairs_of_batch
 from dap_jax.data.elements import SIDES
@@ -50,7 +51,7 @@ def kept_parts(stage: Stage, selection: choice.Selection) -> Iterator[Part]:
   """The pairs to train on, as one part for each batch that has any."""
   keys = selection.heldout_keys if stage.has_negatives else frozenset()
   for batch in stage.batches():
-    places = selection.places(batch, choice.KEPT)
+    places = selection.places(batch, KEPT)
     if len(places):
       yield Part(batch.pairs.take(pa.array(places)), keys)
 
@@ -184,7 +185,7 @@ def tokenise(
   encoder = str(directory), tokens.max_tokens, str(hash_of(tokens.definition()))
   sequences, counts = RawSequences(work / "sequences"), Counter[str]()
   english, cut = np.zeros(tokens.size, bool), 0
-  total = int((selection.states == choice.KEPT).sum())
+  total = int((selection.states == KEPT).sum())
   tokenise_one = functools.partial(tokenise_part, encoder=encoder)
   with Progress("tokenising", total=total, unit="pair") as progress:
     for part in workers.map(tokenise_one, kept_parts(stage, selection)):

@@ -19,6 +19,7 @@ ADDED = {  # key -> the value that means what was done without it
   # Old runs had none and all texts; their data is prepared, so these are not read again.
   "data.guard": ["eval_suites"],
   "data.max_line_bytes": 1 << 20,
+  "data.near_duplicates": 0.0,
   "data.rules_for": {},
   "tokenizer.sample_texts": 200_000,
 }

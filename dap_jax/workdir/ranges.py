@@ -90,6 +90,7 @@ TOP_LEVEL = {
 DATA = {
   "temperature": POSITIVE,
   "min_pairs": COUNT_OR_NONE,
+  "near_duplicates": SHARE,
   "bucket_tokens": whole(1, each=True),
   "views": whole(2),
   "hard_negatives": COUNT_OR_NONE,

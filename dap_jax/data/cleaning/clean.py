@@ -7,9 +7,12 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dap_jax.data.cleaning.interface_strings import mostly_placeholders, strip_interface_markup
+from dap_jax.data.cleaning.filters.interface_strings import (
+  mostly_placeholders,
+  strip_interface_markup,
+)
+from dap_jax.data.cleaning.filters.rules import why_rejected
 from dap_jax.data.cleaning.pairs import Pair, pairs_of
-from dap_jax.data.cleaning.rules import why_rejected
 from dap_jax.data.readers.row import Row, is_negative
 from dap_jax.data.texts.normal_forms import key_of, normalise
 

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from dap_jax.data.cleaning.clean import Cleaning, Rejected
+from dap_jax.data.cleaning.filters.rules import expand_rules
+from dap_jax.data.cleaning.near_duplicates import bands_of
 from dap_jax.data.cleaning.rejections import Rejections
-from dap_jax.data.cleaning.rules import expand_rules
 from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.readers import formats
@@ -32,6 +33,7 @@ class CleanChunk(NamedTuple):
 
   batch: pa.RecordBatch
   records: np.ndarray
+  bands: np.ndarray
   languages: list[str]
   rejected: list[Rejected]
 
@@ -45,6 +47,8 @@ class CorpusReader:
     languages: codes to keep; empty keeps all.
     max_line_bytes: of a line of a text file.
     pivot, rules, rules_for, markup, drop_characters: see `clean.Cleaning`.
+    near_duplicates: the similarity from which on a pair counts as near another, 0 for none; see
+      `near_duplicates.py`.
   """
 
   format: str
@@ -56,6 +60,7 @@ class CorpusReader:
   rules_for: Mapping[str, Sequence[str]]
   markup: bool
   drop_characters: str
+  near_duplicates: float
 
   def read(self, folder: Path, rejections: Rejections, workers: Workers) -> Stage:
     """Reads and cleans the whole corpus onto a stage in the folder.
@@ -72,12 +77,14 @@ class CorpusReader:
     available: set[str] = set()
     rows = self.rows(available)
     chunks = iter(lambda: list(itertools.islice(rows, CHUNK_ROWS)), [])
-    clean = functools.partial(clean_chunk, cleaning=self.cleaning())
+    clean = functools.partial(
+      clean_chunk, cleaning=self.cleaning(), near_duplicates=self.near_duplicates
+    )
     with StageWriter(folder) as writer:
       for chunk in workers.map(clean, chunks):
         rejections.add(chunk.rejected)
         check_codes(chunk.languages)
-        writer.add(chunk.batch, chunk.records, chunk.languages)
+        writer.add(chunk.batch, chunk.records, chunk.bands, chunk.languages)
     stage = writer.stage()
     for language in self.languages:
       if language not in stage.languages:
@@ -121,11 +128,12 @@ def check_codes(languages: Sequence[str]) -> None:
       raise UserError(f"{code!r} is no language code: expected one like de, zh-Hant or pt_BR")
 
 
-def clean_chunk(rows: Sequence[Row], cleaning: Cleaning) -> CleanChunk:
+def clean_chunk(rows: Sequence[Row], cleaning: Cleaning, near_duplicates: float) -> CleanChunk:
   """Cleans some rows."""
   kept, rejected = [], []
   for row in rows:
     pairs, left_out = cleaning.clean(row)
     kept += pairs
     rejected += left_out
-  return CleanChunk(*columns_of(kept), rejected)
+  batch, records, languages = columns_of(kept)
+  return CleanChunk(batch, records, bands_of(kept, near_duplicates), languages, rejected)

@@ -1,26 +1,31 @@
 """Which of the staged pairs are trained on: no duplicates, nothing of what is held out.
 
 Held out are the English sentences with the smallest hashes, the same ones in every language. Pairs
-are compared by 64-bit hashes, of which a share of the range is in memory at a time: two different
-texts of a billion have one hash with a probability of 3%, and then one pair is left out.
+are compared by 64-bit hashes: two different texts of a billion have one hash with a probability of
+3%, and then one pair is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.data.cleaning.pairs import Pair
-from dap_jax.data.cleaning.stage import Batch, Stage, pairs_in
+from dap_jax.data.cleaning import near_duplicates as near
+from dap_jax.data.cleaning.kept import KEPT, numbers_with, pairs_at, shares
+from dap_jax.data.cleaning.stage import Batch, Stage
 from dap_jax.utils.errors import UserError
 
-KEPT, DUPLICATE, HELD_OUT, RARE, IN_EVALUATION = range(5)  # the states of a pair
+# The states of a pair, beside KEPT.
+DUPLICATE, HELD_OUT, RARE, IN_EVALUATION, NEAR_DUPLICATE = range(KEPT + 1, KEPT + 6)
 # The states that count as rejected, by their reason.
-REASONS = {DUPLICATE: "duplicate", IN_EVALUATION: "in_evaluation"}
+REASONS = {
+  DUPLICATE: "duplicate",
+  NEAR_DUPLICATE: "near_duplicate",
+  IN_EVALUATION: "in_evaluation",
+}
 MIX = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio's bits, odd: it spreads small numbers
-AT_A_TIME = 1 << 22  # about how many hashes are compared at a time
+TEXTS_AT_A_TIME = 200_000  # candidates whose texts are in memory at a time
 
 
 class Selection(NamedTuple):
@@ -47,6 +52,7 @@ def select(
   stage: Stage,
   *,
   guard: np.ndarray,
+  near_duplicates: float,
   pivot: str,
   min_pairs: int,
   sentences: int,
@@ -61,6 +67,8 @@ def select(
   Args:
     stage: the pairs.
     guard: uint64, rising: keys of sentences that may be on neither side of a pair.
+    near_duplicates: the similarity from which on a pair is left out, 0 for none; the one that the
+      stage was written with.
     pivot: the pivot's language code, a key of the held-out rows.
     min_pairs: the fewest training pairs of a language.
     sentences: how many pivot sentences to hold out.
@@ -73,6 +81,8 @@ def select(
   states = np.zeros(stage.size, np.uint8)
   mark_evaluated(stage, states, guard)
   mark_duplicates(stage, states)
+  if near_duplicates:
+    mark_near_duplicates(stage, states, near_duplicates)
   chosen = choose_sentences(
     stage, states, sentences=sentences, min_words=min_words, min_languages=min_languages
   )
@@ -90,38 +100,6 @@ def select(
   codes = {*languages, pivot}
   kept_rows = [{code: row[code] for code in row if code in codes} for row in rows]
   return Selection(states, kept_rows, frozenset(chosen.tolist()), languages)
-
-
-def shares(
-  stage: Stage, states: np.ndarray, column: str, *others: str
-) -> Iterator[tuple[np.ndarray, ...]]:
-  """The kept pairs by rising shares of the range of a hash.
-
-  Yields:
-    The numbers of the pairs, rising; their hashes; and each of the other columns.
-  """
-  for share in range(share_count(stage)):
-    numbers, found = [], []
-    for first, records in stage.blocks():
-      there = states[first : first + len(records)] == KEPT
-      there &= in_share(records[column], share, share_count(stage))
-      (places,) = there.nonzero()
-      numbers.append(places + first)
-      found.append(records[[column, *others]][places])
-    joined = np.concatenate(found) if found else np.zeros(0, [(column, "<u8")])
-    yield np.concatenate(numbers), *(joined[name] for name in (column, *others))
-
-
-def share_count(stage: Stage) -> int:
-  """Into how many shares the range of the hashes is divided, a power of two."""
-  return 1 << (max(0, stage.size - 1) // AT_A_TIME).bit_length()
-
-
-def in_share(hashes: np.ndarray, share: int, count: int) -> np.ndarray:
-  """bool [n], whether each hash is in one of `count` shares."""
-  if count == 1:
-    return np.ones(len(hashes), bool)
-  return hashes >> np.uint64(65 - count.bit_length()) == share
 
 
 def mark_evaluated(stage: Stage, states: np.ndarray, guard: np.ndarray) -> None:
@@ -145,6 +123,24 @@ def mark_duplicates(stage: Stage, states: np.ndarray) -> None:
     repeated = np.ones(len(numbers), bool)
     repeated[first] = False
     states[numbers[repeated]] = DUPLICATE
+
+
+def mark_near_duplicates(stage: Stage, states: np.ndarray, threshold: float) -> None:
+  """Marks the pairs that resemble an earlier one, see `near_duplicates`."""
+  compared = states.copy()  # also with those that turn out to resemble another
+  for band in range(near.BANDS):
+    parts = [
+      near.candidates(numbers, hashes)
+      for numbers, hashes in shares(stage, compared, "hash", band=band)
+    ]
+    firsts, others = (np.concatenate(side) for side in zip(*parts, strict=True))
+    undecided = states[others] == KEPT
+    firsts, others = firsts[undecided], others[undecided]
+    for start in range(0, len(firsts), TEXTS_AT_A_TIME):
+      a, b = (numbers[start : start + TEXTS_AT_A_TIME] for numbers in (firsts, others))
+      wanted = np.unique(np.concatenate([a, b]))
+      pairs = dict(zip(wanted.tolist(), pairs_at(stage, wanted), strict=True))
+      states[b[near.similar(pairs, a, b, threshold)]] = NEAR_DUPLICATE
 
 
 def choose_sentences(
@@ -219,48 +215,3 @@ def drop_rare_languages(stage: Stage, states: np.ndarray, *, min_pairs: int) -> 
   if not remaining:
     raise UserError(f"no language has data.min_pairs={min_pairs} training pairs: lower it")
   return remaining
-
-
-def numbers_with(
-  stage: Stage, states: np.ndarray, column: str, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """The numbers of the kept pairs that have one of some values, rising, and these values."""
-  numbers, found = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
-  for first, records in stage.blocks():
-    there = (states[first : first + len(records)] == KEPT) & np.isin(records[column], values)
-    numbers.append(there.nonzero()[0] + first)
-    found.append(records[column][there])
-  return np.concatenate(numbers), np.concatenate(found)
-
-
-def pairs_at(stage: Stage, numbers: np.ndarray) -> Iterator[Pair]:
-  """The pairs of some numbers, rising."""
-  for batch in stage.batches():
-    begin, end = np.searchsorted(numbers, [batch.first, batch.first + batch.pairs.num_rows])
-    if begin < end:
-      yield from pairs_in(batch.pairs, numbers[begin:end] - batch.first)
-
-
-def least_hashes(
-  stage: Stage, states: np.ndarray, *, at_most: int, others: np.ndarray
-) -> tuple[int | None, int]:
-  """The hash of the last of so many different texts with the least ones.
-
-  Args:
-    stage, states: whose kept pairs' texts count.
-    at_most: how many.
-    others: uint64 [n], hashes of further texts.
-
-  Returns:
-    The hash, or None where there are no more texts than that; and the number of different texts.
-  """
-  limit, count = None, 0
-  pivots = shares(stage, states, "pivot_text")
-  translations = shares(stage, states, "translation_text")
-  for share, ((_, x), (_, y)) in enumerate(zip(pivots, translations, strict=True)):
-    more = others[in_share(others, share, share_count(stage))]
-    different = np.unique(np.concatenate([x, y, more]))
-    if limit is None and count + len(different) > at_most:
-      limit = int(different[at_most - count - 1]) if at_most > count else int(different[0]) - 1
-    count += len(different)
-  return limit, count

@@ -2,16 +2,17 @@
 
 FOLDER/pairs.arrow     the texts, in Arrow's file format, a batch after the other
 FOLDER/records         `pairs.RECORD` of each pair, raw
+FOLDER/bands/NUMBER    where near duplicates are looked for: `BAND` of each pair, raw
 FOLDER/stage.json      of a complete stage: what it was made of, see `Stage.keep`
 
-The first two need not fit in memory.
+All but the last need not fit in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ SCHEMA = pa.schema(
     ("where", pa.string()),
   ]
 )
+BAND = np.dtype([("hash", "<u8")])  # see `near_duplicates.bands_of`
 COMPLETE = "stage.json"
 BLOCK = 1 << 20  # records that are in memory at a time
 
@@ -76,11 +78,16 @@ class Stage:
       return None
     return cls(folder, **content["stage"]), content["statistics"]
 
-  def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-    """All records, block by block: the number of the first, and `RECORD` [n]."""
-    with (self._folder / "records").open("rb") as file:
+  def blocks(self, band: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """All records, block by block: the number of the first, and `RECORD` [n].
+
+    With a band's number the hashes of that band instead: `BAND` [n].
+    """
+    path = "records" if band is None else f"bands/{band}"
+    with (self._folder / path).open("rb") as file:
       for first in range(0, self.size, BLOCK):
-        yield first, np.fromfile(file, RECORD, count=min(BLOCK, self.size - first))
+        dtype = RECORD if band is None else BAND
+        yield first, np.fromfile(file, dtype, count=min(BLOCK, self.size - first))
 
   def batches(self) -> Iterator[Batch]:
     """All texts, batch by batch."""
@@ -101,6 +108,7 @@ class StageWriter:
     self._folder, self._size = folder, 0
     self._languages: dict[str, int] = {}
     self._has_negatives = False
+    self._bands: list[BinaryIO] = []
     folder.mkdir(parents=True, exist_ok=True)
 
   def __enter__(self) -> StageWriter:
@@ -110,20 +118,30 @@ class StageWriter:
 
   def __exit__(self, *_) -> None:
     self._texts.close()
-    self._records.close()
+    for file in (self._records, *self._bands):
+      file.close()
 
-  def add(self, batch: pa.RecordBatch, records: np.ndarray, languages: list[str]) -> None:
+  def add(
+    self, batch: pa.RecordBatch, records: np.ndarray, bands: np.ndarray, languages: list[str]
+  ) -> None:
     """Appends pairs.
 
     Args:
       batch: their texts.
       records: `RECORD` of each, with the languages' numbers in `languages`.
+      bands: `near_duplicates.bands_of` each.
       languages: by number, in the order in which they appear.
     """
     numbers = [self._languages.setdefault(code, len(self._languages)) for code in languages]
     records["language"] = np.array(numbers, np.uint16)[records["language"]]
     self._records.write(records.tobytes())
     self._texts.write_batch(batch)
+    if bands.shape[1] and not self._bands:
+      folder = self._folder / "bands"
+      folder.mkdir()
+      self._bands = [(folder / str(number)).open("wb") for number in range(bands.shape[1])]
+    for file, hashes in zip(self._bands, bands.T, strict=True):
+      file.write(hashes.tobytes())
     self._size += len(records)
     self._has_negatives |= len(batch["negatives"].flatten()) > 0
 

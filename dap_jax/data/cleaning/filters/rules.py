@@ -12,8 +12,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from dap_jax.data.cleaning.interface_strings import LEFT_OVER
-from dap_jax.data.cleaning.languages import other_language, other_script
+from dap_jax.data.cleaning.filters.interface_strings import LEFT_OVER
+from dap_jax.data.cleaning.filters.languages import other_language, other_script
 from dap_jax.utils.errors import UserError
 
 # Scripts in which there are far fewer words between spaces than word pieces. An ideograph is a
