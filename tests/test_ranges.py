@@ -3,7 +3,7 @@
 import pytest
 
 from configs import base
-from dap_jax.objectives import selection
+from dap_jax.training import selection
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import flatten, nest
 from dap_jax.workdir import ranges

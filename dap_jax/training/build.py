@@ -29,7 +29,7 @@ from dap_jax.distributed import sharding
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.model.from_config import check_dimensions, init_params, make_model
 from dap_jax.model.vocabulary import Vocabulary
-from dap_jax.objectives.selection import make_objectives, needs
+from dap_jax.training.selection import make_objectives, needs
 from dap_jax.utils.binding import bind
 from dap_jax.utils.trees import overlay
 

@@ -169,7 +169,7 @@ RANGES = TOP_LEVEL | {
 def check(config: Mapping[str, Any]) -> None:
   """Raises UserError for the first number of a config, nested dicts, that is out of its range.
 
-  Weights of objectives may be schedules: `objectives.selection.is_on` checks both.
+  Weights of objectives may be schedules: `training.selection.is_on` checks both.
   """
   for key, value in flatten(config, separator=".").items():
     if key in RANGES and value not in RANGES[key]:
