@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
   # of its translations, drawn anew each time, from all pairs with that pivot.
   config.data.views = 2
   # Hard negatives beside every pair: texts in the pivot's language that are no translation. In
-  # data.arguments a format is told where they are; translation_ranking adds all to its candidates.
+  # data.arguments a format is told where they are. translation_ranking or split_softmax reads them.
   config.data.hard_negatives = 0
   # A folder in which runs share prepared data (dap_jax/data/cache.py); "" = none.
   config.data.cache = ""
@@ -138,8 +138,15 @@ def get_config() -> ConfigDict:
   config.objectives.translation_ranking.temperature = 0.05  # divisor of cosines: scale 20
   config.objectives.translation_ranking.margin = 0.0  # off the positive's logit, after the division
   config.objectives.translation_ranking.direction = "to_pivot"  # to_pivot, from_pivot, both
+  # Whether data.hard_negatives join the candidates; False leaves them to split_softmax.
+  config.objectives.translation_ranking.hard_negatives = True
   # 1 = the true gradient. N = the released program's on N workers, where TR's is 1/N of it.
   config.objectives.translation_ranking.legacy_world_size = 1
+  # Hard negatives in a softmax of their own: its weight is the g of the paper, which is not public,
+  # that of translation_ranking, without them, 1 - g.
+  config.objectives.split_softmax = ConfigDict()
+  config.objectives.split_softmax.weight = 0.0
+  config.objectives.split_softmax.temperature = 0.05  # as of translation_ranking; 0.01 in the paper
   config.objectives.representation_translation = ConfigDict()
   config.objectives.representation_translation.weight = 1.0  # lambda of the paper
   config.objectives.representation_translation.mask_ratio = 1.0  # below 1 leaks the answer

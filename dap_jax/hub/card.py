@@ -63,6 +63,7 @@ Made by dap_jax, commit {commit}.
 # What an objective of the config is called in a sentence.
 OBJECTIVES = {
   "translation_ranking": "translation ranking",
+  "split_softmax": "hard negatives in a softmax of their own",
   "representation_translation": "representation translation learning",
   "masked_lm": "masked language modelling",
   "mexma": "MEXMA",

@@ -11,7 +11,8 @@ candidates of every anchor on the way to the pivot, where h_ijl says that v_jl i
     L = -mean_i [ s_ii - log( sum_j exp(s_ij) + sum_jl h_ijl exp(cos(z_i, v_jl) / t) ) ]
 
 Not on the way from it: there candidates are translations, and a text in the anchor's own language
-would be no competitor of theirs, but another task.
+would be no competitor of theirs, but another task. `split_softmax.py` has them in a softmax of
+their own instead.
 Shapes: B examples of the GLOBAL batch, K views, n hard negatives, D width. No gather is
 written: the arrays are global.
 """
@@ -64,14 +65,16 @@ def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
   return factor * x + (1 - factor) * jax.lax.stop_gradient(x)
 
 
-def hard_logits(context: Context, *, temperature: float) -> jax.Array:
+def hard_logits(context: Context, *, temperature: float, wanted: bool) -> jax.Array:
   """Of every translation with every hard negative: [K - 1, B, B*n], n = 0 where there are none.
+
+  None are there where they are not `wanted` as candidates.
 
   What is no negative of an anchor has the smallest number: one that its example lacks, and one that
   is the anchor's own pivot.
   """
   examples, views, width = context.z.shape
-  if context.negatives is None or not context.negatives.shape[1]:
+  if not wanted or context.negatives is None or not context.negatives.shape[1]:
     return jnp.zeros((views - 1, examples, 0), context.z.dtype)
   negatives = context.negatives.reshape(-1, width)
   texts = context.batch["negative_hash"].reshape(1, -1)
@@ -118,7 +121,13 @@ def pair_loss(
 
 
 def objective(
-  context: Context, *, temperature: float, margin: float, direction: str, legacy_world_size: int
+  context: Context,
+  *,
+  temperature: float,
+  margin: float,
+  direction: str,
+  hard_negatives: bool,
+  legacy_world_size: int,
 ) -> tuple[Mean, dict[str, Mean]]:
   """TR over the global batch: of every translation with its pivot (K >= 2).
 
@@ -128,6 +137,7 @@ def objective(
     margin: m, subtracted from the diagonal after the division, in units of the logits.
     direction: "to_pivot" (other language -> English candidates, the released runs), "from_pivot",
       or "both" (the mean of the two).
+    hard_negatives: whether the batch's hard negatives, if there are any, join the candidates.
     legacy_world_size: 1 for the true gradient. N for that of the released program on N workers: it
       gathers sentence vectors without their remote gradients and then averages over the workers,
       so the gradient of TR (not its value) is 1/N of the true one.
@@ -139,8 +149,8 @@ def objective(
   Examples:
     >>> z = jnp.array([[[1.0, 0.0], [3.0, 4.0]], [[0.0, 2.0], [0.0, 1.0]]])  # [B, K, D]
     >>> context = Context({"text_hash": jnp.array([[1, 2], [3, 4]])}, None, z, None, None)
-    >>> settings = {"temperature": 1.0, "margin": 0.0, "legacy_world_size": 1}
-    >>> loss, extras = objective(context, direction="to_pivot", **settings)
+    >>> settings = {"temperature": 1.0, "margin": 0.0, "direction": "to_pivot"}
+    >>> loss, _ = objective(context, hard_negatives=True, legacy_world_size=1, **settings)
     >>> print(f"{loss.compute():.4f}")  # cosines [[.6, .8], [0, 1]]: log(1 + e^.2), log(1 + e^-1)
     0.5557
   """
@@ -150,10 +160,11 @@ def objective(
   of_pair = functools.partial(
     pair_loss, temperature=temperature, margin=margin, direction=direction
   )
+  hard = hard_logits(context, temperature=temperature, wanted=hard_negatives)
   losses, duplicates = [], []
-  for k, hard in enumerate(hard_logits(context, temperature=temperature), 1):
+  for k, further in enumerate(hard, 1):
     pair = slice(0, k + 1, k)  # views 0 and k
-    loss, masked = of_pair(context.z[:, pair], context.batch["text_hash"][:, pair], hard)
+    loss, masked = of_pair(context.z[:, pair], context.batch["text_hash"][:, pair], further)
     losses.append(loss)
     duplicates.append(masked)
   mean = Mean.of(scale_gradient(jnp.stack(losses), 1 / legacy_world_size))

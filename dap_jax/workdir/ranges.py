@@ -122,6 +122,7 @@ OBJECTIVES = {
   "translation_ranking.temperature": POSITIVE,
   "translation_ranking.margin": NOT_NEGATIVE,
   "translation_ranking.legacy_world_size": COUNT,
+  "split_softmax.temperature": POSITIVE,
   "representation_translation.mask_ratio": MASK_RATIO,
   "masked_lm.mask_ratio": MASK_RATIO,
   "mexma.mask_ratio": MASK_RATIO,
