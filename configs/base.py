@@ -162,6 +162,10 @@ def get_config() -> ConfigDict:
   config.objectives.mexma.mask_share = 0.8
   config.objectives.mexma.mse_weight = 1.0  # of the squared difference of translations' vectors
   config.objectives.mexma.koleo_weight = 0.01  # of KoLeo, which spreads the vectors
+  # XTR of EMS: which tokens a translation has, from the sentence vector.
+  config.objectives.bag_of_tokens = ConfigDict()
+  config.objectives.bag_of_tokens.weight = 0.0  # 2 in EMS, as much as its contrast
+  config.objectives.bag_of_tokens.direction = "both"  # to_pivot, from_pivot, both
   config.objectives.soft_alignment = ConfigDict()
   config.objectives.soft_alignment.weight = 0.0  # the paper trains this alone
   # Whose similarities are the targets: priority (of the side whose language is first in

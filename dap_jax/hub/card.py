@@ -67,6 +67,7 @@ OBJECTIVES = {
   "representation_translation": "representation translation learning",
   "masked_lm": "masked language modelling",
   "mexma": "MEXMA",
+  "bag_of_tokens": "the bag of a translation's tokens",
   "soft_alignment": "soft contrast with a teacher's similarities",
   "distillation": "distillation",
   "token_alignment": "dictionary-based token contrast",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.model.bert import Bert
-from dap_jax.model.decoder import Decoder, TokenHead
+from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
 from dap_jax.model.encoder import REMATS, Encoder, Family
 from dap_jax.model.modernbert import ModernBert
@@ -31,6 +31,7 @@ ENCODER_ALONE = {
   "decoder": None,
   "masked_lm": False,
   "unmasking": None,
+  "bag_of_tokens": 0,
   "languages": 0,
   "remat": "none",
   "scan_layers": False,
@@ -80,6 +81,7 @@ def make_model(
   decoder: Mapping[str, Any] | None,
   masked_lm: bool,
   unmasking: Mapping[str, Any] | None,
+  bag_of_tokens: int,
   languages: int,
   remat: str,
   scan_layers: bool,
@@ -93,9 +95,9 @@ def make_model(
 ) -> DualAlignment:
   """The network from the config's `model`, `decoder` and `unmasking` sections.
 
-  `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `languages` of RTL's
-  targets, 0 where there is one; `remat`, `scan_layers`: see `Encoder`. Raises UserError for sizes
-  that do not fit together.
+  `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `bag_of_tokens` is the
+  number of its head's languages, 0 = no head; `languages` of RTL's targets, 0 where there is one;
+  `remat`, `scan_layers`: see `Encoder`. Raises UserError for sizes that do not fit together.
   """
   pooling = pooling or DEFAULT_POOLING
   check_vector_settings(pooling, dense)
@@ -119,6 +121,7 @@ def make_model(
     decoder=rtl_decoder,
     masked_lm=TokenHead(family, layers=0) if masked_lm else None,
     unmasking=unmasking_head,
+    bag_of_tokens=BagHead(family, bag_of_tokens) if bag_of_tokens else None,
     pooling=pooling,
     dense_width=dense["width"],
     dense_activation=dense["activation"],

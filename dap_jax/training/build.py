@@ -199,6 +199,7 @@ def needed_heads(
     "decoder": {k: v for k, v in decoder.items() if k != "start"} if "decoder" in needed else None,
     "masked_lm": "masked_lm" in needed,
     "unmasking": unmasking if "unmasking" in needed else None,
+    "bag_of_tokens": languages if "bag_of_tokens" in needed else 0,
     "languages": languages if "languages" in needed else 0,
   }
 
