@@ -140,6 +140,13 @@ def get_config() -> ConfigDict:
   config.objectives.translation_ranking.direction = "to_pivot"  # to_pivot, from_pivot, both
   # Whether data.hard_negatives join the candidates; False leaves them to split_softmax.
   config.objectives.translation_ranking.hard_negatives = True
+  # Whether the others of an anchor's own side join its candidates (arXiv 2306.02516).
+  config.objectives.translation_ranking.same_tower_negatives = False
+  # What tells false negatives, which are no candidates: text (equal texts alone), model or guide
+  # (and those whose cosine, the model's or the teacher's, is above the positive's by the margin).
+  config.objectives.translation_ranking.false_negatives = "text"
+  # 0.1 of the model in Qwen3 Embedding (arXiv 2506.05176), 0 of a guide in GISTEmbed (2402.16829).
+  config.objectives.translation_ranking.false_negative_margin = 0.1
   # 1 = the true gradient. N = the released program's on N workers, where TR's is 1/N of it.
   config.objectives.translation_ranking.legacy_world_size = 1
   # Hard negatives in a softmax of their own: its weight is the g of the paper, which is not public,

@@ -17,7 +17,8 @@ from tests.models import drawn, encoder_section, logits_of, model_section
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))
 RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
-RANKING |= {"hard_negatives": True}
+RANKING |= {"hard_negatives": True, "same_tower_negatives": False}
+RANKING |= {"false_negatives": "text", "false_negative_margin": 0.1}
 
 
 def context_of(z, text_hash=None):
