@@ -126,6 +126,9 @@ def get_config() -> ConfigDict:
   config.unmasking = ConfigDict()  # the head of `mexma`; left out when that is off
   config.unmasking.layers = 2  # transformer layers before its masked-LM head
 
+  # The decoder of `vector_translation`; left out when that is off.
+  config.vector_decoder = ConfigDict({"layers": 2})
+
   # Also train prefixes of the sentence vector, e.g. its first (64, 128) dimensions: an objective of
   # sentence vectors alone is summed over these and the whole vector (arXiv 2205.13147).
   config.matryoshka_dimensions = ()
@@ -173,6 +176,11 @@ def get_config() -> ConfigDict:
   config.objectives.bag_of_tokens = ConfigDict()
   config.objectives.bag_of_tokens.weight = 0.0  # 2 in EMS, as much as its contrast
   config.objectives.bag_of_tokens.direction = "both"  # to_pivot, from_pivot, both
+  # Translation through the sentence vector, as in SONAR.
+  config.objectives.vector_translation = ConfigDict()
+  config.objectives.vector_translation.weight = 0.0
+  config.objectives.vector_translation.direction = "both"  # to_pivot, from_pivot, both
+  config.objectives.vector_translation.mse_weight = 0.1  # of translations' squared difference
   config.objectives.soft_alignment = ConfigDict()
   config.objectives.soft_alignment.weight = 0.0  # the paper trains this alone
   # Whose similarities are the targets: priority (of the side whose language is first in

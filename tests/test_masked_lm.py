@@ -37,7 +37,7 @@ SMALL = {"layers": 1, "width": 16, "heads": 2, "mlp_width": 32, "positions": 24,
 LENGTHS = [[5, 9, 3], [7, 4, 2], [3, 6, 8], [9, 2, 9]]  # of three views, [CLS] and [SEP] in
 
 
-OTHERS = {"masked_lm", "unmasking", "bag_of_tokens"}  # heads of `network_of`
+OTHERS = {"masked_lm", "unmasking", "bag_of_tokens", "vector_decoder"}  # heads of `network_of`
 
 
 def batch_of(lengths=LENGTHS, *, padded=12, seed=0):
@@ -55,6 +55,7 @@ def network_of(**settings):
   """A model with the heads of tokens, and its parameters, biases and norms random too."""
   given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12}
   given |= {"masked_lm": True, "unmasking": {"layers": 1}, "bag_of_tokens": 3}
+  given |= {"vector_decoder": {"layers": 2, "languages": 3}}
   model = make_model(**given, **model_section(encoder=encoder_section(**SMALL), **settings))
   params = drawn(model)
   rng = np.random.default_rng(1)

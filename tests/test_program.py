@@ -35,6 +35,7 @@ EVERY_HEAD = {
     "koleo_weight": 0.01,
   },
   "bag_of_tokens": {"weight": 0.5, "direction": "both"},
+  "vector_translation": {"weight": 0.5, "direction": "both", "mse_weight": 0.1},
 }
 
 
@@ -48,6 +49,7 @@ def network(*, remat="none", scan_layers=False, **encoder):
     "masked_lm": True,
     "unmasking": {"layers": 1},
     "bag_of_tokens": 2,
+    "vector_decoder": {"layers": 1, "languages": 2},
     "remat": remat,
     "scan_layers": scan_layers,
   }

@@ -68,6 +68,7 @@ OBJECTIVES = {
   "masked_lm": "masked language modelling",
   "mexma": "MEXMA",
   "bag_of_tokens": "the bag of a translation's tokens",
+  "vector_translation": "translation through the sentence vector",
   "soft_alignment": "soft contrast with a teacher's similarities",
   "distillation": "distillation",
   "token_alignment": "dictionary-based token contrast",

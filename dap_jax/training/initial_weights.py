@@ -32,7 +32,8 @@ from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout, restore
 from dap_jax.workdir.checkpointing import leaf_shapes
 
-NEW_HEADS = ("unmasking", "bag_of_tokens")  # of the run's own objectives: no checkpoint has them
+# Of the run's own objectives: no checkpoint has them.
+NEW_HEADS = ("unmasking", "bag_of_tokens", "vector_decoder")
 DECIDED = ("encoder", "dense", "normalize", "pooling")  # keys of the config's `model` section
 
 
