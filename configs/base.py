@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
   # of its translations, drawn anew each time, from all pairs with that pivot.
   config.data.views = 2
   # Hard negatives beside every pair: texts in the pivot's language that are no translation. In
-  # data.arguments a format is told where they are; translation_ranking adds all to its candidates.
+  # data.arguments a format is told where they are. translation_ranking or split_softmax reads them.
   config.data.hard_negatives = 0
   # A folder in which runs share prepared data (dap_jax/data/cache.py); "" = none.
   config.data.cache = ""
@@ -129,6 +129,9 @@ def get_config() -> ConfigDict:
   config.unmasking = ConfigDict()  # the head of `mexma`; left out when that is off
   config.unmasking.layers = 2  # transformer layers before its masked-LM head
 
+  # The decoder of `vector_translation`; left out when that is off.
+  config.vector_decoder = ConfigDict({"layers": 2})
+
   # Also train prefixes of the sentence vector, e.g. its first (64, 128) dimensions: an objective of
   # sentence vectors alone is summed over these and the whole vector (arXiv 2205.13147).
   config.matryoshka_dimensions = ()
@@ -141,8 +144,22 @@ def get_config() -> ConfigDict:
   config.objectives.translation_ranking.temperature = 0.05  # divisor of cosines: scale 20
   config.objectives.translation_ranking.margin = 0.0  # off the positive's logit, after the division
   config.objectives.translation_ranking.direction = "to_pivot"  # to_pivot, from_pivot, both
+  # Whether data.hard_negatives join the candidates; False leaves them to split_softmax.
+  config.objectives.translation_ranking.hard_negatives = True
+  # Whether the others of an anchor's own side join its candidates (arXiv 2306.02516).
+  config.objectives.translation_ranking.same_tower_negatives = False
+  # What tells false negatives, which are no candidates: text (equal texts alone), model or guide
+  # (and those whose cosine, the model's or the teacher's, is above the positive's by the margin).
+  config.objectives.translation_ranking.false_negatives = "text"
+  # 0.1 of the model in Qwen3 Embedding (arXiv 2506.05176), 0 of a guide in GISTEmbed (2402.16829).
+  config.objectives.translation_ranking.false_negative_margin = 0.1
   # 1 = the true gradient. N = the released program's on N workers, where TR's is 1/N of it.
   config.objectives.translation_ranking.legacy_world_size = 1
+  # Hard negatives in a softmax of their own: its weight is the g of the paper, which is not public,
+  # that of translation_ranking, without them, 1 - g.
+  config.objectives.split_softmax = ConfigDict()
+  config.objectives.split_softmax.weight = 0.0
+  config.objectives.split_softmax.temperature = 0.05  # as of translation_ranking; 0.01 in the paper
   config.objectives.representation_translation = ConfigDict()
   config.objectives.representation_translation.weight = 1.0  # lambda of the paper
   config.objectives.representation_translation.mask_ratio = 1.0  # below 1 leaks the answer
@@ -158,6 +175,15 @@ def get_config() -> ConfigDict:
   config.objectives.mexma.mask_share = 0.8
   config.objectives.mexma.mse_weight = 1.0  # of the squared difference of translations' vectors
   config.objectives.mexma.koleo_weight = 0.01  # of KoLeo, which spreads the vectors
+  # XTR of EMS: which tokens a translation has, from the sentence vector.
+  config.objectives.bag_of_tokens = ConfigDict()
+  config.objectives.bag_of_tokens.weight = 0.0  # 2 in EMS, as much as its contrast
+  config.objectives.bag_of_tokens.direction = "both"  # to_pivot, from_pivot, both
+  # Translation through the sentence vector, as in SONAR.
+  config.objectives.vector_translation = ConfigDict()
+  config.objectives.vector_translation.weight = 0.0
+  config.objectives.vector_translation.direction = "both"  # to_pivot, from_pivot, both
+  config.objectives.vector_translation.mse_weight = 0.1  # of translations' squared difference
   config.objectives.soft_alignment = ConfigDict()
   config.objectives.soft_alignment.weight = 0.0  # the paper trains this alone
   # Whose similarities are the targets: priority (of the side whose language is first in

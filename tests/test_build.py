@@ -19,7 +19,8 @@ from dap_jax.utils.errors import UserError
 from tests.test_objectives import VOCABULARY, batch_of
 
 # Keys of a config that are arguments of `build.build`.
-BUILT = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "objectives", "optimizer")
+BUILT = ("seed", "steps", "max_tokens", "model", "decoder", "unmasking", "vector_decoder")
+BUILT += ("objectives", "optimizer")
 
 
 def settings_of(**mesh):

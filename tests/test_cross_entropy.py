@@ -25,6 +25,13 @@ def plain(logits, labels, weights):
   return jnp.where(weights, losses[..., 0], 0).sum()
 
 
+def with_bags(labels, *, width=5):
+  """The labels and four more of each state, some of them alike, and weights that are no 0 or 1."""
+  keys = jax.random.split(jax.random.key(1))
+  more = jax.random.randint(keys[0], (*labels.shape, width), 0, 4, jnp.int32)
+  return more.at[..., 0].set(labels), jax.random.uniform(keys[1], more.shape, jnp.float64)
+
+
 def test_by_hand():
   logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [1 / 3] * 3]]))
   factored = FactoredLogits(logits, jnp.eye(3), jnp.zeros(3))
@@ -49,6 +56,26 @@ def test_any_chunk_is_the_plain_loss_and_its_gradient(chunk):
       np.testing.assert_allclose(ours, 3 * theirs, atol=1e-12)
 
 
+@pytest.mark.parametrize("chunk", [6, 15, 100])
+def test_several_labels_of_a_state_are_a_sum_over_them(chunk):
+  with jax.enable_x64(True):
+    logits, labels, _ = example(dtype=jnp.float64)
+    labels, weights = with_bags(labels)
+
+    def summed(logits):
+      losses = -jnp.take_along_axis(jax.nn.log_softmax(logits.multiply()), labels, -1)
+      return (weights * losses).sum()
+
+    def chunked(logits):
+      return summed_cross_entropy(logits, labels, weights, chunk=chunk)
+
+    expected, slope = jax.value_and_grad(summed)(logits)
+    value, found = jax.value_and_grad(chunked)(logits)
+    np.testing.assert_allclose([value, chunked(logits)], expected, rtol=1e-12)
+    for ours, theirs in zip(found, slope, strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
 def test_bfloat16_states_keep_float32_sums():
   logits, labels, weights = example(dtype=jnp.bfloat16)
   value, found = jax.value_and_grad(
@@ -60,17 +87,22 @@ def test_bfloat16_states_keep_float32_sums():
   np.testing.assert_allclose(found.kernel, exact.kernel, atol=0.03)
 
 
-def test_memory_holds_the_logits_of_one_chunk():
-  """What the compiler sets aside, beside the 65,536 logits of a chunk: less than of ten chunks."""
+@pytest.mark.parametrize("bag", [None, 24])
+def test_memory_holds_the_logits_of_one_chunk(bag):
+  """What the compiler sets aside, beside the 65,536 logits of a chunk: less than of ten chunks.
+
+  With 24 labels of each state too.
+  """
 
   def needed(rows):
-    shapes = example(rows=rows, length=8, width=2, ids=2048)[:2]
-    weights = jnp.ones((rows, 8), bool)
+    logits, labels, _ = example(rows=rows, length=8, width=2, ids=2048)
+    labels = labels if bag is None else jnp.repeat(labels[..., None], bag, axis=-1)
+    weights = jnp.ones(labels.shape, bool)
 
     def loss(logits):
-      return summed_cross_entropy(logits, shapes[1], weights, chunk=32)
+      return summed_cross_entropy(logits, labels, weights, chunk=32)
 
-    compiled = jax.jit(jax.value_and_grad(loss)).lower(shapes[0]).compile()
+    compiled = jax.jit(jax.value_and_grad(loss)).lower(logits).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
   assert needed(8) <= needed(512) < 10 * 32 * 2048 * 4

@@ -223,7 +223,7 @@ def test_train_takes_them_as_candidates(commands, prepared, tmp_path):
   (tmp_path / "config.py").write_text(CONFIG.format(path=folder / "aa-en.tsv"))
   flags = [f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"]
   output = commands.run("train", *flags)
-  assert "31 negatives per anchor" in output  # 15 other pivots, 16 hard ones
+  assert "15 negatives per anchor, 1 hard of each pair" in output
   assert "of 50 pairs have 1" in output
   assert np.isfinite([line["loss"] for line in lines_of(tmp_path / "run") if "loss" in line]).all()
   output = commands.fail(

@@ -37,6 +37,9 @@ SMALL = {"layers": 1, "width": 16, "heads": 2, "mlp_width": 32, "positions": 24,
 LENGTHS = [[5, 9, 3], [7, 4, 2], [3, 6, 8], [9, 2, 9]]  # of three views, [CLS] and [SEP] in
 
 
+OTHERS = {"masked_lm", "unmasking", "bag_of_tokens", "vector_decoder"}  # heads of `network_of`
+
+
 def batch_of(lengths=LENGTHS, *, padded=12, seed=0):
   """Random ordinary ids of the given lengths [B, K]; [CLS] first and [SEP] last."""
   rng, shape = np.random.default_rng(seed), np.shape(lengths)
@@ -49,9 +52,10 @@ def batch_of(lengths=LENGTHS, *, padded=12, seed=0):
 
 
 def network_of(**settings):
-  """A model with both token heads, and its parameters, biases and norms random too."""
+  """A model with the heads of tokens, and its parameters, biases and norms random too."""
   given = ENCODER_ALONE | {"vocabulary": VOCABULARY, "max_tokens": 12}
-  given |= {"masked_lm": True, "unmasking": {"layers": 1}}
+  given |= {"masked_lm": True, "unmasking": {"layers": 1}, "bag_of_tokens": 3}
+  given |= {"vector_decoder": {"layers": 2, "languages": 3}}
   model = make_model(**given, **model_section(encoder=encoder_section(**SMALL), **settings))
   params = drawn(model)
   rng = np.random.default_rng(1)
@@ -79,10 +83,11 @@ def without_gradient(model, params, function):
   return parts
 
 
-def assert_a_mesh_changes_nothing(function):
-  """Loss and gradients on one device and on a 4 x 2 mesh, with dropout."""
+def assert_a_mesh_changes_nothing(function, batch=None):
+  """Loss and gradients of 8 examples on one device and on a 4 x 2 mesh, with dropout."""
   model, params = network_of(dropout=0.1)
-  batch, mesh = batch_of(LENGTHS * 2), sharding.make_mesh(data=4, model=2)
+  batch = batch_of(LENGTHS * 2) if batch is None else batch
+  mesh = sharding.make_mesh(data=4, model=2)
   objectives = {"own": Objective(1.0, function)}
   given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY}
   loss = jax.value_and_grad(functools.partial(train_step.loss_fn, **given), has_aux=True)
@@ -96,6 +101,25 @@ def assert_a_mesh_changes_nothing(function):
   largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(slope))
   close = functools.partial(np.testing.assert_allclose, rtol=0, atol=2e-6 * largest)
   jax.tree.map(close, grads, slope)
+
+
+def assert_microbatches_change_nothing(function, batch):
+  """Loss and gradients of one pass and of two chunks of the rows, in float64."""
+  with jax.enable_x64(True):
+    model, params = network_of()
+    params = jax.tree.map(lambda p: p.astype(np.float64), params)
+    given = {"model": model, "objectives": {"own": Objective(1.0, function)}, "key": None}
+    given |= {"vocabulary": VOCABULARY, "chunk_tokens": 3}
+    (expected, slope), (found, grads) = (
+      jax.jit(
+        jax.value_and_grad(
+          lambda p, b, chunks=chunks: train_step.loss_fn(p, b, microbatches=chunks, **given)[0]
+        )
+      )(params, batch)
+      for chunks in (1, 2)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-12), grads, slope)
 
 
 def drawn_of(batch, *, sequence="sentence", ratio=0.3, share=0.8, number=0):
@@ -234,7 +258,7 @@ def test_padding_and_a_mesh_change_nothing():
 def test_what_it_trains():
   """The encoder and its own head, not what makes the sentence vector."""
   function = functools.partial(masked_lm.objective, **SETTINGS)
-  assert without_gradient(*network_of(), function) == {"projection", "unmasking"}
+  assert without_gradient(*network_of(), function) == {"projection"} | OTHERS - {"masked_lm"}
 
 
 def test_mistakes():

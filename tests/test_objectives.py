@@ -17,6 +17,8 @@ from tests.models import drawn, encoder_section, logits_of, model_section
 
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))
 RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
+RANKING |= {"hard_negatives": True, "same_tower_negatives": False}
+RANKING |= {"false_negatives": "text", "false_negative_margin": 0.1}
 
 
 def context_of(z, text_hash=None):
@@ -60,7 +62,7 @@ def test_an_unknown_direction_is_named():
     )
 
 
-@pytest.mark.parametrize("name", ["no_such", "matryoshka", "selection", "masked_lm.draw"])
+@pytest.mark.parametrize("name", ["no_such", "__init__", "masked_lm.draw"])
 def test_a_name_without_an_objective_is_unknown(name):
   """There is no such file, or it has no function `objective`."""
   with pytest.raises(UserError, match=f"unknown objective '{name}' in the config: there is no"):

@@ -33,6 +33,8 @@ def test_a_key_that_came_later_has_the_value_of_before():
   assert with_current_keys({"decoder": {"layers": 2, "start": "random"}})["decoder"]["start"] == (
     "random"
   )
+  ranking = with_current_keys({"objectives": {"translation_ranking": {"weight": 1.0}}})
+  assert ranking["objectives"]["translation_ranking"]["false_negatives"] == "text"
   assert with_current_keys({"decoder": {}}) == {"decoder": {}}  # fine-tuning has no decoder
 
 

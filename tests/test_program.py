@@ -34,6 +34,8 @@ EVERY_HEAD = {
     "mse_weight": 1.0,
     "koleo_weight": 0.01,
   },
+  "bag_of_tokens": {"weight": 0.5, "direction": "both"},
+  "vector_translation": {"weight": 0.5, "direction": "both", "mse_weight": 0.1},
 }
 
 
@@ -46,6 +48,8 @@ def network(*, remat="none", scan_layers=False, **encoder):
     "decoder": {"layers": 1, "english_head": True},
     "masked_lm": True,
     "unmasking": {"layers": 1},
+    "bag_of_tokens": 2,
+    "vector_decoder": {"layers": 1, "languages": 2},
     "remat": remat,
     "scan_layers": scan_layers,
   }

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import base
-from dap_jax.objectives import selection
+from dap_jax.training import selection
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import flatten, nest
 from dap_jax.workdir import ranges
@@ -19,6 +19,7 @@ NUMBERS = [
 # By hand: a value outside on each side that has a bound.
 LOWER = {
   **dict.fromkeys(ranges.RANGES, -1),
+  "objectives.translation_ranking.false_negative_margin": -2.1,
   "data.views": 1,
   "batch_size": 1,
   "max_tokens": 2,
@@ -42,6 +43,7 @@ UPPER = {
   **{f"objectives.{name}.mask_ratio": 1.01 for name in ("masked_lm", "mexma")},
   "objectives.representation_translation.mask_ratio": 15,
   "objectives.mexma.mask_share": 1.5,
+  "objectives.translation_ranking.false_negative_margin": 2.1,
 }
 
 

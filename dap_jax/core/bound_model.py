@@ -87,6 +87,22 @@ class BoundModel(NamedTuple):
     states = self._apply(DualAlignment.unmask, self.head_key, h, mask, positions)
     return FactoredLogits(states, *projection)
 
+  def predict_bag(self, z: jax.Array, *, language: jax.Array) -> FactoredLogits:
+    """The bag-of-tokens head's logits [N, V]; arguments: `BagHead.__call__`."""
+    projection = self._projection(DualAlignment.predict_bag_projection)
+    states = self._apply(DualAlignment.predict_bag, self.head_key, z, language=language)
+    return FactoredLogits(states, *projection)
+
+  def translate(
+    self, z: jax.Array, *, ids: jax.Array, mask: jax.Array, language: jax.Array
+  ) -> FactoredLogits:
+    """The vector decoder's logits [N, L, V] of each next token; see `DualAlignment.translate`."""
+    projection = self._projection(DualAlignment.translate_projection)
+    states = self._apply(
+      DualAlignment.translate, self.head_key, z, ids=ids, mask=mask, language=language
+    )
+    return FactoredLogits(states, *projection)
+
   def classify(self, vectors: jax.Array) -> jax.Array:
     """The classification head: sentence vectors [N, D] -> logits [N, classes]."""
     logits: jax.Array = self._apply(DualAlignment.classify, self.head_key, vectors)

@@ -21,6 +21,8 @@ NEEDS = {
   "languages": "the decoder's vectors of target languages",
   "masked_lm": "the masked-LM head",
   "unmasking": "MEXMA's unmasking head",
+  "bag_of_tokens": "the bag-of-tokens head",
+  "vector_decoder": "the decoder that reads a sentence vector alone",
   "teacher": "a frozen teacher, the config's `teacher`",
   "initial": "the parameters that the run began with",
   "synonyms": "words and synonyms in the batch, from `data.dictionaries`",

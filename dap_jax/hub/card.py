@@ -63,9 +63,12 @@ Made by dap_jax, commit {commit}.
 # What an objective of the config is called in a sentence.
 OBJECTIVES = {
   "translation_ranking": "translation ranking",
+  "split_softmax": "hard negatives in a softmax of their own",
   "representation_translation": "representation translation learning",
   "masked_lm": "masked language modelling",
   "mexma": "MEXMA",
+  "bag_of_tokens": "the bag of a translation's tokens",
+  "vector_translation": "translation through the sentence vector",
   "soft_alignment": "soft contrast with a teacher's similarities",
   "distillation": "distillation",
   "token_alignment": "dictionary-based token contrast",

@@ -11,6 +11,14 @@ import jax.numpy as jnp
 INITIALIZER = nn.initializers.normal(0.02)  # BERT's
 
 
+def visible(mask: jax.Array) -> jax.Array:
+  """Which columns the rows may read, for `attend`.
+
+  mask: bool [N, L], the same columns for all rows, or [N, L, L], a row of it for each.
+  """
+  return mask[:, None] if mask.ndim == 3 else mask[:, None, None]
+
+
 def attend(
   query: jax.Array,
   key: jax.Array,

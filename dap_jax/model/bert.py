@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax.model.attention import INITIALIZER, attend
+from dap_jax.model.attention import INITIALIZER, attend, visible
 from dap_jax.model.dropout import Dropout
 from dap_jax.model.layers import Dense, Embed, spread
 
@@ -56,7 +56,7 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array, *, deterministic: bool) -> jax.Array:
-    """x [N, L, D], mask bool [N, L] (True = may be read) -> [N, L, D]."""
+    """x [N, L, D], mask bool [N, L] or [N, L, L] (True = may be read) -> [N, L, D]."""
     width = x.shape[-1]
 
     def dense(name: str) -> Dense:
@@ -67,7 +67,7 @@ class Attention(nn.Module):
 
     query, key, value = (split(dense(name)(x)) for name in ("query", "key", "value"))
     drop = functools.partial(Dropout(self.dropout), deterministic=deterministic)
-    mixed = attend(query, key, value, visible=mask[:, None, None, :], drop=drop)
+    mixed = attend(query, key, value, visible=visible(mask), drop=drop)
     output: jax.Array = dense("output")(mixed)
     return output
 
@@ -85,7 +85,7 @@ class Layer(nn.Module):
   def __call__(
     self, x: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
   ) -> jax.Array:
-    """x [N, L, D], mask bool [N, L] -> [N, L, D]; positions came in with the embeddings."""
+    """x [N, L, D], mask as of `Attention` -> [N, L, D]; positions came in with the embeddings."""
     del positions
 
     def dense(features: int, name: str) -> Dense:

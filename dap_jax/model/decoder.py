@@ -1,4 +1,4 @@
-"""What predicts tokens: the masked-LM heads and the RTL decoder; shapes: `model/__init__.py`.
+"""What predicts tokens: the masked-LM and bag heads, the RTL decoder; shapes: `model/__init__.py`.
 
 Each gives states, and `projection` makes logits of them: the logits of all tokens of a batch are
 too large to exist at once, see `core/cross_entropy.py`.
@@ -30,7 +30,7 @@ class Head(nn.Module):
     self.vocabulary = Projection(width, self.size, self.tied)
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    """States x [N, L, D] -> states for `projection`, [N, L, D]."""
+    """States x [N, ..., D_in] -> states for `projection`, [N, ..., D]."""
     states: jax.Array = self.norm(nn.gelu(self.dense(x), approximate=False))
     return states
 
@@ -95,6 +95,31 @@ class TokenHead(nn.Module):
     h = h if self.final_norm is None else self.final_norm(h)
     chosen = jnp.take_along_axis(h, positions[..., None], axis=1)
     return self.head(chosen)
+
+  def projection(self, word_embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """See `Head.projection`."""
+    return self.head.projection(word_embedding)
+
+
+class BagHead(nn.Module):
+  """Predicts a bag of tokens from a sentence vector and a target language: a masked-LM head.
+
+  It reads the vector and that of the language, one after the other. The projection is tied to an
+  embedding.
+  """
+
+  family: Family
+  languages: int
+
+  def setup(self) -> None:
+    width, dtype = self.family.width, self.family.dtype
+    self.language = Embed(self.languages, width, dtype=dtype, embedding_init=INITIALIZER)
+    self.head = Head(self.family, self.family.vocabulary_size, tied=True)
+
+  def __call__(self, z: jax.Array, language: jax.Array) -> jax.Array:
+    """z [N, D_z], language int32 [N] -> states for `projection`, [N, D]."""
+    of_language = self.language(language)
+    return self.head(jnp.concatenate([z.astype(of_language.dtype), of_language], axis=-1))
 
   def projection(self, word_embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
     """See `Head.projection`."""

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER
-from dap_jax.model.decoder import Decoder, TokenHead
+from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dropout import Dropout
 from dap_jax.model.encoder import Encoder
 from dap_jax.model.layers import Dense
+from dap_jax.model.vector_decoder import VectorDecoder
 
 ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
 POOLINGS = ("cls", "mean", "mean_top2", "mean_first_last")
@@ -85,6 +86,8 @@ class DualAlignment(nn.Module):
   Attributes:
     encoder, decoder: the networks; no decoder where nothing trains one.
     masked_lm, unmasking: heads that predict masked tokens, of MLM and TLM and of MEXMA; or None.
+    bag_of_tokens: the head that predicts a translation's tokens from a sentence vector; or None.
+    vector_decoder: writes a translation from a sentence vector; or None.
     pooling: one of `POOLINGS`.
     dense_width: D_out of a dense layer after the pooling, a part of the model; 0 = none.
     dense_activation: its activation, one of `ACTIVATIONS`.
@@ -97,6 +100,8 @@ class DualAlignment(nn.Module):
   decoder: Decoder | None
   masked_lm: TokenHead | None
   unmasking: TokenHead | None
+  bag_of_tokens: BagHead | None
+  vector_decoder: VectorDecoder | None
   pooling: str
   dense_width: int
   dense_activation: str
@@ -179,13 +184,47 @@ class DualAlignment(nn.Module):
     assert self.unmasking is not None
     return self.unmasking.projection(self.encoder.embeddings.word.embedding)
 
+  def predict_bag(self, z: jax.Array, *, language: jax.Array, deterministic: bool) -> jax.Array:
+    """See `BagHead.__call__`; it has no dropout."""
+    del deterministic
+    assert self.bag_of_tokens is not None
+    return self.bag_of_tokens(z, language)
+
+  def predict_bag_projection(self) -> tuple[jax.Array, jax.Array]:
+    """See `BagHead.projection`; the kernel is the encoder's word embeddings."""
+    assert self.bag_of_tokens is not None
+    return self.bag_of_tokens.projection(self.encoder.embeddings.word.embedding)
+
+  def translate(
+    self,
+    z: jax.Array,
+    *,
+    ids: jax.Array,
+    mask: jax.Array,
+    language: jax.Array,
+    deterministic: bool,
+  ) -> jax.Array:
+    """The vector decoder: z [N, D_z] and a target's ids [N, L] -> states, see `VectorDecoder`."""
+    assert self.vector_decoder is not None
+    embeddings, positions = self.encoder.embeddings, jnp.arange(ids.shape[1])
+    positions += self.encoder.family.position_offset
+    x = self.vector_decoder.start(z, language, embeddings.word(ids))
+    x = embeddings.place(x, positions, deterministic=deterministic)
+    return self.vector_decoder(x, mask, positions, deterministic=deterministic)
+
+  def translate_projection(self) -> tuple[jax.Array, jax.Array]:
+    """See `VectorDecoder.projection`; the kernel is the encoder's word embeddings."""
+    assert self.vector_decoder is not None
+    return self.vector_decoder.projection(self.encoder.embeddings.word.embedding)
+
   def classify(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
     """See `Classifier.__call__`."""
     return self.classifier(vectors, deterministic=deterministic)
 
   def initialise(self, ids: jax.Array, mask: jax.Array) -> None:
     """Touches every parameter, for `init`: ids int32 [B, K, L], mask bool [B, K, L]."""
-    h, pooled, _ = self.encode(ids, mask, deterministic=True)
+    h, pooled, z = self.encode(ids, mask, deterministic=True)
+    language = jnp.zeros(len(h), jnp.int32)
     if self.classes:
       self.classify(pooled[:, 0], deterministic=True)
     places = jnp.zeros((len(h), 1), jnp.int32)
@@ -195,6 +234,13 @@ class DualAlignment(nn.Module):
     if self.unmasking is not None:
       self.unmask(h[:, 0], mask[:, 0], places, deterministic=True)
       self.unmask_projection()
+    if self.bag_of_tokens is not None:
+      self.predict_bag(z[:, 0], language=language, deterministic=True)
+      self.predict_bag_projection()
+    if self.vector_decoder is not None:
+      given = {"ids": ids[:, 0], "mask": mask[:, 0], "language": language}
+      self.translate(z[:, 0], **given, deterministic=True)
+      self.translate_projection()
     if self.decoder is not None:
       self.decode(
         h[:, 1],
@@ -202,7 +248,7 @@ class DualAlignment(nn.Module):
         target_h=h[:, 0],
         target_mask=mask[:, 0],
         replaced=mask[:, 0],
-        language=jnp.zeros(len(h), jnp.int32),
+        language=language,
         to_pivot=True,
         deterministic=True,
       )

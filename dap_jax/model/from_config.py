@@ -1,4 +1,4 @@
-"""Config -> the network: the sections `model`, `decoder` and `unmasking`, checked."""
+"""Config -> the network: the section `model` and those of the heads, checked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.model.bert import Bert
-from dap_jax.model.decoder import Decoder, TokenHead
+from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
 from dap_jax.model.encoder import REMATS, Encoder, Family
 from dap_jax.model.modernbert import ModernBert
+from dap_jax.model.vector_decoder import VectorDecoder
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
@@ -31,6 +32,8 @@ ENCODER_ALONE = {
   "decoder": None,
   "masked_lm": False,
   "unmasking": None,
+  "bag_of_tokens": 0,
+  "vector_decoder": None,
   "languages": 0,
   "remat": "none",
   "scan_layers": False,
@@ -80,6 +83,8 @@ def make_model(
   decoder: Mapping[str, Any] | None,
   masked_lm: bool,
   unmasking: Mapping[str, Any] | None,
+  bag_of_tokens: int,
+  vector_decoder: Mapping[str, Any] | None,
   languages: int,
   remat: str,
   scan_layers: bool,
@@ -91,17 +96,18 @@ def make_model(
   projection: bool,
   compute_dtype: str,
 ) -> DualAlignment:
-  """The network from the config's `model`, `decoder` and `unmasking` sections.
+  """The network from the config's `model` section and those of the heads.
 
-  `decoder`, `unmasking` None and `masked_lm` False leave these parts out; `languages` of RTL's
-  targets, 0 where there is one; `remat`, `scan_layers`: see `Encoder`. Raises UserError for sizes
-  that do not fit together.
+  `decoder`, `unmasking`, `vector_decoder` None and `masked_lm` False leave these parts out;
+  `bag_of_tokens` is the number of its head's languages, 0 = no head; `languages` of RTL's targets,
+  0 where there is one; `remat`, `scan_layers`: see `Encoder`. Raises UserError for sizes that do
+  not fit together.
   """
   pooling = pooling or DEFAULT_POOLING
   check_vector_settings(pooling, dense)
   family = make_family(encoder, vocabulary=vocabulary, dropout=dropout, compute_dtype=compute_dtype)
   check_positions(family, max_tokens, with_decoder=bool(decoder))
-  rtl_decoder = unmasking_head = None
+  rtl_decoder = unmasking_head = translator = None
   if decoder:
     rtl_decoder = bind(
       make_decoder,
@@ -112,6 +118,8 @@ def make_model(
       max_tokens=max_tokens,
       languages=languages,
     )()
+  if vector_decoder:
+    translator = bind(make_translator, vector_decoder, where="vector_decoder", family=family)()
   if unmasking:
     unmasking_head = bind(make_unmasking, unmasking, where="unmasking", family=family)()
   return DualAlignment(
@@ -119,6 +127,8 @@ def make_model(
     decoder=rtl_decoder,
     masked_lm=TokenHead(family, layers=0) if masked_lm else None,
     unmasking=unmasking_head,
+    bag_of_tokens=BagHead(family, bag_of_tokens) if bag_of_tokens else None,
+    vector_decoder=translator,
     pooling=pooling,
     dense_width=dense["width"],
     dense_activation=dense["activation"],
@@ -165,6 +175,11 @@ def make_unmasking(*, family: Family, layers: int) -> TokenHead:
   if not 1 <= layers <= family.layers:
     raise UserError(f"unmasking.layers={layers}: expected 1 to {family.layers}, the encoder's")
   return TokenHead(family, layers)
+
+
+def make_translator(*, family: Family, layers: int, languages: int) -> VectorDecoder:
+  """The decoder of sentence vectors: `layers` transformer layers, a vector for each language."""
+  return VectorDecoder(family, layers, languages)
 
 
 def make_decoder(

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dap_jax.model.attention import INITIALIZER, attend
+from dap_jax.model.attention import INITIALIZER, attend, visible
 from dap_jax.model.dropout import Dropout
 from dap_jax.model.layers import Embed
 
@@ -77,7 +77,7 @@ class Layer(nn.Module):
   def __call__(
     self, x: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
   ) -> jax.Array:
-    """x [N, L, D], mask bool [N, L] (True = may be read), positions int32 [L] -> [N, L, D]."""
+    """x [N, L, D], mask bool [N, L] or [N, L, L] (True = may be read), positions int32 [L]."""
     sizes = self.sizes
     drop = functools.partial(Dropout(sizes.dropout), deterministic=deterministic)
 
@@ -108,11 +108,11 @@ class Layer(nn.Module):
     query, key = (
       rotate(qkv[:, :, i], positions, theta=self.theta).astype(qkv.dtype) for i in range(2)
     )
-    visible = mask[:, None, None, :]
+    readable = visible(mask)
     if self.window is not None:
       near = jnp.abs(positions[:, None] - positions[None, :]) <= self.window
-      visible = visible & near[None, None]
-    return attend(query, key, qkv[:, :, 2], visible=visible, drop=drop)
+      readable = readable & near[None, None]
+    return attend(query, key, qkv[:, :, 2], visible=readable, drop=drop)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

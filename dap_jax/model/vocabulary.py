@@ -29,6 +29,12 @@ class Vocabulary(NamedTuple):
   ids: int = 0
 
   @property
+  def special_ids(self) -> list[int]:
+    """Those that no sentence is made of, rising; not [UNK], which the core does not know."""
+    special = {self.pad_id, self.cls_id, self.sep_id, self.mask_id}
+    return sorted(number for number in special if number is not None)
+
+  @property
   def hiding_id(self) -> int:
     """`mask_id`, for what hides tokens. Raises UserError where the tokenizer has no mask token."""
     if self.mask_id is None:

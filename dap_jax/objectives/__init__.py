@@ -6,12 +6,10 @@ an objective may read. A file `objectives/NAME.py` has a function
     def objective(context: Context, *, ...your settings...) -> tuple[Mean, dict[str, Mean]]
 
 and a config names it: `config.objectives.NAME = dict(weight=1.0, ...your settings...)`.
-`selection.py` finds it by that name and passes the settings as keyword arguments (a misspelt one is
-an error at start); the loss is the sum of weight x mean; the mean is logged under NAME, and the
-extra means of the dictionary under their keys. Beside it the file may have
+`training/selection.py` finds it by that name and passes the settings as keyword arguments (a
+misspelt one is an error at start); the loss is the sum of weight x mean; the mean is logged under
+NAME, and the extra means of the dictionary under their keys. Beside it the file may have
 
     SENTENCE_LEVEL = True       it reads only z and negatives: Matryoshka dimensions apply to it
     def needs(settings) -> set  which of `NEEDS` it uses with these settings; none without it
-
-Two files are no objectives: `selection.py`, and `matryoshka.py`, which wraps one.
 """

@@ -67,14 +67,6 @@ def sequences(x: jax.Array, sequence: str) -> jax.Array:
   return jnp.stack([pivot, x[:, 1:]], axis=2)
 
 
-def special_ids(vocabulary: Vocabulary) -> list[int]:
-  """The ids that are never hidden and never take another's place, rising.
-
-  [UNK] is not among them: the core does not know it, and BERT predicts it too.
-  """
-  return sorted({vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.hiding_id})
-
-
 def hidden_counts(tokens: int, mask_ratio: float) -> np.ndarray:
   """How many of 0, 1, ..., `tokens` ordinary tokens are hidden: int32 [tokens + 1].
 
@@ -110,7 +102,7 @@ def draw(
   """
   choice_key, fate_key, id_key = jax.random.split(key, 3)
   ordinary = mask
-  for special in special_ids(vocabulary):
+  for special in vocabulary.special_ids:  # [UNK] may be hidden: BERT predicts it too
     ordinary = ordinary & (ids != special)
   positions, counted = draw_positions(choice_key, ordinary, mask_ratio=mask_ratio)
   ids = ids.reshape(*ids.shape[:-2], -1)  # [B, G, T]
@@ -146,7 +138,7 @@ def draw_positions(
 
 def draw_ids(key: jax.Array, shape: tuple[int, ...], vocabulary: Vocabulary) -> jax.Array:
   """Ids of `shape`, int32, uniform over all but the special ones."""
-  special = special_ids(vocabulary)
+  special = vocabulary.special_ids
   known = vocabulary.ids or vocabulary.size
   ids = jax.random.randint(key, shape, 0, known - len(special), jnp.int32)
   for skipped in special:

@@ -29,7 +29,7 @@ from dap_jax.distributed import sharding
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.model.from_config import check_dimensions, init_params, make_model
 from dap_jax.model.vocabulary import Vocabulary
-from dap_jax.objectives.selection import make_objectives, needs
+from dap_jax.training.selection import make_objectives, needs
 from dap_jax.utils.binding import bind
 from dap_jax.utils.trees import overlay
 
@@ -113,6 +113,7 @@ KEYS = (
   "model",
   "decoder",
   "unmasking",
+  "vector_decoder",
   "objectives",
   "matryoshka_dimensions",
   "optimizer",
@@ -134,6 +135,7 @@ def build(
   optimizer: Mapping[str, Any],
   mesh: Mapping[str, int],
   unmasking: Mapping[str, Any] | None = None,
+  vector_decoder: Mapping[str, Any] | None = None,
   matryoshka_dimensions: Sequence[int] = (),
   program: Mapping[str, Any] = ONE_PASS,
   sharding_rules: Sequence[tuple[str, Sequence[str | None]]] = (),
@@ -157,7 +159,8 @@ def build(
   functions = make_objectives(objectives, matryoshka_dimensions=matryoshka_dimensions)
   if "decoder" not in needed or not decoder.get("english_head"):
     vocabulary = vocabulary._replace(english_ids=None)
-  heads = needed_heads(needed, decoder=decoder, unmasking=unmasking, languages=languages)
+  sections = {"decoder": decoder, "unmasking": unmasking, "vector_decoder": vector_decoder}
+  heads = needed_heads(needed, languages=languages, **sections)
   shape = {"max_tokens": max_tokens, "remat": how.remat, "scan_layers": how.scan_layers}
   make = bind(make_model, model, where="model", vocabulary=vocabulary, **heads, **shape)
   network = make().clone(classes=classes)
@@ -182,23 +185,23 @@ def build(
 
 
 def needed_heads(
-  needed: set[str],
-  *,
-  decoder: Mapping[str, Any],
-  unmasking: Mapping[str, Any] | None,
-  languages: int,
+  needed: set[str], *, languages: int, **sections: Mapping[str, Any] | None
 ) -> dict[str, Any]:
   """Arguments of `make_model`: what no objective trains would only cost memory, so it is left out.
 
   Args:
     needed: see `selection.needs`.
-    decoder, unmasking: sections of the config; `decoder.start` is no shape, so it is left out.
     languages: of the data.
+    **sections: of the config: decoder, unmasking, vector_decoder.
   """
-  return {
-    "decoder": {k: v for k, v in decoder.items() if k != "start"} if "decoder" in needed else None,
+  heads: dict[str, Any] = {name: sections[name] if name in needed else None for name in sections}
+  if heads["decoder"]:  # how it starts is no shape
+    heads["decoder"] = {key: value for key, value in heads["decoder"].items() if key != "start"}
+  if heads["vector_decoder"]:
+    heads["vector_decoder"] = {**heads["vector_decoder"], "languages": languages}
+  return heads | {
     "masked_lm": "masked_lm" in needed,
-    "unmasking": unmasking if "unmasking" in needed else None,
+    "bag_of_tokens": languages if "bag_of_tokens" in needed else 0,
     "languages": languages if "languages" in needed else 0,
   }
 

@@ -39,6 +39,7 @@ class RunConfig:
   model: Section
   decoder: Section
   unmasking: Section
+  vector_decoder: Section = dataclasses.field(default_factory=dict)  # old configs have none
   teacher: Section
   objectives: Section
   matryoshka_dimensions: Sequence[int]

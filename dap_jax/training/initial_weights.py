@@ -32,6 +32,8 @@ from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout, restore
 from dap_jax.workdir.checkpointing import leaf_shapes
 
+# Of the run's own objectives: no checkpoint has them.
+NEW_HEADS = ("unmasking", "bag_of_tokens", "vector_decoder")
 DECIDED = ("encoder", "dense", "normalize", "pooling")  # keys of the config's `model` section
 
 
@@ -93,8 +95,9 @@ class CheckpointFolder:
         description += "; the masked-LM head is its own"
       else:
         description += "; the masked-LM head starts anew, since it has none"
-    if "unmasking" in abstract:  # new in the paper too
-      description += "; the unmasking head starts anew"
+    for head in NEW_HEADS:
+      if head in abstract:  # new in the papers too
+        description += f"; the {head} head starts anew"
     return sharding.place(tree, abstract), description
 
   def _decoder(
@@ -142,7 +145,7 @@ class OtherWorkdir:
     abstract, stored = without_languages(abstract), without_languages(self._shapes)
     anew = [
       name
-      for name in ("projection", "decoder", "masked_lm", "unmasking")
+      for name in ("projection", "decoder", "masked_lm", *NEW_HEADS)
       if name in abstract and leaf_shapes(stored.get(name, {})) != leaf_shapes(abstract[name])
     ]
     wanted = {name: tree for name, tree in abstract.items() if name not in anew}
@@ -186,11 +189,11 @@ def shapes_like(stored: Mapping[str, Any], abstract: Mapping[str, Any]) -> Any:
 
 
 def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:
-  """Parameters less the decoder's vectors of languages, whose numbers are those of one run."""
-  if "decoder" not in params:
-    return dict(params)
-  decoder = {name: tree for name, tree in params["decoder"].items() if name != "language"}
-  return {**params, "decoder": decoder}
+  """Parameters less the heads' vectors of languages, whose numbers are those of one run."""
+  return {
+    part: {name: leaf for name, leaf in tree.items() if name != "language"}
+    for part, tree in params.items()
+  }
 
 
 def open_source(name: str) -> WeightSource:

@@ -79,5 +79,7 @@ def describe_batch(data: RunData) -> str:
   pairs = sum(corpus.info["pairs"].values())
   different = min(size, pairs)  # the same pair again is no negative
   fewer = f" (there are {pairs} pairs)" if pairs < size else ""
-  count = different - 1 + different * corpus.hard_negatives
-  return f"{size} {examples} of {lengths} tokens, {count} {negatives}{fewer}, {padding:.0%} padding"
+  if corpus.hard_negatives:  # whose they are, the objectives say
+    fewer = f"{fewer}, {corpus.hard_negatives} hard of each pair"
+  text = f"{size} {examples} of {lengths} tokens, {different - 1} {negatives}{fewer}"
+  return f"{text}, {padding:.0%} padding"

@@ -22,6 +22,10 @@ ADDED = {  # key -> the value that means what was done without it
   "data.near_duplicates": 0.0,
   "data.rules_for": {},
   "tokenizer.sample_texts": 200_000,
+  "objectives.translation_ranking.hard_negatives": True,
+  "objectives.translation_ranking.same_tower_negatives": False,
+  "objectives.translation_ranking.false_negatives": "text",
+  "objectives.translation_ranking.false_negative_margin": 0.1,  # not read
 }
 
 

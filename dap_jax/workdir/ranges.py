@@ -122,13 +122,16 @@ MODEL = {
 OBJECTIVES = {
   "translation_ranking.temperature": POSITIVE,
   "translation_ranking.margin": NOT_NEGATIVE,
+  "translation_ranking.false_negative_margin": Range(-2, 2),  # the difference of two cosines
   "translation_ranking.legacy_world_size": COUNT,
+  "split_softmax.temperature": POSITIVE,
   "representation_translation.mask_ratio": MASK_RATIO,
   "masked_lm.mask_ratio": MASK_RATIO,
   "mexma.mask_ratio": MASK_RATIO,
   "mexma.mask_share": SHARE,
   "mexma.mse_weight": NOT_NEGATIVE,
   "mexma.koleo_weight": NOT_NEGATIVE,
+  "vector_translation.mse_weight": NOT_NEGATIVE,
   "soft_alignment.temperature": POSITIVE,
   "soft_alignment.margin": NOT_NEGATIVE,
   "soft_alignment.monolingual_weight": NOT_NEGATIVE,
@@ -156,6 +159,7 @@ SECTIONS = {
   "decoder": {"layers": COUNT},
   "teacher": {"max_tokens": SEQUENCE},
   "unmasking": {"layers": COUNT},
+  "vector_decoder": {"layers": COUNT},
   "objectives": OBJECTIVES,
   "optimizer": OPTIMIZER,
   "program": {"microbatches": COUNT, "chunk_tokens": COUNT},
@@ -170,7 +174,7 @@ RANGES = TOP_LEVEL | {
 def check(config: Mapping[str, Any]) -> None:
   """Raises UserError for the first number of a config, nested dicts, that is out of its range.
 
-  Weights of objectives may be schedules: `objectives.selection.is_on` checks both.
+  Weights of objectives may be schedules: `training.selection.is_on` checks both.
   """
   for key, value in flatten(config, separator=".").items():
     if key in RANGES and value not in RANGES[key]:

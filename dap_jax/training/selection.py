@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from dap_jax.core import matryoshka
 from dap_jax.core.objective import NEEDS, Objective
-from dap_jax.objectives import matryoshka
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
 
@@ -32,7 +32,7 @@ def make_objectives(
   An entry that is None or has weight 0 is off.
 
   Args:
-    section: name -> weight and settings. The name is that of a file in this folder.
+    section: name -> weight and settings. The name is that of a file in `objectives`.
     matryoshka_dimensions: see `matryoshka.nested`, which wraps every sentence-level objective.
 
   Raises:
