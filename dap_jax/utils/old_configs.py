@@ -21,6 +21,7 @@ ADDED = {  # key -> the value that means what was done without it
   "data.max_line_bytes": 1 << 20,
   "data.rules_for": {},
   "tokenizer.sample_texts": 200_000,
+  "tokenizer.prune": 0,
 }
 
 
