@@ -78,6 +78,9 @@ def get_config() -> ConfigDict:
   config.tokenizer.vocabulary_size = 32_000
   # On how many different texts at most; of more, those with the least hashes.
   config.tokenizer.sample_texts = 200_000
+  # Of the vocabulary of init_from keep the ids that the training pairs have so many times, and what
+  # keeps all other texts readable (dap_jax/data/tokenizer_pruning.py); 0 = all ids.
+  config.tokenizer.prune = 0
 
   config.model = ConfigDict()
   # What a checkpoint decides: `init_from` replaces this section by that of the checkpoint.

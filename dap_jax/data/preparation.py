@@ -2,7 +2,7 @@
 
 read and clean  each pair onto a stage on the disk, by all cores       cleaning/corpus.py
 select          no duplicates, the held-out split, rare languages      cleaning/selection.py
-tokenise        with a vocabulary trained on a sample, or a given one  here
+tokenise        with a vocabulary trained on a sample, a given one, or a part of it  here
 write           train.npz, heldout.jsonl, rejected/, stats.json, and info.json last: with it they
                 are complete
 
@@ -16,7 +16,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from dap_jax.data import cache, manifest, tokenizer_training
+from dap_jax.data import cache, manifest, tokenizer_pruning, tokenizer_training
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.clean import Rejected
 from dap_jax.data.cleaning.corpus import CorpusReader
@@ -37,6 +37,7 @@ from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
 from dap_jax.data.tokenised_pairs import (
   Tokenised,
+  count_ids,
   feature_arrays,
   kept_pairs,
   rates_of,
@@ -51,6 +52,8 @@ from dap_jax.utils.errors import writing
 
 logger = logging.getLogger(__name__)
 
+UNCUT = 1 << 30  # no text has so many ids
+
 
 def prepare(
   directory: epath.PathLike,
@@ -59,6 +62,8 @@ def prepare(
   tokenizer_directory: epath.PathLike,
   vocabulary_size: int,
   sample_texts: int,
+  prune: int = 0,
+  fixed_ids: int = 0,
   max_tokens: int,
   temperature: float,
   min_pairs: int,
@@ -74,16 +79,15 @@ def prepare(
     reader: reads the corpus.
     tokenizer_directory: of the vocabulary; one is trained on the training split if it has none.
     vocabulary_size, sample_texts: ids of a vocabulary that is trained; on how many texts at most.
+    prune, fixed_ids: `at_least` and `fixed_ids` of `prune_vocabulary`; prune=0 keeps all ids.
     max_tokens: ids of a sequence, [CLS] and [SEP] included; longer ones are cut.
     temperature: of the languages' shares, see `tasks.register`.
     min_pairs, guard: fewest training pairs of a language; paths of evaluation sets, left out.
     heldout: `sentences`, `min_words`, `min_languages` of `selection.select`.
-    extras: what else to make of the texts.
-    workers: clean and tokenise.
+    extras, workers: what else to make of the texts; who cleans and tokenises.
 
   Raises:
-    UserError: a mistake in the settings, the corpus or the files of the extras; a directory cannot
-      be written.
+    UserError: a mistake in the settings, the corpus or the extras' files; a folder is read-only.
   """
   for extra in extras:  # first, so that a mistake in their files costs no time
     extra.open()
@@ -96,11 +100,11 @@ def prepare(
     stack.callback(shutil.rmtree, work, ignore_errors=True)
     stack.enter_context(workers)
     rejections = stack.enter_context(Rejections(folder / "rejected"))
-    stage = read_stage(reader, work, rejections, workers)
-    selection = choose(stage)
-    rejections.add(left_out(stage, selection))
+    stage, selection = read_and_choose(reader, work, rejections, workers, choose)
     if not tokenizer_training.is_there(tokenizer_directory):
       train_vocabulary(tokenizer_directory, stage, selection, vocabulary_size, sample_texts)
+    elif prune:
+      prune_vocabulary(tokenizer_directory, stage, selection, prune, fixed_ids, workers)
     tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
     tokenised = tokenise(
       stage, selection, tokenizer=(tokenizer_directory, tokens), work=work, workers=workers
@@ -110,8 +114,7 @@ def prepare(
     rates = rates_of(train, tokenised.pairs, tokens, temperature=temperature)
     info = info_of(tokenised, extras) | {"rates": rates, "max_tokens": max_tokens}
     info["heldout"] = write_heldout(folder, selection.heldout)
-    info["files"] = manifest.checksums(folder, tokenizer_directory)
-    finish(folder, epath.Path(directory), info, rejections)
+    finish(folder, epath.Path(directory), info, rejections, tokenizer_directory)
 
 
 def info_of(tokenised: Tokenised, extras: Sequence[Extra]) -> dict[str, Any]:
@@ -169,6 +172,20 @@ def read_stage(reader: CorpusReader, work: Path, rejections: Rejections, workers
   return stage
 
 
+def read_and_choose(
+  reader: CorpusReader,
+  work: Path,
+  rejections: Rejections,
+  workers: Workers,
+  choose: Callable[[Stage], choice.Selection],
+) -> tuple[Stage, choice.Selection]:
+  """The corpus, and which pairs of it train; what is left out is among the rejections."""
+  stage = read_stage(reader, work, rejections, workers)
+  selection = choose(stage)
+  rejections.add(left_out(stage, selection))
+  return stage, selection
+
+
 def left_out(stage: Stage, selection: choice.Selection) -> Iterator[Rejected]:
   """The pairs that repeat one before, or are those of evaluation sets."""
   for batch in stage.batches():
@@ -183,6 +200,29 @@ def train_vocabulary(
   """Trains one of `size` ids on at most so many of the texts to train on."""
   sample, count = sampled_texts(stage, selection, at_most=sample_texts)
   tokenizer_training.train(sample, of=count, vocabulary_size=size, directory=directory)
+
+
+def prune_vocabulary(
+  directory: epath.PathLike,
+  stage: Stage,
+  selection: choice.Selection,
+  at_least: int,
+  fixed_ids: int,
+  workers: Workers,
+) -> None:
+  """Leaves those ids in a folder's vocabulary that the texts to train on have so many times.
+
+  The first `fixed_ids` keep their numbers. Texts are counted whole: what is cut off decides, with
+  the rest of its word, which ids come before.
+  """
+  tokens = Tokenizer.load(directory, max_tokens=UNCUT)
+  counts = count_ids(stage, selection, tokenizer=(directory, tokens), workers=workers)
+  specials = {number for number in tokens.special_ids if number is not None}
+  used = specials.union((counts >= at_least).nonzero()[0].tolist())
+  path = epath.Path(directory) / "tokenizer.json"
+  path.write_text(tokenizer_pruning.prune(path.read_text(), used, fixed_ids=fixed_ids))
+  left = Tokenizer.load(directory, max_tokens=UNCUT).size
+  logger.info("the vocabulary: %s of %s ids are kept", f"{left:,}", f"{tokens.size:,}")
 
 
 def sampled_texts(
@@ -212,10 +252,18 @@ def write_heldout(folder: Path, heldout: Sequence[Mapping[str, str]]) -> int:
 
 
 def finish(
-  folder: Path, directory: epath.Path, info: Mapping[str, Any], rejections: Rejections
+  folder: Path,
+  directory: epath.Path,
+  info: Mapping[str, Any],
+  rejections: Rejections,
+  tokenizer_directory: epath.PathLike,
 ) -> None:
   """Writes the other files; info.json last and atomically: its presence means completeness."""
-  info = {**info, "rejected": dict(rejections.counts.most_common())}
+  info = {
+    **info,
+    "rejected": dict(rejections.counts.most_common()),
+    "files": manifest.checksums(folder, tokenizer_directory),
+  }
   statistics = {"rejected": rejections.statistics()}
   (folder / "stats.json").write_text(json.dumps(statistics, indent=1, ensure_ascii=False))
   rejections.close()

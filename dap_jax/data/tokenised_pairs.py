@@ -198,6 +198,46 @@ def tokenise(
   return Tokenised(sequences, dict(sorted(counts.items())), english.nonzero()[0].tolist(), cut)
 
 
+class CountedPart(NamedTuple):
+  """Of a part: the ids of its texts, rising, how often each occurs, and how many pairs it has."""
+
+  ids: np.ndarray
+  counts: np.ndarray
+  pairs: int
+
+
+def count_part(part: Part, *, encoder: tuple[str, int, str]) -> CountedPart:
+  """Counts the ids of a part; encoder: the arguments of `Encoder`."""
+  pairs = pairs_of_part(part)
+  encoded = encoder_of(*encoder).encode(pairs)
+  ids = np.concatenate([encoded[text].ids for text in texts_of(pairs)])
+  return CountedPart(*np.unique(ids, return_counts=True), len(pairs))
+
+
+def count_ids(
+  stage: Stage,
+  selection: choice.Selection,
+  *,
+  tokenizer: tuple[epath.PathLike, Tokenizer],
+  workers: Workers,
+) -> np.ndarray:
+  """How often each id occurs in the pairs to train on, hard negatives included: int64 [ids].
+
+  Args:
+    stage, selection, tokenizer, workers: as in `tokenise`.
+  """
+  directory, tokens = tokenizer
+  encoder = str(directory), tokens.max_tokens, str(hash_of(tokens.definition()))
+  counts = np.zeros(tokens.size, np.int64)
+  total = int((selection.states == choice.KEPT).sum())
+  with Progress("counting ids", total=total, unit="pair") as progress:
+    count_one = functools.partial(count_part, encoder=encoder)
+    for part in workers.map(count_one, kept_parts(stage, selection)):
+      counts[part.ids] += part.counts
+      progress.advance(part.pairs)
+  return counts
+
+
 def feature_arrays(
   stage: Stage, selection: choice.Selection, tokens: Tokenizer, extras: Sequence[Extra]
 ) -> dict[str, np.ndarray]:

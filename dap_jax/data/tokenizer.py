@@ -65,14 +65,16 @@ class Tokenizer:
   Attributes:
     size: one more than the largest id.
     max_tokens: to so many ids sequences are cut.
-    pad_id, unk_id, cls_id, sep_id, mask_id: the special ids; unk_id and mask_id are None
-      where the tokenizer has no such token.
+    special_ids: of the padding and so on.
+    pad_id, unk_id, cls_id, sep_id, mask_id: the same; unk_id and mask_id are None where the
+      tokenizer has no such token.
   """
 
   def __init__(self, backend: tokenizers.Tokenizer, *, special_ids: SpecialIds, max_tokens: int):
     backend.enable_truncation(max_tokens)
     self._backend, self.max_tokens = backend, max_tokens
     self.size = 1 + max(backend.get_vocab().values())
+    self.special_ids = special_ids
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special_ids
 
   @classmethod
@@ -161,6 +163,10 @@ class Tokenizer:
       spans = [(start, start) if piece == SPACE else (start, end) for piece, (start, end) in pieces]
       encoded.append((encoding.ids, spans))
     return encoded
+
+  def ids(self) -> dict[str, int]:
+    """Every token, added ones included -> its id."""
+    return dict(self._backend.get_vocab())
 
   def definition(self) -> str:
     """Everything that decides which ids a text becomes, as JSON."""

@@ -57,6 +57,11 @@ class RunConfig:
     """Raises UserError for a value that no machine, data or model could make right."""
     ranges.check(self.to_dict())
     refuse_accumulation(self.gradient_accumulation_steps)
+    if self.prunes and not self.init_from:
+      raise UserError(
+        f"tokenizer.prune={self.tokenizer['prune']}: without init_from there is no vocabulary to"
+        " prune; name a checkpoint, or lower tokenizer.vocabulary_size"
+      )
     if self.decoder and self.decoder.get("start") not in DECODER_STARTS:
       raise UserError(
         f"decoder.start={self.decoder.get('start')!r}: expected {' or '.join(DECODER_STARTS)}"
@@ -78,6 +83,11 @@ class RunConfig:
   def new_decoder(self) -> bool:
     """Whether the RTL decoder is drawn from the seed, whatever `init_from` has."""
     return bool(self.decoder.get("start") == "random")
+
+  @property
+  def prunes(self) -> bool:
+    """Whether the run's vocabulary is a part of that of `init_from`."""
+    return bool(self.tokenizer.get("prune", 0))
 
   @property
   def suites(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from dap_jax.data import manifest
+from dap_jax.data import manifest, tokenizer_pruning
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import sharding
 from dap_jax.hub import download, from_hf, names
@@ -134,7 +134,7 @@ class OtherWorkdir:
     self.tokenizer_files = {file.name: file.read_text() for file in files}
 
   def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
-    ids = self.model["encoder"]["vocabulary_size"] or word_rows(abstract)
+    ids = word_rows(self._shapes)
     if not self._has_decoder_of(abstract) or names.is_tied(abstract["decoder"]):
       return StoredRows(ids, None)
     return StoredRows(ids, manifest.english_ids(self._folder / "data"))
@@ -209,12 +209,29 @@ def open_source(name: str) -> WeightSource:
   return source
 
 
+def decided_by(source: WeightSource, *, prunes: bool) -> dict[str, Any]:
+  """`model` of a source; prunes: then its number of rows is none of the run's."""
+  if not prunes:
+    return source.model
+  return {**source.model, "encoder": {**source.model["encoder"], "vocabulary_size": 0}}
+
+
+def kept_ids(source: WeightSource, tokenizer: Tokenizer) -> np.ndarray:
+  """The numbers that the tokens of a run have in its source: int32 [ids of the run], rising.
+
+  Raises:
+    UserError: the source lacks one of them.
+  """
+  whole = Tokenizer.from_files(source.tokenizer_files, where="init_from", max_tokens=2)
+  return tokenizer_pruning.ids_in_whole(tokenizer, whole)
+
+
 def decide(model: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
   """The config's `model` section with what a source decides in its place.
 
   Args:
     model: as the config has it.
-    decided: `model` of a source; empty without one.
+    decided: what `decided_by` says; empty without a source.
 
   Raises:
     UserError: both have a dense layer, and not the same.
@@ -237,23 +254,30 @@ def first_params(
   *,
   english_ids: np.ndarray | None,
   new_decoder: bool = False,
+  kept: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], str]:
   """A source's parameters as a run takes them, and a sentence for the log.
 
   Args:
     source: where from.
     abstract: the run's parameters, ShapeDtypeStructs with shardings; its word embedding has as many
-      rows as the source's, or more.
+      rows as the source's (of `kept`: as there are of these), or more.
     english_ids: int32 [V_en] of the run's data; None where no decoder needs them.
     new_decoder: whether the RTL decoder is left out, to be drawn from the seed.
+    kept: see `kept_ids`; None = the run has all ids of the source.
   """
   has_decoder = "decoder" in abstract
   if new_decoder:
     abstract = {name: tree for name, tree in abstract.items() if name != "decoder"}
-  stored, rows = source.stored_rows(abstract), word_rows(abstract)
-  params, description = source.load(stored_shapes(abstract, stored), english_ids=english_ids)
+  stored, rows = source.stored_rows(abstract)._replace(kept=kept), word_rows(abstract)
+  params, description = source.load(
+    stored_shapes(abstract, stored), english_ids=stored.numbers_of(english_ids)
+  )
   if new_decoder and has_decoder:
     description += "; the RTL decoder starts anew, as decoder.start asks"
-  if stored.ids < rows:
-    description += f"; {rows - stored.ids} rows of no id after its {stored.ids:,}"
+  ids = stored.ids if kept is None else len(kept)
+  if kept is not None:
+    description += f"; {ids:,} of its {stored.ids:,} rows are kept"
+  if ids < rows:
+    description += f"; {rows - ids} rows of no id after its {ids:,}"
   return with_rows_of_run(params, abstract, stored, english_ids=english_ids), description

@@ -80,6 +80,7 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
           source=source,
           english_ids=parts.data.corpus.english_ids,
           new_decoder=config.new_decoder,
+          part_of_source=parts.data.tokenizer if config.prunes else None,
           at_most=replay_step,
         )
       if replay_step is not None:
@@ -164,7 +165,7 @@ def prepare_data(
   """
   decided = decided_before(epath.Path(workdir), config.init_from)
   if not decided and (weights := source()):
-    decided = weights.model
+    decided = initial_weights.decided_by(weights, prunes=config.prunes)
   config = dataclasses.replace(config, model=initial_weights.decide(config.model, decided))
   mesh = bind(sharding.make_mesh, config.mesh, where="mesh", devices=None)()
   build.check_rows(mesh, config.program, batch_size=config.batch_size)

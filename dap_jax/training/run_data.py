@@ -153,9 +153,10 @@ def fill_workdir(
     (folder / "tokenizer").rmtree()
   weights = source()
   settings = {**data, **config.tokenizer}
+  fixed_ids = weights.model["encoder"].get("position_offset", 0) if weights else 0
   cached = cache.entry_of(
     settings.pop("cache", ""),
-    data={**settings, "max_tokens": config.max_tokens},
+    data={**settings, "max_tokens": config.max_tokens, "fixed_ids": fixed_ids},
     settings={"dictionaries": config.data["dictionaries"], "teacher": config.teacher},
     vocabulary=weights.tokenizer_files if weights else {},
     extras=extras,
@@ -172,6 +173,7 @@ def fill_workdir(
       functools.partial(
         preparation.prepare,
         tokenizer_directory=folder / "tokenizer",
+        fixed_ids=fixed_ids,
         max_tokens=config.max_tokens,
         extras=extras,
         workers=engine(folder),

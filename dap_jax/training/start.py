@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.core.train_step import Frozen, TrainState
+from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.training import initial_weights
 from dap_jax.training.build import TrainProgram
 from dap_jax.training.teacher.teachers import Teacher
@@ -42,6 +43,7 @@ def resume_or_begin(
   source: Callable[[], initial_weights.WeightSource | None],
   english_ids: np.ndarray,
   new_decoder: bool,
+  part_of_source: Tokenizer | None,
   at_most: int | None,
 ) -> Start:
   """1. resume, from a step that is not after `at_most`; 2. init_from; 3. random.
@@ -52,6 +54,7 @@ def resume_or_begin(
     source: opens `init_from`; not called by a run that resumes.
     english_ids: int32 [V_en] of the data, which a decoder's head has.
     new_decoder: see `initial_weights.first_params`.
+    part_of_source: the tokenizer, where its ids are a part of those of `init_from`.
     at_most: see `Checkpoints.restore`.
   """
   clock = time.monotonic()
@@ -67,6 +70,7 @@ def resume_or_begin(
     train_program.abstract_state.params,
     english_ids=english_ids,
     new_decoder=new_decoder,
+    kept=initial_weights.kept_ids(weights, part_of_source) if part_of_source else None,
   )
   description += f"; read in {time.monotonic() - clock:.1f} s; the optimizer starts anew"
   return Start(train_program.init(params), 0, description)

@@ -4,6 +4,8 @@ A run's word embedding may have more rows than the stored one, to divide by the 
 it: XLM-R's 250,002 rows divide by 2 and no higher power of it. Rows of no id change nothing: their
 word vectors are 0 and never read, their bias lets them have no share of any softmax.
 
+Where `tokenizer.prune` left ids out, their rows are left out too.
+
 The head of the RTL decoder has a row for each id of the English side of the data, and those are
 other ids in other data.
 """
@@ -33,10 +35,16 @@ class StoredRows(NamedTuple):
     ids: rows of the word embedding, one for each id.
     english_ids: int32 [V_en], sorted, what the decoder's head has a row for; None where no such
       head is stored, or it is made for the run's ids as it is read.
+    kept: int32 [ids of the run], rising, which of these ids the run has; None = all.
   """
 
   ids: int
   english_ids: np.ndarray | None
+  kept: np.ndarray | None = None
+
+  def numbers_of(self, ids: np.ndarray | None) -> np.ndarray | None:
+    """Ids of the run -> the stored numbers of the same tokens."""
+    return ids if ids is None or self.kept is None else self.kept[ids]
 
 
 def word_rows(params: Mapping[str, Any]) -> int:
@@ -90,7 +98,8 @@ def with_rows_of_run(
     stored: what the rows of `params` stand for.
     english_ids: int32 [V_en] of the run's data, sorted.
   """
-  return with_more_rows(with_english_head(params, stored.english_ids, english_ids), abstract)
+  params = with_english_head(params, stored.english_ids, stored.numbers_of(english_ids))
+  return with_ids_of_run(params, abstract, stored.kept)
 
 
 def with_english_head(
@@ -138,17 +147,30 @@ def head_rows(
   }
 
 
-def with_more_rows(params: dict[str, Any], abstract: Mapping[str, Any]) -> dict[str, Any]:
-  """Adds rows of no id where `abstract` has more, and puts them where it says that they lie."""
-  targets = dict(jax.tree_util.tree_leaves_with_path(abstract))
+def with_ids_of_run(
+  params: dict[str, Any], abstract: Mapping[str, Any], kept: np.ndarray | None
+) -> dict[str, Any]:
+  """Takes the rows of the kept ids, and adds rows of no id where `abstract` has more.
 
-  def widen(path: tuple, leaf: jax.Array) -> jax.Array:
+  What has other rows then lies where `abstract` says.
+  """
+  targets, rows = dict(jax.tree_util.tree_leaves_with_path(abstract)), word_rows(abstract)
+
+  def fit(path: tuple, leaf: jax.Array) -> jax.Array:
     target = targets[path]
-    if leaf.shape == target.shape:
+    chosen = kept if has_row_per_id(path, target, rows) else None
+    if chosen is None and leaf.shape == target.shape:
       return leaf
     fill = 0 if path_name(path).endswith("embedding") else NEVER
-    more = [(0, new - old) for new, old in zip(target.shape, leaf.shape, strict=True)]
-    pad = functools.partial(jnp.pad, pad_width=more, constant_values=fill)
-    return jax.jit(pad, out_shardings=target.sharding)(leaf)
+    change = functools.partial(rows_of, chosen=chosen, count=target.shape[0], fill=fill)
+    return jax.jit(change, out_shardings=target.sharding)(leaf)
 
-  return jax.tree_util.tree_map_with_path(widen, params)
+  return jax.tree_util.tree_map_with_path(fit, params)
+
+
+def rows_of(array: jax.Array, *, chosen: np.ndarray | None, count: int, fill: float) -> jax.Array:
+  """The chosen rows of an array, None = all, and then rows of `fill` up to `count`."""
+  if chosen is not None:
+    array = array[chosen]
+  more = [(0, count - len(array))] + [(0, 0)] * (array.ndim - 1)
+  return jnp.pad(array, more, constant_values=fill)

@@ -154,6 +154,7 @@ SECTIONS = {
   "tokenizer": {
     "vocabulary_size": whole(6),  # the special ids, and one more
     "sample_texts": COUNT,
+    "prune": COUNT_OR_NONE,
   },
   "model": MODEL,
   "decoder": {"layers": COUNT},
