@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from dap_jax.distributed import sharding
 
 CHUNK_TOKENS = 256  # the default of the config's program.chunk_tokens
+AT_ONCE = 8  # labels of a state that are compared with all ids in one pass
 
 
 class FactoredLogits(NamedTuple):
@@ -183,15 +184,25 @@ def _target(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Arr
   """The weight of each id: of logits [..., V], labels and weights [..., T] -> [..., V].
 
   By comparisons, not by a scatter: they stay local where the vocabulary is spread over devices.
-  Eight labels at a time pass over the ids.
+  `AT_ONCE` labels pass over the ids together.
   """
   ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
 
-  def of(label: jax.Array, weight: jax.Array) -> jax.Array:
-    return jnp.where(ids == label[..., None], weight[..., None], 0)
+  def of(labels: jax.Array, weights: jax.Array) -> jax.Array:
+    columns = (jnp.split(array, array.shape[-1], axis=-1) for array in (labels, weights))
+    parts = [jnp.where(ids == label, weight, 0) for label, weight in zip(*columns, strict=True)]
+    return sum(parts[1:], parts[0])
 
-  def add(sums: jax.Array, column: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-    return sums + of(*column), None
+  def add(sums: jax.Array, columns: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+    labels, weights = columns
+    return sums + of(labels, weights), None
 
-  labels, weights = (jnp.moveaxis(array, -1, 0) for array in (labels, weights))
-  return jax.lax.scan(add, of(labels[0], weights[0]), (labels[1:], weights[1:]), unroll=8)[0]
+  count = labels.shape[-1]
+  if count <= AT_ONCE:
+    return of(labels, weights)
+  more = [(0, 0)] * (labels.ndim - 1) + [(0, -count % AT_ONCE)]  # of weight 0
+  columns = (
+    jnp.moveaxis(jnp.pad(array, more).reshape(*array.shape[:-1], -1, AT_ONCE), -2, 0)
+    for array in (labels, weights)
+  )
+  return jax.lax.scan(add, jnp.zeros_like(logits), tuple(columns))[0]
