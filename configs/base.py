@@ -39,8 +39,8 @@ def get_config() -> ConfigDict:
   # these. {"th": ("empty", "script"), "*WikiMatrix*": ("dap", "language")}; files count more.
   config.data.rules_for = ConfigDict()
   config.data.markup = False  # strip tags and placeholders: for interface strings
-  # Pairs whose texts resemble those of an earlier pair are left out: the share of equal runs of
-  # four characters, of both sides, from which on they do, e.g. 0.8; 0 = only equal ones.
+  # Pairs whose texts resemble those of an earlier pair are left out: from which share of equal
+  # runs of four characters on, on either side, e.g. 0.8; 0 = only equal ones are.
   config.data.near_duplicates = 0.0
   # Files and folders of evaluation sets: pairs with one of their sentences on a side are left out.
   # "eval_suites" stands for the folders of the key above.

@@ -10,6 +10,7 @@ import time
 import pytest
 from etils import epath
 
+from dap_jax.data import manifest
 from dap_jax.data.cleaning import corpus as corpus_module
 from dap_jax.data.engines.beam import BeamWorkers
 from dap_jax.utils.errors import UserError
@@ -32,9 +33,11 @@ def test_two_processes_of_beam_make_the_same_files(tmp_path, monkeypatch):
   monkeypatch.setattr(corpus_module, "CHUNK_ROWS", 40)
   folder, whole = tmp_path / "beam", tmp_path / "whole"
   folder.mkdir(), whole.mkdir()
-  prepare_corpus(whole)
+  prepare_corpus(whole, near_duplicates=0.6)
+  assert "near_duplicate" in manifest.read_info(whole / "data")["rejected"]
   workers = BeamWorkers(epath.Path(folder / "work"), PROCESSES)
-  prepare(folder, arguments={"paths": str(whole / "*-en.tsv")}, workers=workers)
+  arguments = {"paths": str(whole / "*-en.tsv")}
+  prepare(folder, arguments=arguments, near_duplicates=0.6, workers=workers)
   assert files_in(folder / "data") == files_in(whole / "data")
   assert not (folder / "work").exists()
 

@@ -198,21 +198,21 @@ PREPARE = {
 }
 
 
-def prepare(folder, *, arguments, **changes):
+def prepare(folder, *, arguments, near_duplicates=0.0, **changes):
   """`preparation.prepare` into folder/data and folder/tokenizer, with the settings above."""
-  reader = CorpusReader(arguments=arguments, **READER)
+  reader = CorpusReader(arguments=arguments, **READER | {"near_duplicates": near_duplicates})
   settings = PREPARE | {"workers": Processes()} | changes
   preparation.prepare(folder / "data", reader, tokenizer_directory=folder / "tokenizer", **settings)
 
 
-def prepare_corpus(folder):
+def prepare_corpus(folder, **changes):
   """Prepares 60, 60 and 26 pairs of the corpus."""
   counts = {"aa": 60, "bb": 60, "cc": 26}
   for lang, count in counts.items():
     pairs = [pair for pair in corpus() if pair.language == lang][:count]
     text = "".join(f"{pair.translation}\t{pair.pivot}\n" for pair in pairs)
     (folder / f"{lang}-en.tsv").write_text(text)
-  prepare(folder, arguments={"paths": str(folder / "*-en.tsv")})
+  prepare(folder, arguments={"paths": str(folder / "*-en.tsv")}, **changes)
   return folder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dap_jax.data.cleaning import kept, near_duplicates, selection, stage
-from dap_jax.data.cleaning.near_duplicates import bands_of, candidates, jaccard, rows_of, shingles
+from dap_jax.data.cleaning.near_duplicates import Shingles, bands_of, candidates, rows_of, shingles
 from dap_jax.data.cleaning.pairs import Pair
 from tests.staged import split_pairs, staged
 
@@ -35,13 +35,13 @@ def boilerplate(count, rng):
 
 def all_with_all(pairs, threshold):
   """The numbers of the pairs that resemble an earlier one of their language."""
-  sets = [shingles(pair) for pair in pairs]
+  sets = [Shingles.of(pair) for pair in pairs]
   return {
     number
     for number, pair in enumerate(pairs)
     for earlier in range(number)
     if pairs[earlier].language == pair.language
-    and jaccard(sets[earlier], sets[number]) >= threshold
+    and sets[earlier].similarity(sets[number]) >= threshold
   }
 
 
@@ -54,12 +54,13 @@ def marked(pairs, threshold):
 
 
 def test_shingles_and_their_similarity():
-  """ "page 1" has "page", "age ", "ge 1"; two pages share 2 of 3 on each side: 4 of 8 in all."""
+  """Of the pages' 3 runs 2 are equal, of 4 in all; of the other sides' 4 runs 3, of 5."""
   first = Pair("de", "Page: 1!", "Seite 1")
-  assert shingles(first) == {"<page", "<age ", "<ge 1", ">seit", ">eite", ">ite ", ">te 1"}
-  second = shingles(Pair("de", "page 2", "Seite 2"))
-  assert jaccard(shingles(first), second) == 5 / 9
-  assert shingles(Pair("de", "a", "我们")) == {"<a", ">我们"}  # shorter than a shingle
+  assert shingles(first.pivot) == {"page", "age ", "ge 1"}
+  assert shingles(first.translation) == {"seit", "eite", "ite ", "te 1"}
+  assert Shingles.of(first).similarity(Shingles.of(Pair("de", "page 2", "Seite 2"))) == 2 / 4
+  assert Shingles.of(first).similarity(Shingles.of(Pair("de", "page 1", "Seite 2"))) == 3 / 5
+  assert shingles("a") == {"a"} and shingles("我们") == {"我们"}  # shorter than a shingle
 
 
 def test_the_rows_of_a_band():
@@ -77,7 +78,7 @@ def test_candidates_are_those_of_one_hash_with_the_first():
     assert len(each) == 0
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8])
 def test_against_all_with_all(threshold):
   """None too many; and of those right at the threshold, which may be missed, few are."""
   pairs = boilerplate(60, random.Random(1))

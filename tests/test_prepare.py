@@ -4,6 +4,7 @@ import gzip
 import json
 import pathlib
 import shutil
+import string
 import time
 
 from dap_jax.workdir import layout
@@ -32,15 +33,20 @@ def test_train_begins_with_what_prepare_made(commands, tmp_path):
 
 
 def test_a_killed_preparation_goes_on_from_its_stage(commands, tmp_path):
-  """Killed while it trains the vocabulary or tokenises; no process of it goes on."""
+  """Killed while it trains the vocabulary or tokenises; no process of it goes on.
+
+  Near duplicates, which it looks for after that, are pairs with other punctuation, and a few more.
+  """
   run = tmp_path / "run"
+  letters = str.maketrans(string.digits, "abcdefghij")
   lines = [
-    f"{word} {number} {word}\tpage {number} {word}\n"
+    f"{word} {number} {word}\tpage {number} {word}\n".translate(letters)
     for word in "abcdefgh"
     for number in range(2000)
   ]
+  lines += [line.replace("\t", ".\t") for line in lines[::10]]
   (tmp_path / "aa-en.tsv").write_text("".join(lines))
-  flags = flags_of(commands, run, "--config.data.format=tsv")
+  flags = flags_of(commands, run, "--config.data.format=tsv", "--config.data.near_duplicates=0.8")
   flags += [f"--config.data.arguments.paths={tmp_path}/aa-en.tsv"]
   flags += ["--config.data.heldout.min_languages=1", "--config.tokenizer.vocabulary_size=40"]
   whole = commands.run("prepare", *flags)
@@ -60,7 +66,7 @@ def test_a_killed_preparation_goes_on_from_its_stage(commands, tmp_path):
     time.sleep(0.05)
   again = commands.run("prepare", *flags)
   assert "a run before read and cleaned the corpus" in again and again.count("pairs") > 1
-  assert "a run before" not in whole
+  assert "a run before" not in whole and "rejected: near_duplicate 1," in whole
   assert {
     path: path.read_bytes() for path in (run / "data").rglob("*") if path.is_file()
   } == expected

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[1]  # of the package dap_jax
 PARTS = ("tokenizer", "data")
-PACKAGES = ("babel", "numpy", "seqio", "tokenizers")
+PACKAGES = ("babel", "numpy", "rensa", "seqio", "tokenizers")
 
 
 class Entry(NamedTuple):

@@ -1,21 +1,23 @@
 """Pairs that nearly repeat an earlier one: boilerplate, and one sentence with another number in it.
 
-A pair is the set of its shingles: the runs of `SHINGLE` characters of both texts' keys, those of
-the pivot apart from those of the translation. Two pairs of one language are near duplicates if the
-Jaccard similarity of their sets, |A & B| / |A | B|, is at least the threshold. Both sides count: a
-second translation of a sentence is none, though its English side is equal.
+A text is the set of its shingles, the runs of `SHINGLE` characters of its key. Two pairs of one
+language are near duplicates if on either side the Jaccard similarity of the sets, |A & B| / |A | B|
+of sets A and B, is at least the threshold: a second translation of a sentence is none.
 
 Candidates come from MinHash (Broder 1997) with banding (Leskovec, Rajaraman and Ullman, Mining of
-Massive Datasets, 3.4): a signature of `BANDS` x r minima, r such that two pairs right at the
-threshold agree on all r numbers of some band with a probability of 98% or more. Of the pairs that
-agree on a band each is compared with the first, by their sets; what agrees is left out. So a pair
-that is left out resembles an earlier one, and which ones these are depends on no order of work.
+Massive Datasets, 3.4), by the shingles of both sides together, whose similarity lies between those
+of the sides. A signature has `BANDS` x r minima, r such that two pairs right at the threshold agree
+on all r numbers of some band with a probability of 98% or more. Of the pairs that agree on a band
+each is compared with the first, by their sets; what is similar is left out. So a pair that is left
+out resembles an earlier one, and which ones these are depends on no order of work.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import rensa
@@ -39,19 +41,25 @@ def rows_of(threshold: float) -> int:
   return max(1, min(MOST_ROWS, math.floor(math.log(least) / math.log(threshold))))
 
 
-def shingles(pair: Pair) -> set[str]:
-  """The runs of characters of both sides, each with a mark of its side; a short text is one."""
-  marked = ("<" + key_of(pair.pivot), ">" + key_of(pair.translation))
-  return {
-    text[0] + text[start : start + SHINGLE]
-    for text in marked
-    for start in range(1, max(2, len(text) - SHINGLE + 1))
-  }
+class Shingles(NamedTuple):
+  """Those of a pair's sides."""
+
+  pivot: set[str]
+  translation: set[str]
+
+  @classmethod
+  def of(cls, pair: Pair) -> Shingles:
+    return cls(shingles(pair.pivot), shingles(pair.translation))
+
+  def similarity(self, other: Shingles) -> float:
+    """The smaller one of the sides' similarities."""
+    return min(len(a & b) / len(a | b) for a, b in zip(self, other, strict=True))
 
 
-def jaccard(a: set[str], b: set[str]) -> float:
-  """The share of what two sets have in common, of all that is in them."""
-  return len(a & b) / len(a | b)
+def shingles(text: str) -> set[str]:
+  """The runs of characters of a text's key; a shorter one is a run."""
+  key = key_of(text)
+  return {key[start : start + SHINGLE] for start in range(max(1, len(key) - SHINGLE + 1))}
 
 
 def bands_of(pairs: Sequence[Pair], threshold: float) -> np.ndarray:
@@ -67,7 +75,8 @@ def bands_of(pairs: Sequence[Pair], threshold: float) -> np.ndarray:
   signatures = np.zeros((len(pairs), BANDS * rows), np.uint64)
   for number, pair in enumerate(pairs):
     minima = rensa.RMinHash(num_perm=BANDS * rows, seed=SEED)
-    minima.update(list(shingles(pair)))
+    sides = Shingles.of(pair)
+    minima.update([*sides.pivot, *("\0" + each for each in sides.translation)])
     signatures[number] = minima.digest()
   languages = {pair.language: hash_of(pair.language) for pair in pairs}
   first = np.array([languages[pair.language] for pair in pairs], np.uint64)
@@ -104,10 +113,10 @@ def similar(
     threshold: of the similarity.
   """
   result = np.zeros(len(firsts), bool)
-  first, of_first = -1, set[str]()
-  for place in np.argsort(firsts, kind="stable").tolist():
-    if firsts[place] != first:
-      first = int(firsts[place])
-      of_first = shingles(pairs[first])
-    result[place] = jaccard(of_first, shingles(pairs[int(others[place])])) >= threshold
+  order = np.argsort(firsts, kind="stable")
+  for first, places in itertools.groupby(order.tolist(), key=lambda place: int(firsts[place])):
+    of_first = Shingles.of(pairs[first])
+    for place in places:
+      other = Shingles.of(pairs[int(others[place])])
+      result[place] = of_first.similarity(other) >= threshold
   return result
