@@ -160,6 +160,7 @@ def test_a_run(commands):
   lines = [line for line in lines_of(folder) if "loss" in line]
   assert 0 < lines[-1]["bag_of_tokens"] < lines[0]["bag_of_tokens"]
   assert set(restore.shapes(folder)) == {"encoder", "bag_of_tokens"}
-  flags = [*flags, "--config.steps=1", "--config.log_steps=1", f"--config.init_from={folder}"]
+  flags = [*flags, "--config.steps=2", "--config.log_steps=1", f"--config.init_from={folder}"]
   assert "bag_of_tokens start" not in commands.run(*commands.train_flags(other, *flags))
-  assert lines_of(other)[0]["bag_of_tokens"] < lines[0]["bag_of_tokens"]
+  first = next(line for line in lines_of(other) if "loss" in line)
+  assert first["bag_of_tokens"] < lines[0]["bag_of_tokens"]
