@@ -52,6 +52,8 @@ def prepare(
     tokenizer_directory=folder / "tokenizer",
     vocabulary_size=vocabulary_size,
     sample_texts=base.get_config().tokenizer.sample_texts,
+    prune=0,
+    fixed_ids=0,
     max_tokens=32,
     temperature=2.0,
     min_pairs=1,

@@ -189,6 +189,8 @@ READER = {
 PREPARE = {
   "vocabulary_size": 36,
   "sample_texts": 1000,
+  "prune": 0,
+  "fixed_ids": 0,
   "max_tokens": 8,
   "temperature": 2.0,
   "min_pairs": 1,

@@ -12,6 +12,7 @@ from dap_jax.data import store
 from dap_jax.inference import embedder
 from dap_jax.report_page import charts, heldout, page, runs, scripts, tokens
 from dap_jax.utils.errors import UserError
+from tests.commands import without_checksums
 
 HOSTILE = '</script><script>window.harmed = 1</script><img src=x onerror="harmed=1">&<>"'
 LIMIT_MB = 3
@@ -127,8 +128,7 @@ def test_the_map_is_seeded(scattered):
 @pytest.fixture(scope="module")
 def altered(commands):
   """The finished run; ten held-out sentences are shorter, and two would like to be markup."""
-  run = commands.folder / "altered"
-  shutil.copytree(commands.straight, run)
+  run = without_checksums(shutil.copytree(commands.straight, commands.folder / "altered"))
   path = run / "data" / "heldout.jsonl"
   rows = store.heldout(path.parent)
   rows[0]["en"], rows[1]["bb"] = HOSTILE, HOSTILE
@@ -369,8 +369,7 @@ def test_what_was_left_out_of_training(commands, tmp_path):
 
 def test_two_languages_and_one_sentence(commands, tmp_path):
   """Too little for most charts: the page says so, one line each."""
-  run = tmp_path / "run"
-  shutil.copytree(commands.straight, run)
+  run = without_checksums(shutil.copytree(commands.straight, tmp_path / "run"))
   (run / "data" / "heldout.jsonl").write_text('{"en": "page", "aa": "cntr"}\n')
   (run / "metrics.jsonl").unlink()
   commands.run("report", f"--workdir={run}", f"--output={tmp_path}/small.html")

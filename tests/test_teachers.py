@@ -65,6 +65,7 @@ def prepared(folder, corpus, guide):
     tokenizer_directory=folder / "tokenizer",
     extras=[guide.extra],
     workers=Processes(),
+    fixed_ids=0,
   )
   known = binding.keys_of(CorpusReader) | binding.keys_of(prepare)
   settings = {key: value for key, value in settings.items() if key in known}
