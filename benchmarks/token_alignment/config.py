@@ -5,7 +5,8 @@
 
 The argument is `mlm`, the masked LM that the others start from, or the name of a config. In the
 environment: TEXTS, the folder of `corpus.py`; BENCHMARKS, that of word_alignment/; START, the
-masked LM's workdir, or nothing for random weights; SIZE, `small` for a CPU or `large` for a GPU.
+masked LM's workdir, or nothing for random weights; SIZE, `small` for a CPU or `large` for a GPU;
+DICTIONARIES, folders for VECO 2.0, with `:` between. A batch has as many sentences in each system.
 """
 
 import importlib
@@ -57,20 +58,27 @@ def get_config(name: str = "tr") -> ConfigDict:
   for key, value in (for_all | (for_masked_lm if name == "mlm" else for_systems)).items():
     set_key(config, key, value)
   config.data.format = "tsv"
-  config.data.arguments = ConfigDict({"paths": (f"{texts}/corpus",)})
+  config.data.arguments = ConfigDict({"paths": (f"{texts}/corpus",), "negatives": 1})
   config.data.rules, config.data.markup = ("empty", "equal", "length_ratio"), False
   # Not all of the mining task: its lines without a translation are most of the corpus.
-  config.data.guard = (f"{benchmarks}/word_alignment", f"{texts}/gold")
+  config.data.guard = tuple(f"{benchmarks}/{name}" for name in ("word_alignment", "tatoeba_v1"))
+  config.data.guard += (f"{texts}/gold",)
+  config.data.dictionaries.paths = tuple(
+    filter(None, os.environ.get("DICTIONARIES", "").split(":"))
+  )
   config.data.cache = f"{texts}/cache"
   config.data.heldout.sentences, config.data.heldout.min_languages = 2000, 3
   config.tokenizer.vocabulary_size = 16_000
   config.model.pooling, config.model.projection = "cls", True
   config.objectives.translation_ranking.direction = "to_pivot"
+  config.batch_size = 2 * config.batch_size // config.data.views
   config.log_steps = 50
   config.eval_steps = config.checkpoint.save_steps = config.steps
   if name != "mlm":
     config.init_from = os.environ.get("START", "")
-    config.eval_suites = f"word_alignment={benchmarks}/word_alignment,bucc={texts}/bucc"
+    suites = {suite: f"{texts}/{suite}" for suite in ("bucc", "tatoeba")}
+    suites["word_alignment"] = f"{benchmarks}/word_alignment"
+    config.eval_suites = ",".join(f"{suite}={folder}" for suite, folder in suites.items())
   return config
 
 

@@ -3,23 +3,27 @@
     python -m benchmarks.token_alignment.corpus --data=../shared/data --output=runs/alignment
 
 Reads DATA/bible/LANG.tsv.gz (`KEY<TAB>text`) and DATA/tatoeba_challenge/eng-XXX.tsv.gz
-(`english<TAB>text<TAB>flag`). Writes OUTPUT/corpus/LANG-en.tsv, which the `tsv` reader takes, and
+(`english<TAB>text<TAB>flag`). Writes OUTPUT/corpus/LANG-en.tsv, which the `tsv` reader takes, with
+the English sentence changed by rules in column 3, a hard negative; and
 OUTPUT/bucc/LANG-en.{training,test}.{LANG,en,gold}: on both sides --lines lines, of which --gold are
 translations of each other. The other lines have no translation on the other side; they are the same
 in both splits. Which texts are taken is decided by a hash of the English one, so every run takes
 the same. OUTPUT/gold/ has the gold lines alone, which `config.py` keeps from training. The other
-lines may be trained on; without them few pairs of Chinese and French would be left.
+lines may be trained on; without them few pairs of Chinese and French would be left. OUTPUT/tatoeba/
+has copies of the eight languages of DATA/tatoeba_v1.
 """
 
 from __future__ import annotations
 
 import pathlib
+import shutil
 from collections.abc import Sequence
 
 from absl import app, flags
 
 from benchmarks import measuring
 from benchmarks.texts import hash_of, read_columns, write_lines
+from dap_jax.data.texts import altered_sentences
 
 DATA = flags.DEFINE_string("data", None, "The folder of bible/ and tatoeba_challenge/.")
 OUTPUT = flags.DEFINE_string("output", None, "Where the files go.")
@@ -39,6 +43,7 @@ LANGUAGES = {
   "ru": "rus",
   "zh": "zho",
 }
+TATOEBA = {"zho": "cmn"}  # codes of tatoeba_v1 that are not tatoeba_challenge's
 MINED = ("de", "fr", "ru", "zh")
 Pair = tuple[str, str]  # text, English
 
@@ -79,10 +84,24 @@ def sides_without_translation(
   return [[pair[side] for pair in half[:count]] for side, half in enumerate(halves)]
 
 
+def with_negative(pair: Pair, names: altered_sentences.Names) -> str:
+  """A line to train on: the pair, and its English changed, or nothing where no rule applies."""
+  changed = altered_sentences.alter(pair[1], names, most=1)
+  return "\t".join([*pair, *(altered.text for altered in changed)])
+
+
+def copy_tatoeba(source: pathlib.Path, code: str, target: pathlib.Path) -> None:
+  """Copies a language's two files of the benchmark."""
+  target.mkdir(parents=True, exist_ok=True)
+  for path in source.glob(f"tatoeba.{code}-eng.*"):
+    shutil.copy(path, target)
+
+
 def main(_) -> None:
   data, output = pathlib.Path(DATA.value), pathlib.Path(OUTPUT.value)
   keys, english = sorted_verses(data)
   held_out = keys[: 2 * GOLD.value]
+  names = altered_sentences.names_of(english.values())
   measuring.print_header("language", "pairs to train on", "lines of the mining task")
   for code, other in LANGUAGES.items():
     bible = dict(read_columns(data / "bible" / f"{code}.tsv.gz"))
@@ -92,13 +111,14 @@ def main(_) -> None:
     ]
     verses = [(bible[key], english[key]) for key in keys[2 * GOLD.value :] if key in bible]
     short = [pair for pair in verses if len(pair[1].split()) <= WORDS.value]
-    rows = ["\t".join(pair) for pair in short + everyday]
+    rows = [with_negative(pair, names) for pair in short + everyday]
     write_lines(output / "corpus" / f"{code}-en.tsv", rows)
     lines = "-"
     if code in MINED:
       gold = [(bible[key], english[key]) for key in held_out]
       write_lines(output / "gold" / f"{code}-en.tsv", ("\t".join(pair) for pair in gold))
       lines = write_mining_task(code, gold, verses, everyday)
+    copy_tatoeba(data / "tatoeba_v1", TATOEBA.get(other, other), output / "tatoeba")
     measuring.print_row(code, len(rows), lines)
 
 

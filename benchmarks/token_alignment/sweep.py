@@ -5,15 +5,47 @@
 
 `config.py` says what is the same for all, README.md what came out. `sweep.py:controls` asks which
 of the paper's choices it needs: a decoder from the masked LM, the sentence vector, more steps;
-`sweep.py:scratch`, to be run without START, whether it needs the masked LM.
+`sweep.py:scratch`, to be run without START, whether it needs the masked LM. `sweep.py:table` is
+every system of the project, `sweep.py:rtl` the ablations of RTL, both for half the steps.
 """
 
+from typing import Any
+
 from benchmarks.token_alignment import config
+from configs import split_softmax
 from dap_jax.sweeps import hyper
 
 CONFIG = "benchmarks/token_alignment/config.py"
-RTL = "objectives.representation_translation.weight"
+RTL = "objectives.representation_translation"
+RANKING = "objectives.translation_ranking"
+BAG, THROUGH_VECTOR = "objectives.bag_of_tokens.weight", "objectives.vector_translation.weight"
 MEAN = {"model.pooling": "mean"}
+BOTH_SIDES = {f"{RANKING}.direction": "both", f"{RANKING}.same_tower_negatives": True}
+HARD_NEGATIVES = {
+  "data.hard_negatives": 1,
+  f"{RANKING}.weight": 1 - split_softmax.G,
+  f"{RANKING}.hard_negatives": False,
+  "objectives.split_softmax.weight": split_softmax.G,
+}
+# Title -> a config, and keys of it: the first are those of the papers, the last are DAP and more.
+SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
+  "TR": ("tr", {}),
+  "DAP": ("demo", {}),
+  "TR + bag of tokens (EMS)": ("ems", {}),
+  "TR + translation (SONAR)": ("sonar", {}),
+  "TR + hard negatives (split softmax)": ("split_softmax", {}),
+  "multi-way": ("multiway", {}),
+  "VECO 2.0": ("veco2", {}),
+  "MEXMA": ("mexma", {}),
+  "TR + TLM": ("tr_tlm", {}),
+  "DAP + multi-way": ("dap_multiway", {}),
+  "DAP, ranking both ways": ("demo", BOTH_SIDES),
+  "DAP + bag of tokens": ("demo", {BAG: 1.0}),
+  "DAP + bag of tokens, both ways": ("demo", {BAG: 1.0, **BOTH_SIDES}),
+  "DAP + hard negatives": ("demo", HARD_NEGATIVES),
+  "DAP + translation": ("demo", {THROUGH_VECTOR: 1.0}),
+  "DAP + multi-way + bag of tokens": ("dap_multiway", {BAG: 1.0}),
+}
 
 
 def get_hyper(part: str = "systems") -> list[hyper.Settings]:
@@ -25,11 +57,42 @@ def get_hyper(part: str = "systems") -> list[hyper.Settings]:
     return hyper.product([hyper.seeds(3), runs])  # all systems once, then all again
   if part == "scratch":
     return hyper.system("TR, random weights", tr) + hyper.system("DAP, random weights", dap)
+  if part in ("table", "rtl"):
+    runs = all_systems() if part == "table" else ablations()
+    return hyper.product([hyper.seeds(3), [half_the_steps()], runs])
   steps = config.get_config("tr").steps
   runs = hyper.system("TR, mean", tr, MEAN) + hyper.system("DAP, mean", dap, MEAN)
   runs += hyper.system("TR, twice the steps", tr, {"steps": 2 * steps})
-  for weight in (0.1, 0.8):
-    runs += hyper.system(f"DAP, lambda {weight}", dap, {RTL: weight})
+  return runs
+
+
+def half_the_steps() -> hyper.Settings:
+  """The keys of a run that has time for half of `config.py`'s steps."""
+  whole = config.get_config("tr")
+  steps = whole.steps // 2
+  keys = dict.fromkeys(("steps", "eval_steps", "checkpoint.save_steps"), steps)
+  return keys | {"optimizer.warmup_steps": whole.optimizer.warmup_steps // 2}
+
+
+def all_systems() -> list[hyper.Settings]:
+  """Every system of the project, and DAP with more."""
+  runs: list[hyper.Settings] = []
+  for title, (name, keys) in SYSTEMS.items():
+    runs += hyper.system(title, f"{CONFIG}:{name}", keys)
+  return runs
+
+
+def ablations() -> list[hyper.Settings]:
+  """Table 5 and Figures 3 and 4 of DAP: RTL's direction, mask ratio, K; and its weight."""
+  dap, both = f"{CONFIG}:demo", f"{CONFIG}:dap_both"
+  runs = hyper.system("RTL both ways", both)
+  runs += hyper.system("RTL from English", both, {f"{RTL}.direction": "from_pivot"})
+  for ratio in (0.2, 0.6):
+    runs += hyper.system(f"mask ratio {ratio}", dap, {f"{RTL}.mask_ratio": ratio})
+  for layers in (1, 4):
+    runs += hyper.system(f"K = {layers}", dap, {"decoder.layers": layers})
+  for weight in (0.1, 0.4):
+    runs += hyper.system(f"lambda {weight}", dap, {f"{RTL}.weight": weight})
   return runs
 
 
@@ -38,6 +101,7 @@ def get_columns(part: str = "systems") -> dict[str, str]:
   return {
     "held-out xx->en": "eval/retrieval/to_pivot_accuracy",
     "held-out en->xx": "eval/retrieval/from_pivot_accuracy",
+    "Tatoeba, de->en": "eval/tatoeba/to_english_accuracy/deu",
     "AER": "-eval/word_alignment/aer/mean",
     "mining F1, de": "eval/bucc/test_f1/de-en",
     "mining F1, zh": "eval/bucc/test_f1/zh-en",
