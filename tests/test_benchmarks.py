@@ -31,6 +31,11 @@ SCRIPTS = {
   "pods/processes.py": "--processes=1 --meshes=2x2x2",
   "pods/start_up.py": f"{TINY} --layers=scan",
   "prepare_speed.py": "{pairs}/*-en.tsv --vocabulary_size=50 --batches=2",
+  "scaling/corpus.py": "--data={texts} --output={new} --pairs=900",
+  "scaling/measure.py": "{pairs} --results={new} -- --config.tokenizer.vocabulary_size=50"
+  " --config.data.heldout.min_languages=1 --config.data.heldout.sentences=20 --config.steps=2"
+  " --config.eval_steps=2 --config.batch_size=8",
+  "scaling/plot.py": "--results={measured} --output={measured}.png",
   "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
   " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=90 --config.steps=2"
   " --config.eval_steps=2 --config.data.heldout.sentences=20 --config.eval_suites="
@@ -53,7 +58,7 @@ SCRIPTS = {
 }
 # The Bible's language -> the language of the tests' corpus that stands for it.
 BIBLE = {"en": "en", "de": "aa", "fr": "bb", "ro": "cc", "ru": "cc", "zh": "bb"}
-HELPERS = {"__init__.py", "measuring.py", "texts.py"}
+HELPERS = {"__init__.py", "measuring.py", "texts.py", "scaling/config.py"}
 HELPERS |= {f"faults/{name}.py" for name in ("config", "kinds", "trial")}
 NEED_LIBTPU = ("plan_formula.py", "pods/memory.py")
 # What stdout holds where that is not a Markdown table.
@@ -84,6 +89,7 @@ def inputs(commands, tmp_path_factory):
     "pairs": lambda: write_pairs(folder / "pairs", commands.corpus),
     "texts": lambda: write_texts(folder / "texts"),
     "tiny": lambda: commands.corpus,
+    "measured": lambda: write_measurements(folder / "measured.jsonl"),
     "aligned": lambda: write_alignment_sweep(folder / "aligned"),
   }
 
@@ -116,6 +122,9 @@ def write_texts(folder):
     path.parent.mkdir(exist_ok=True)
     with gzip.open(path, "wt", encoding="utf-8") as file:
       file.write("".join(f"{line}\n" for line in lines))
+  (folder / "tatoeba_v1").mkdir()
+  for language in ("deu", "eng"):  # not in the corpus
+    (folder / "tatoeba_v1" / f"tatoeba.deu-eng.{language}").write_text(f"a line of {language}\n")
   return folder
 
 
@@ -129,6 +138,14 @@ def write_sweep_table(folder):
     for run in sweep.get_hyper("rtl"):
       writer.writerow({"system": run["name"], **dict.fromkeys(columns, 0.5)})
   return folder
+
+
+def write_measurements(path):
+  """Two results of `scaling/measure.py`."""
+  keys = ("pairs", "prepare_seconds", "prepare_peak_bytes", "train_peak_bytes")
+  lines = [json.dumps(dict.fromkeys(keys, size)) for size in (10_000, 20_000)]
+  path.write_text("".join(f"{line}\n" for line in lines))
+  return path
 
 
 def write_alignment_sweep(folder):

@@ -61,8 +61,7 @@ def get_config(name: str = "tr") -> ConfigDict:
   config.data.arguments = ConfigDict({"paths": (f"{texts}/corpus",), "negatives": 1})
   config.data.rules, config.data.markup = ("empty", "equal", "length_ratio"), False
   # Not all of the mining task: its lines without a translation are most of the corpus.
-  config.data.guard = tuple(f"{benchmarks}/{name}" for name in ("word_alignment", "tatoeba_v1"))
-  config.data.guard += (f"{texts}/gold",)
+  config.data.guard = (f"{benchmarks}/word_alignment", f"{texts}/gold", f"{texts}/tatoeba")
   config.data.dictionaries.paths = tuple(
     filter(None, os.environ.get("DICTIONARIES", "").split(":"))
   )
