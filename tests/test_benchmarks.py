@@ -48,6 +48,10 @@ SCRIPTS = {
   " --config.tokenizer.vocabulary_size=90 --config.data.heldout.sentences=20 --config.batch_size=8"
   " --config.data.heldout.min_languages=2 --config.eval_steps=2",
   "token_alignment/corpus.py": "--data={texts} --output={new} --gold=1 --lines=3",
+  "token_alignment/picture.py": "--results=benchmarks/token_alignment/results.json"
+  " --output={new}.png",
+  "token_alignment/similarities.py": "TR={exported} --data={gold} --name=ende --line=2"
+  " --output={new}",
   "token_alignment/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/token_alignment/sweep.py"
   " --output={new} --print",
   "token_alignment/table.py": "{aligned}",
@@ -89,6 +93,7 @@ def inputs(commands, tmp_path_factory):
     "pairs": lambda: write_pairs(folder / "pairs", commands.corpus),
     "texts": lambda: write_texts(folder / "texts"),
     "tiny": lambda: commands.corpus,
+    "gold": lambda: write_gold(folder / "gold"),
     "measured": lambda: write_measurements(folder / "measured.jsonl"),
     "aligned": lambda: write_alignment_sweep(folder / "aligned"),
   }
@@ -137,6 +142,14 @@ def write_sweep_table(folder):
     writer.writeheader()
     for run in sweep.get_hyper("rtl"):
       writer.writerow({"system": run["name"], **dict.fromkeys(columns, 0.5)})
+  return folder
+
+
+def write_gold(folder):
+  """Two sentences with word alignments."""
+  folder.mkdir()
+  (folder / "ende.src-tgt").write_text("one two ||| eins zwei\nthree four ||| drei vier\n")
+  (folder / "ende.gold").write_text("1-1 2-2\n1-1 2p2\n")
   return folder
 
 

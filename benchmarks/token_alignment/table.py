@@ -34,6 +34,8 @@ FIGURES = {
   "recall": ("eval/bucc/test_recall", True),
   "xx->en": ("eval/retrieval/to_pivot_accuracy", True),
   "en->xx": ("eval/retrieval/from_pivot_accuracy", True),
+  "Tatoeba xx->en": ("eval/tatoeba/to_english_accuracy", True),
+  "Tatoeba en->xx": ("eval/tatoeba/from_english_accuracy", True),
 }
 COMPARED = ("AER", "mining F1", "xx->en")
 # A system, and the one that it is compared with.
