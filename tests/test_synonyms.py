@@ -14,6 +14,11 @@ from dap_jax.utils.errors import UserError
 from tests.one_example import one_example
 from tests.test_data import prepare
 
+
+def ignore(pairs):
+  """No progress is shown."""
+
+
 SETTINGS = {
   "pivot": "en",
   "paths": (),
@@ -147,7 +152,7 @@ def test_words_of_real_texts(django, tokens):
   space = tokens.encode_ragged(["界"])[0][1]
   for language in ("de", "ru", "el", "ja", "zh_Hans", "ar", "he", "hi", "ko", "th", "my", "km"):
     pairs = django[language][:150]
-    made = Synonyms(**SETTINGS).compute(language, pairs, tokens)
+    made = Synonyms(**SETTINGS).compute(language, pairs, tokens, advance=ignore)
     for side, name in enumerate(("pivot", "translation")):
       for pair, of_tokens in zip(pairs, made[name, "words"], strict=True):
         ids = tokens.encode_ragged([pair[side]])[0]
@@ -164,7 +169,7 @@ def test_synonyms_of_real_texts(django, tokens):
 
   def names_in(language, english):
     pair = next(pair for pair in django[language] if pair[0] == english)
-    made = Synonyms(**SETTINGS).compute(language, [pair], tokens)
+    made = Synonyms(**SETTINGS).compute(language, [pair], tokens, advance=ignore)
     sides = [
       words_of(tokens, text, made[side, "words"][0])
       for text, side in zip(pair, ("pivot", "translation"), strict=True)
@@ -183,8 +188,8 @@ def test_the_pivots_words_do_not_depend_on_the_language(tmp_path, tokens):
   (tmp_path / "en-de.txt").write_text("log Protokoll\n")
   (tmp_path / "en-fr.tsv").write_text("log in\tconnexion\n")
   made = Synonyms(**SETTINGS | {"paths": str(tmp_path)})
-  german = made.compute("de", [("Please log in", "Bitte Protokoll")], tokens)
-  french = made.compute("fr", [("Please log in", "Une connexion")], tokens)
+  german = made.compute("de", [("Please log in", "Bitte Protokoll")], tokens, advance=ignore)
+  french = made.compute("fr", [("Please log in", "Une connexion")], tokens, advance=ignore)
   np.testing.assert_array_equal(german["pivot", "words"], french["pivot", "words"])
   assert not german["pair", "synonyms"][0].size
   assert french["pair", "synonyms"][0].tolist() == [[1, 1]]
@@ -198,8 +203,8 @@ def test_the_report(tmp_path, tokens, caplog):
   settings = {"paths": [str(tmp_path)], "cldr_names": False, "max_synonyms": 1}
   made = Synonyms(**SETTINGS | settings)
   pairs = [("the house", "haus gebäude"), ("no", "nein nein")]
-  features = made.compute("de", pairs, tokens)
-  made.compute("xx", pairs, tokens)
+  features = made.compute("de", pairs, tokens, advance=ignore)
+  made.compute("xx", pairs, tokens, advance=ignore)
   count = [
     (side >= 0).sum() for name in ("pivot", "translation") for side in features[name, "words"]
   ]
@@ -273,12 +278,12 @@ def test_dictionaries_are_read_with_the_first_pairs(tmp_path, tokens):
   extra = Synonyms(**SETTINGS | {"paths": str(tmp_path / "gone")})
   assert [feature.name for feature in extra.features] == ["words", "synonyms"]
   with pytest.raises(UserError, match="gone does not exist"):
-    extra.compute("de", [("house", "Haus")], tokens)
+    extra.compute("de", [("house", "Haus")], tokens, advance=ignore)
 
 
 def test_no_synonym_at_all_is_an_error(tokens):
   extra = Synonyms(**SETTINGS)
-  extra.compute("de", [("house", "Haus")], tokens)
+  extra.compute("de", [("house", "Haus")], tokens, advance=ignore)
   with pytest.raises(UserError, match="none of 1 pairs has two words that are synonyms"):
     extra.report()
 
@@ -292,6 +297,6 @@ def test_most_languages_find_synonyms(django, tokens, dictionaries, request):
     paths = [str(folder / name) for name in ("cldr_names", "tico19_terms")]
   extra = Synonyms(**SETTINGS | {"paths": paths})
   for language, pairs in django.items():
-    extra.compute(language, pairs[-100:], tokens)
+    extra.compute(language, pairs[-100:], tokens, advance=ignore)
   languages = extra.report()["synonyms"]["languages"]
   assert sum(counts["pairs_with_synonym"] > 0 for counts in languages.values()) >= 60

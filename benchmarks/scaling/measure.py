@@ -16,6 +16,7 @@ import itertools
 import json
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,16 +31,17 @@ FIRST_STEP = re.compile(r"first step done ([\d.]+) s after the start")
 
 
 class Watched(NamedTuple):
-  """A command that has ended: its output, its seconds, and its peak memory in bytes."""
+  """A command that has ended: its output, its seconds, those of all cores, its peak memory."""
 
   output: str
   seconds: float
+  cpu_seconds: float
   peak_bytes: int
 
 
 def watch(*arguments: str) -> Watched:
   """Runs `python ARGUMENTS`, and looks at its memory. Ends this program where that one fails."""
-  started, peak = time.perf_counter(), 0
+  started, cpu_before, peak = time.perf_counter(), cpu_seconds(), 0
   with tempfile.TemporaryFile("w+") as output:
     process = subprocess.Popen(
       [sys.executable, *arguments], cwd=measuring.ROOT, stdout=output, stderr=subprocess.STDOUT
@@ -51,7 +53,13 @@ def watch(*arguments: str) -> Watched:
     text = output.read()
   if process.returncode:
     sys.exit(f"python {' '.join(arguments)} failed:\n{text[-2000:]}")
-  return Watched(text, time.perf_counter() - started, peak)
+  return Watched(text, time.perf_counter() - started, cpu_seconds() - cpu_before, peak)
+
+
+def cpu_seconds() -> float:
+  """Of all commands that have ended, and of their processes."""
+  usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return usage.ru_utime + usage.ru_stime
 
 
 def family(root: int) -> list[int]:
@@ -100,6 +108,7 @@ def measure(
     "languages": len(info["pairs"]),
     "corpus_bytes": sum(path.stat().st_size for path in corpus.iterdir()),
     "prepare_seconds": round(prepared.seconds, 1),
+    "prepare_cpu_seconds": round(prepared.cpu_seconds, 1),
     "prepare_peak_bytes": prepared.peak_bytes,
     "first_step_seconds": float(first_step[1]),
     "train_peak_bytes": trained.peak_bytes,
@@ -113,7 +122,7 @@ def main() -> None:
   own = list(itertools.takewhile(lambda argument: argument != "--", sys.argv[1:]))
   flags = parser.parse_args(own)
   print(measuring.machine("numpy", "pyarrow", "tokenizers", "sentencepiece"))
-  titles = ("pairs/s", "memory, MB", "first step, s", "training, MB")
+  titles = ("pairs/s", "of CPU time", "memory, MB", "first step, s", "training, MB")
   measuring.print_header("pairs", "seconds", *titles)
   for corpus in flags.corpora:
     with tempfile.TemporaryDirectory() as name:
@@ -122,6 +131,7 @@ def main() -> None:
       f"{result['pairs']:,}",
       f"{result['prepare_seconds']:,.0f}",
       f"{result['pairs'] / result['prepare_seconds']:,.0f}",
+      f"{result['pairs'] / result['prepare_cpu_seconds']:,.0f}",
       f"{result['prepare_peak_bytes'] / 2**20:,.0f}",
       result["first_step_seconds"],
       f"{result['train_peak_bytes'] / 2**20:,.0f}",

@@ -5,7 +5,7 @@ Word synonyms (`synonyms.Synonyms`) and a teacher's ids or vectors are extras.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,7 +38,12 @@ class Extra(Protocol):
     ...
 
   def compute(
-    self, language: str, texts: Sequence[tuple[str, str]], tokens: Tokenizer
+    self,
+    language: str,
+    texts: Sequence[tuple[str, str]],
+    tokens: Tokenizer,
+    *,
+    advance: Callable[[int], None],
   ) -> FeatureValues:
     """The features of a language's pairs.
 
@@ -46,6 +51,7 @@ class Extra(Protocol):
       language: of the translations.
       texts: (pivot, translation) of every pair.
       tokens: the tokenizer that gives the pairs their ids.
+      advance: is told how many more pairs are done, as often as there is news.
     """
     ...
 

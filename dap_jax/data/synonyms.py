@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,12 @@ class Synonyms:
     logger.info("dictionaries of %d languages", len(self._lexicon.concepts))
 
   def compute(
-    self, language: str, texts: Sequence[tuple[str, str]], tokens: Tokenizer
+    self,
+    language: str,
+    texts: Sequence[tuple[str, str]],
+    tokens: Tokenizer,
+    *,
+    advance: Callable[[int], None],
   ) -> FeatureValues:
     """See `extras.Extra`."""
     if self._cldr:
@@ -146,6 +151,7 @@ class Synonyms:
           words_of_ids = sentence.of_tokens.tolist()
           counts["tokens"] += sum(word >= 0 for word in words_of_ids)
           counts["tokens_with_synonym"] += sum(word in paired for word in words_of_ids)
+      advance(len(read[0]))
     return {
       ("pivot", "words"): of_pivot,
       ("translation", "words"): of_translation,

@@ -249,10 +249,13 @@ def feature_arrays(
     for pair in pairs:
       texts[pair.language].append((pair.pivot, pair.translation))
   arrays: dict[str, np.ndarray] = {}
-  for language, of_language in sorted(texts.items()):
-    for extra in extras:
-      values = extra.compute(language, of_language, tokens)
-      arrays |= train_file.feature_arrays(language, values, extra.features, pairs=len(of_language))
+  total = len(extras) * sum(map(len, texts.values()))
+  with Progress("features of the texts", total=total, unit="pair") as progress:
+    for language, of_language in sorted(texts.items()):
+      for extra in extras:
+        values = extra.compute(language, of_language, tokens, advance=progress.advance)
+        pairs = len(of_language)
+        arrays |= train_file.feature_arrays(language, values, extra.features, pairs=pairs)
   for extra in extras:
     arrays |= {train_file.table_path(name): table for name, table in extra.tables().items()}
   return arrays

@@ -17,7 +17,7 @@ one that `texts` lacks. B examples, K views, L_T tokens of the teacher, D_T its 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -186,7 +186,12 @@ class TeacherExtra:
     """Nothing: the model or the files are read when a feature first needs them."""
 
   def compute(
-    self, language: str, texts: Sequence[tuple[str, str]], tokens: tokenizer.Tokenizer
+    self,
+    language: str,
+    texts: Sequence[tuple[str, str]],
+    tokens: tokenizer.Tokenizer,
+    *,
+    advance: Callable[[int], None],
   ) -> FeatureValues:
     del tokens  # the teacher has its own
     trusted_first = self._languages or (self._pivot,)
@@ -200,6 +205,7 @@ class TeacherExtra:
         trusted_first.index(language) < trusted_first.index(self._pivot)
       )
       values["pair", "teacher_side"] = [np.array([trusts_translation], np.int32)] * len(texts)
+    advance(len(texts))
     return values
 
   def tables(self) -> dict[str, np.ndarray]:
