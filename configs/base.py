@@ -156,6 +156,8 @@ def get_config() -> ConfigDict:
   config.objectives.translation_ranking.false_negatives = "text"
   # 0.1 of the model in Qwen3 Embedding (arXiv 2506.05176), 0 of a guide in GISTEmbed (2402.16829).
   config.objectives.translation_ranking.false_negative_margin = 0.1
+  # The weight of a negative is exp(hardness * its cosine), 0 = all equal (arXiv 2503.04812).
+  config.objectives.translation_ranking.hardness = 0.0
   # 1 = the true gradient. N = the released program's on N workers, where TR's is 1/N of it.
   config.objectives.translation_ranking.legacy_world_size = 1
   # Hard negatives in a softmax of their own: its weight is the g of the paper, which is not public,

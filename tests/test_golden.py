@@ -28,7 +28,7 @@ from tests.models import encoder_section, model_section
 SIZES = {"layers": 3, "width": 64, "heads": 4, "mlp_width": 128, "positions": 64}
 TR = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
 TR |= {"hard_negatives": True, "same_tower_negatives": False}
-TR |= {"false_negatives": "text", "false_negative_margin": 0.1}
+TR |= {"false_negatives": "text", "false_negative_margin": 0.1, "hardness": 0.0}
 RTL = {"mask_ratio": 1.0, "direction": "to_pivot"}
 POOLINGS = {
   "cls_before_pooler": "cls",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dap_jax.core import train_step
+from dap_jax.core import train_step, unit_vectors
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
@@ -18,7 +18,7 @@ from tests.models import drawn, encoder_section, logits_of, model_section
 VOCABULARY = Vocabulary(50, 0, 2, 3, 4, np.arange(5, 30, dtype=np.int32))
 RANKING = {"temperature": 0.05, "margin": 0.0, "direction": "to_pivot", "legacy_world_size": 1}
 RANKING |= {"hard_negatives": True, "same_tower_negatives": False}
-RANKING |= {"false_negatives": "text", "false_negative_margin": 0.1}
+RANKING |= {"false_negatives": "text", "false_negative_margin": 0.1, "hardness": 0.0}
 
 
 def context_of(z, text_hash=None):
@@ -48,7 +48,7 @@ def test_duplicates_are_no_negatives():
   # candidate were not there; worked out by deleting that column from the matrix.
   z = jax.random.normal(jax.random.key(1), (3, 2, 8))
   loss, extras = translation_ranking.objective(context_of(z, [[7, 1], [8, 2], [7, 3]]), **RANKING)
-  cosine = np.asarray(translation_ranking.cosines(z[:, 1], z[:, 0])) / 0.05
+  cosine = np.asarray(unit_vectors.cosines(z[:, 1], z[:, 0])) / 0.05
   allowed = {0: [0, 1], 1: [0, 1, 2], 2: [1, 2]}
   rows = [np.log(np.exp(cosine[i, columns] - cosine[i, i]).sum()) for i, columns in allowed.items()]
   np.testing.assert_allclose(loss.compute(), np.mean(rows), rtol=1e-5)

@@ -1,6 +1,7 @@
-"""Options of translation ranking: same-tower negatives, false negatives by a margin, a guide model.
+"""Options of translation ranking: same-tower and false negatives, a guide model, hardness.
 
-Expected values: the formulas by loops over anchors, in float64; cases worked by hand.
+Expected values: the formulas by loops over anchors, in float64; cases worked by hand;
+sentence-transformers.
 """
 
 import functools
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from jax.test_util import check_grads
 
 from dap_jax.objectives import translation_ranking
@@ -31,6 +33,7 @@ from tests.test_split_softmax import batch_with
 SAME_TOWER = {"same_tower_negatives": True}
 MODEL = {"false_negatives": "model", "false_negative_margin": 0.1}
 GUIDE = {"false_negatives": "guide", "false_negative_margin": -0.05}
+HARDNESS = {"hardness": 3.0}
 OF_PIVOTS = GUIDE | {"false_negative_margin": -0.6}  # where it has 1 for the positive
 
 
@@ -45,6 +48,10 @@ def reference(z, negatives, batch, *, vectors=None, several=False, **settings):
   )
   texts, (examples, views) = batch["text_hash"], batch["text_hash"].shape
   losses, taken = [], []
+
+  def weighted(value):
+    """The logit of a negative; its weight is exp(hardness * cosine)."""
+    return value / t + settings["hardness"] * value
 
   def judged(i, k, j, view):
     """The judge's cosine of view k of i with a view of j, None where it has none."""
@@ -68,12 +75,12 @@ def reference(z, negatives, batch, *, vectors=None, several=False, **settings):
         if judge != "text" and is_false(judged(i, own, j, view), of_judge):
           by_margin += view == other
         else:
-          logits.append(cosine(z[i, own], z[j, view]) / t)
+          logits.append(weighted(cosine(z[i, own], z[j, view])))
     for j, n in np.ndindex(batch["has_negative"].shape) if own else ():
       if batch["has_negative"][j, n] and batch["negative_hash"][j, n] != texts[i, 0]:
         value = cosine(z[i, own], negatives[j, n])
         if judge != "model" or not is_false(value, of_judge):
-          logits.append(value / t)
+          logits.append(weighted(value))
     return np.log(np.exp(logits).sum()) - positive, by_margin
 
   for i, k in itertools.product(range(examples), range(1, views)):
@@ -105,6 +112,7 @@ def drawn_batch(*, views, count):
     (MODEL, False),
     (SAME_TOWER | MODEL, False),
     (SAME_TOWER | OF_PIVOTS, False),
+    (SAME_TOWER | MODEL | HARDNESS, False),
   ]
   + [(SAME_TOWER | GUIDE, True)],
 )
@@ -132,6 +140,8 @@ def test_they_are_the_formulas(direction, options, several):
     if options.get("false_negatives"):
       assert taken > 0.2
       np.testing.assert_allclose(extras["masked_by_margin"].compute(), taken, rtol=1e-6)
+    if "hardness" in options:
+      return  # its weights are constants for the gradient: not the differences of the loss
     check = functools.partial(check_grads, order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
     check(lambda *arrays: found(*arrays)[0].compute(), given)
 
@@ -170,6 +180,34 @@ def test_a_margin_by_hand():
   assert loss == 0 and extras["masked_by_margin"].compute() == 1
   plain, _ = loss_by_hand()
   assert loss_by_hand(false_negatives="guide", false_negative_margin=-0.3)[0] == plain
+
+
+def test_hardness_is_that_of_sentence_transformers():
+  """Its loss for anchors, positives and one hard negative each; all texts differ."""
+  losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
+  z, negatives, batch = drawn_batch(views=2, count=1)
+  batch = {
+    "text_hash": np.arange(12).reshape(6, 2),
+    "negative_hash": np.arange(20, 26)[:, None],
+    "has_negative": np.ones((6, 1), bool),
+  }
+  model = torch.nn.Identity()
+  theirs = losses.MultipleNegativesRankingLoss(
+    model, scale=4.0, hardness_mode="all_negatives", hardness_strength=3.0
+  )
+  sides = [torch.tensor(array, requires_grad=True) for array in (z[:, 1], z[:, 0], negatives[:, 0])]
+  expected = theirs.compute_loss_from_embeddings(sides, None)
+  expected.backward()
+  settings = RANKING | {"temperature": 0.25} | HARDNESS
+
+  def found(z, negatives):
+    return translation_ranking.objective(context_of(z, negatives, **batch), **settings)[0].compute()
+
+  loss, gradients = jax.value_and_grad(found, argnums=(0, 1))(z, negatives)
+  np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
+  of_sides = gradients[0][:, 1], gradients[0][:, 0], gradients[1][:, 0]
+  for ours, side in zip(of_sides, sides, strict=True):
+    np.testing.assert_allclose(ours, side.grad.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [SAME_TOWER, SAME_TOWER | MODEL])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from dap_jax.core import unit_vectors
 from dap_jax.objectives import soft_alignment, translation_ranking
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
@@ -171,8 +172,8 @@ def test_a_pair_without_a_vector_is_as_if_it_were_not_there():
 def test_the_correlation_is_numpys():
   z = jax.random.normal(jax.random.key(1), (6, 2, 8))
   vectors = jax.random.normal(jax.random.key(2), (6, 2, 4))
-  s = translation_ranking.cosines(z[:, 1], z[:, 0])
-  t = translation_ranking.cosines(vectors[:, 0], vectors[:, 0])
+  s = unit_vectors.cosines(z[:, 1], z[:, 0])
+  t = unit_vectors.cosines(vectors[:, 0], vectors[:, 0])
   others = ~np.eye(6, dtype=bool)
   expected = np.corrcoef(np.asarray(s)[others], np.asarray(t)[others])[0, 1]
   _, extras = loss_of(taught.context_of(z, vectors))

@@ -24,7 +24,8 @@ import jax.numpy as jnp
 
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
-from dap_jax.objectives.translation_ranking import cosines, false_negatives
+from dap_jax.core.unit_vectors import cosines
+from dap_jax.objectives.translation_ranking import false_negatives
 from dap_jax.utils.errors import UserError
 
 SENTENCE_LEVEL = True

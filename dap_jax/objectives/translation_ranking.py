@@ -21,6 +21,8 @@ Options, all off by default, change the sum over the candidates:
     false negatives by a margin (Qwen3 Embedding, arXiv 2506.05176)  no candidate c of i, but its
         positive, with cos(z_i, c) > cos(z_i, z_i') + f; with a guide model (GISTEmbed, arXiv
         2402.16829) its cosines are compared, not the model's
+    hardness (LLaVE, arXiv 2503.04812)  the summand of every candidate c of i but its positive has
+        the weight exp(a cos(z_i, c)), a constant for the gradient
 
 Shapes: B examples of the GLOBAL batch, K views, n hard negatives, D width. No gather is
 written: the arrays are global.
@@ -28,6 +30,7 @@ written: the arrays are global.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +39,7 @@ import jax.numpy as jnp
 
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
-from dap_jax.core.unit_vectors import unit
+from dap_jax.core.unit_vectors import Similarities, cosines, similarities
 from dap_jax.utils.errors import UserError
 
 SENTENCE_LEVEL = True
@@ -55,34 +58,12 @@ class Options(NamedTuple):
   same_tower_negatives: bool
   false_negatives: str
   false_negative_margin: float
-
-
-class Similarities(NamedTuple):
-  """Cosines of translations x and pivots y, [B, B] each: of x with y, of x with x, of y with y."""
-
-  across: jax.Array
-  among_x: jax.Array
-  among_y: jax.Array
-
-  def within(self, axis: int) -> jax.Array:
-    """Those of the anchors with each other; symmetric."""
-    return self.among_x if axis == 1 else self.among_y
+  hardness: float
 
 
 def needs(settings: Mapping[str, Any]) -> set[str]:
   """A teacher, where a guide model tells false negatives."""
   return {"teacher"} if settings.get("false_negatives") == "guide" else set()
-
-
-def cosines(z_source: jax.Array, z_target: jax.Array) -> jax.Array:
-  """cos(z_source_i, z_target_j): [B, D], [C, D] -> float32 [B, C]. A zero vector has cosine 0.
-
-  Examples:
-    >>> print(cosines(jnp.array([[3.0, 4.0], [0.0, 1.0]]), jnp.array([[1.0, 0.0], [0.0, 2.0]])))
-    [[0.6 0.8]
-     [0.  1. ]]
-  """
-  return jnp.einsum("id,jd->ij", unit(z_source), unit(z_target))
 
 
 def false_negatives(source_hash: jax.Array, target_hash: jax.Array) -> jax.Array:
@@ -99,6 +80,11 @@ def false_negatives(source_hash: jax.Array, target_hash: jax.Array) -> jax.Array
 def diagonal(matrix: jax.Array) -> jax.Array:
   """[B, B] -> [B]. A gather, as of jnp.diagonal, would move rows between devices."""
   return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), matrix, 0).sum(1)
+
+
+def weighted(logits: jax.Array, cosine: jax.Array, hardness: float) -> jax.Array:
+  """Logits of candidates, with weights that rise with their cosines; 0 changes nothing."""
+  return logits + hardness * jax.lax.stop_gradient(cosine) if hardness else logits
 
 
 def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
@@ -123,11 +109,6 @@ def hard_logits(context: Context, *, temperature: float, wanted: bool) -> jax.Ar
   usable = usable & (texts != context.batch["text_hash"][:, :1])
   cosine = jnp.stack([cosines(context.z[:, k], negatives) for k in range(1, views)])
   return jnp.where(usable[None], cosine / temperature, jnp.finfo(cosine.dtype).min)
-
-
-def similarities(x: jax.Array, y: jax.Array) -> Similarities:
-  """x, y [B, D]."""
-  return Similarities(cosines(x, y), cosines(x, x), cosines(y, y))
 
 
 def guided(context: Context, k: int) -> Similarities:
@@ -170,9 +151,11 @@ def normaliser(
   """
   t, lowest = options.temperature, jnp.finfo(logits.dtype).min
   itself, taken = jnp.eye(len(logits), dtype=bool), jnp.zeros_like(duplicate)
-  candidates = [logits]
+  weigh = functools.partial(weighted, hardness=options.hardness)
+  candidates = [weigh(logits, jnp.where(itself, 0, own.across))]
   if options.same_tower_negatives:
-    candidates.append(jnp.where(duplicate | itself, lowest, own.within(axis) / t))
+    within = weigh(own.within(axis) / t, own.within(axis))
+    candidates.append(jnp.where(duplicate | itself, lowest, within))
   if guide is not None:
     f, positive = options.false_negative_margin, diagonal(guide.across)
     most = jnp.expand_dims(jnp.where(jnp.isfinite(positive), positive + f, jnp.inf), axis)
@@ -182,7 +165,7 @@ def normaliser(
     if guide is own:  # another guide has no vectors of hard negatives
       hard = jnp.where(hard > (diagonal(own.across) + f)[:, None] / t, lowest, hard)
   if axis == 1:
-    candidates.append(hard)
+    candidates.append(weigh(hard, jnp.maximum(hard * t, -1)))  # the smallest number stays
   return jax.nn.logsumexp(jnp.concatenate(candidates, axis=axis), axis=axis), taken.sum(axis)
 
 
@@ -251,6 +234,7 @@ def objective(
   same_tower_negatives: bool,
   false_negatives: str,
   false_negative_margin: float,
+  hardness: float,
   legacy_world_size: int,
 ) -> tuple[Mean, dict[str, Mean]]:
   """TR over the global batch: of every translation with its pivot (K >= 2).
@@ -266,6 +250,7 @@ def objective(
     false_negatives: "text", equal texts alone are no negatives; "model" and "guide", nor are those
       whose cosine by the model, or by the teacher, is above the positive's by more than
     false_negative_margin: f; 0.1 in Qwen3 Embedding, 0 in GISTEmbed.
+    hardness: a, of the weights of negatives; 0 = all are equal.
     legacy_world_size: 1 for the true gradient. N for that of the released program on N workers: it
       gathers sentence vectors without their remote gradients and then averages over the workers,
       so the gradient of TR (not its value) is 1/N of the true one.
@@ -279,7 +264,7 @@ def objective(
     >>> context = Context({"text_hash": jnp.array([[1, 2], [3, 4]])}, None, z, None, None)
     >>> settings = {"temperature": 1.0, "margin": 0.0, "direction": "to_pivot"}
     >>> settings |= {"hard_negatives": True, "same_tower_negatives": False}
-    >>> settings |= {"false_negatives": "text", "false_negative_margin": 0.1}
+    >>> settings |= {"false_negatives": "text", "false_negative_margin": 0.1, "hardness": 0.0}
     >>> loss, _ = objective(context, **settings, legacy_world_size=1)
     >>> print(f"{loss.compute():.4f}")  # cosines [[.6, .8], [0, 1]]: log(1 + e^.2), log(1 + e^-1)
     0.5557
@@ -291,6 +276,7 @@ def objective(
     same_tower_negatives,
     false_negatives,
     false_negative_margin,
+    hardness,
   )
   hard = hard_logits(context, temperature=temperature, wanted=hard_negatives)
   losses, duplicates, taken = contrasts(context, hard, options)

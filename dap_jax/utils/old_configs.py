@@ -26,6 +26,7 @@ ADDED = {  # key -> the value that means what was done without it
   "objectives.translation_ranking.same_tower_negatives": False,
   "objectives.translation_ranking.false_negatives": "text",
   "objectives.translation_ranking.false_negative_margin": 0.1,  # not read
+  "objectives.translation_ranking.hardness": 0.0,
   "tokenizer.prune": 0,
 }
 

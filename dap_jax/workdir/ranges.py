@@ -123,6 +123,7 @@ OBJECTIVES = {
   "translation_ranking.temperature": POSITIVE,
   "translation_ranking.margin": NOT_NEGATIVE,
   "translation_ranking.false_negative_margin": Range(-2, 2),  # the difference of two cosines
+  "translation_ranking.hardness": NOT_NEGATIVE,
   "translation_ranking.legacy_world_size": COUNT,
   "split_softmax.temperature": POSITIVE,
   "representation_translation.mask_ratio": MASK_RATIO,
