@@ -112,6 +112,29 @@ def test_hard_negatives_only_go_towards_the_pivot(tmp_path):
     xsim.evaluate(Model(), str(tmp_path), negatives=f"{tmp_path}/negatives")
 
 
+def test_negatives_by_rules(tmp_path):
+  """`Er ist da.` stands between the right answer and its negation; `Hm.` cannot be changed."""
+  vectors = {"He is here.": angles(0), "He is not here.": angles(20), "She is here.": angles(90)}
+  vectors |= {"Er ist da.": angles(15), "Hm.": angles(200), "Tja.": angles(190)}
+
+  class Of(Model):
+    def encode(self, texts):
+      return np.concatenate([vectors[text] for text in texts]).astype(np.float32)
+
+  (tmp_path / "en.txt").write_text("He is here.\nHm.\n")
+  (tmp_path / "de.txt").write_text("Er ist da.\nTja.\n")
+  settings = {"margin": "absolute", "neighbours": 1, "negatives": "rules"}
+  result = xsim.evaluate(Of(), str(tmp_path), **settings)
+  assert result.scores["to_pivot_xsim/de"] == 0
+  assert result.scores["to_pivot_xsim++/de"] == 0.5
+  assert result.protocol["hard_negatives"] == 2
+  with pytest.raises(UserError, match="the rules are for English, the pivot is de"):
+    xsim.evaluate(Of(), str(tmp_path), pivot="de", **settings)
+  (tmp_path / "en.txt").write_text("Hm.\nHm.\n")
+  with pytest.raises(UserError, match="no rule applies to any of 1 sentences"):
+    xsim.evaluate(Of(), str(tmp_path), **settings)
+
+
 def test_the_command(commands, tmp_path):
   """A setting that is not the default one stands in the score's name."""
   scores = tmp_path / "scores.json"

@@ -4,7 +4,8 @@ Protocol (LASER's): every text proposes, among its k nearest candidates, the one
 margin score; an answer whose text equals that of the right one is right. The candidates are the
 texts of the same rows in the other language. Scores are error rates in [0, 1], lower is better.
 xsim++ (arXiv 2306.12907) adds hard negatives to the candidates, changed copies of the pivot's
-sentences, so it only goes towards the pivot. Those of FLORES are in `eng_Latn_augmented.devtest`.
+sentences, so it only goes towards the pivot. Those of FLORES are in `eng_Latn_augmented.devtest`;
+`negatives=rules` makes them of any English sentences, by rules of ours.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.data.texts import text_files
+from dap_jax.data.texts import altered_sentences, text_files
+from dap_jax.data.texts.dictionaries import base_language
 from dap_jax.evals import MEAN, Model, Result, by_row, encode_lists, translations, with_means
 from dap_jax.mining import exact_search, pairing
 from dap_jax.mining.margins import MARGINS
 from dap_jax.utils.errors import UserError
 
 VERSION = 1
+RULES = "rules"  # in place of a file of hard negatives
+ALTERED = 4  # copies of a sentence that the rules make at most
 
 
 def evaluate(
@@ -43,7 +47,8 @@ def evaluate(
     model: the model.
     data, pivot, languages, extension: see `translations.read_translations`.
     margin, neighbours: see `mining.margins`.
-    negatives: a file with hard negatives of the pivot, one a line, for xsim++.
+    negatives: hard negatives of the pivot, for xsim++: a file, one a line; or `rules`, which change
+      numbers, names, negation and opposites of English sentences (`data.texts.altered_sentences`).
     every_pair: evaluates all pairs of languages, not only those with the pivot.
   """
   if margin not in MARGINS or neighbours < 1:
@@ -56,7 +61,7 @@ def evaluate(
   corpus = translations.read_translations(
     data, pivot=pivot, languages=languages, extension=extension
   )
-  hard = read_negatives(negatives) if negatives else []
+  hard = hard_negatives(negatives, corpus)
   encoded = encode_languages(corpus, model)
   if every_pair:
     scores = of_every_pair(encoded, margin=margin, neighbours=neighbours)
@@ -68,6 +73,21 @@ def evaluate(
   columns = {metric.replace("_", " "): by_row(named, metric) for metric in scores}
   protocol = corpus.protocol() | {"hard_negatives": len(hard), "right": "the same text"}
   return Result(protocol, named, columns, [MEAN, *sorted(first, key=first.__getitem__)])
+
+
+def hard_negatives(negatives: str, corpus: translations.Translations) -> list[str]:
+  """Those of the setting: of a file, or made by rules; none for ""."""
+  if negatives != RULES:
+    return read_negatives(negatives) if negatives else []
+  if base_language(corpus.pivot) != "en":
+    raise UserError(f"negatives=rules: the rules are for English, the pivot is {corpus.pivot}")
+  sentences = list(dict.fromkeys(row[corpus.pivot] for row in corpus.rows))
+  names = altered_sentences.names_of(sentences)
+  changed = (altered_sentences.alter(text, names, most=ALTERED) for text in sentences)
+  texts = [altered.text for of_sentence in changed for altered in of_sentence]
+  if not texts:
+    raise UserError(f"negatives=rules: no rule applies to any of {len(sentences)} sentences")
+  return texts
 
 
 def read_negatives(path: str) -> list[str]:
