@@ -174,6 +174,7 @@ def test_no_command_opens_a_connection(commands, tmp_path):
     ["export", f"--workdir={run}", f"--output={tmp_path}/final"],
     ["embed", f"--model={run}", f"--input={tmp_path}/in.txt", f"--output={tmp_path}/v.npy"],
     ["mine", f"--model={run}", *sides, f"--output={tmp_path}/pairs.tsv"],
+    ["align", f"--model={run}", *sides, f"--output={tmp_path}/links"],
     ["report", f"--workdir={run}"],
   ]
   settings = environment()

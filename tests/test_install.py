@@ -23,7 +23,7 @@ from tests.commands import ROOT, environment
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {"beam", "demo", "dev", "faiss", "plan"}
 PYTHONS = ("3.11", "3.12", "3.13")
-SEVERAL_HOSTS = ("prepare", "train", "evaluate", "export", "embed", "mine", "selfcheck")
+SEVERAL_HOSTS = ("prepare", "train", "evaluate", "export", "embed", "mine", "align", "selfcheck")
 
 
 def pins(file, python):

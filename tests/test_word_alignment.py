@@ -1,11 +1,10 @@
-"""Word alignment: AER by hand, mutual nearest neighbours, files, the real gold alignments."""
+"""Word alignment: AER by hand, files, the real gold alignments."""
 
 import json
 
-import numpy as np
 import pytest
 
-from dap_jax.evals import Pieces, word_alignment
+from dap_jax.evals import word_alignment
 from dap_jax.utils.errors import UserError
 
 
@@ -30,46 +29,6 @@ def test_aer_by_hand():
   assert both.scores()["precision"] == pytest.approx(3 / 6)
   nothing = word_alignment.Counts(0, 2, 0, 0).scores()
   assert nothing == {"aer": 1.0, "precision": 0.0, "recall": 0.0}
-
-
-def test_only_mutual_nearest_link():
-  """Row 0 and column 0 choose each other; row 1 chooses column 0 too, which does not answer."""
-  cosines = np.array([[0.9, 0.2, 0.1], [0.8, 0.3, 0.1], [0.0, 0.1, 0.5]])
-  assert word_alignment.mutual_nearest(cosines).tolist() == [[0, 0], [2, 2]]
-
-
-def test_mutual_nearest_is_brute_force():
-  rng = np.random.default_rng(0)
-  cosines = rng.normal(size=(20, 30))
-  expected = [
-    [i, j]
-    for i in range(20)
-    for j in range(30)
-    if cosines[i, j] == max(cosines[i]) == max(cosines[:, j])
-  ]
-  assert 3 < len(expected) < 20
-  assert word_alignment.mutual_nearest(cosines).tolist() == expected
-
-
-def pieces(words, *angles):
-  radians = np.deg2rad(angles)
-  return Pieces(np.stack([np.cos(radians), np.sin(radians)], axis=1), np.array(words))
-
-
-def test_pieces_become_words():
-  """Source word 0 is the pieces at 0 and 60 degrees, its mean lies at 30; word 1 at 90.
-
-  Target words at 1 and 32 degrees. Pieces: 0 and 1 choose each other, 60 and 32 do; 90 chooses 32,
-  which prefers 60. So word 0 is linked to both. Words: 30 and 32 choose each other; 1 prefers 30.
-  """
-  x, y = pieces([0, 0, 1], 0, 60, 90), pieces([0, 1], 1, 32)
-  piece = word_alignment.align(x, y, threshold=0.0, unit_of_alignment="piece")
-  assert piece == {(0, 0), (0, 1)}
-  assert word_alignment.align(x, y, threshold=0.0, unit_of_alignment="word") == {(0, 1)}
-  # cos 28 = .883, cos 1 = .9998
-  assert word_alignment.align(x, y, threshold=0.9, unit_of_alignment="piece") == {(0, 0)}
-  empty = pieces([])
-  assert word_alignment.align(x, empty, threshold=0.0, unit_of_alignment="word") == set()
 
 
 def write(folder, texts, gold):

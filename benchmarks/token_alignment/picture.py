@@ -19,7 +19,7 @@ import altair as alt
 import numpy as np
 
 from benchmarks import measuring
-from dap_jax.evals import word_alignment
+from dap_jax.evals import word_alignment, word_links
 
 CELL = 17  # pixels
 COLOURS = {"TR": "#9aa5b1", "DAP": "#1f6f8b"}
@@ -30,7 +30,7 @@ def panel(sentence: dict[str, Any], title: str) -> alt.LayerChart:
   cosines = np.array(sentence["models"][title])
   sure = {tuple(link) for link in sentence["sure"]}
   gold = sure | {tuple(link) for link in sentence["possible"]}
-  links = {(int(i), int(j)) for i, j in word_alignment.mutual_nearest(cosines)}
+  links = {(int(i), int(j)) for i, j in np.argwhere(word_links.mutual(cosines))}
   pair = word_alignment.Pair(sentence["source"], sentence["target"], sure, gold)
   error = word_alignment.compare(links, pair).scores()["aer"]
   cells = [

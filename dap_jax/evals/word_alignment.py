@@ -2,10 +2,11 @@
 
 Protocol (SimAlign's, arXiv 2004.08728): pieces i and j are linked if each is the other's nearest by
 cosine in one layer and the cosine is at least a threshold; words are linked if any of their pieces
-are. Files: `NAME.src-tgt` with `source words ||| target words` and `NAME.gold`, line by line, in
-Pharaoh's notation: `i-j` is a sure link, `ipj` a possible one. With A the predicted links, S the
-sure gold links and P the sure and possible ones (Och and Ney, 2003), over all sentences of a file,
-AER is the alignment error rate:
+are (`word_links.py`, which has other methods too). Files: `NAME.src-tgt` with
+`source words ||| target words` and `NAME.gold`, line by line, in Pharaoh's notation: `i-j` is a
+sure link, `ipj` a possible one. With A the predicted links, S the sure gold links and P the sure
+and possible ones (Och and Ney, 2003), over all sentences of a file, AER is the alignment error
+rate:
 
     precision = |A n P| / |A|      recall = |A n S| / |S|
     AER = 1 - (|A n S| + |A n P|) / (|A| + |S|)
@@ -15,21 +16,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from etils import epath
 
 from dap_jax.data.texts import text_files
 from dap_jax.evals import MEAN, Model, Pieces, Result, by_row, with_means
+from dap_jax.evals.word_links import Link, Settings, align, check_settings
 from dap_jax.utils.errors import UserError
-from dap_jax.utils.unit_vectors import unit
 
 VERSION = 1
-UNITS = ("piece", "word")
 BLOCK_SENTENCES = 64  # whose states are in memory at a time
-
-Link = tuple[int, int]  # 0-based words of source and target
 
 
 class Pair(NamedTuple):
@@ -74,6 +72,7 @@ def evaluate(
   data: str,
   *,
   layer: int = -1,
+  method: str = "mutual",
   threshold: float = 0.0,
   unit_of_alignment: str = "piece",
   first_index: int = 1,
@@ -85,11 +84,14 @@ def evaluate(
     data: the folder.
     layer: which layer's AER, precision and recall are the result; negative ones count from the
       last. The AER of every layer is reported too.
+    method: what links words, of `word_links.METHODS`.
     threshold: the least cosine of a link.
     unit_of_alignment: `piece`, or `word`, whose state is the mean of its pieces' states.
     first_index: the number of the first word in the gold links, 0 or 1.
   """
-  check_settings(unit_of_alignment, first_index=first_index, threshold=threshold)
+  check_settings(method, unit_of_alignment=unit_of_alignment, threshold=threshold)
+  if first_index not in (0, 1):
+    raise UserError(f"first_index={first_index}: expected 0 or 1")
   corpora = read_alignments(data, first_index=first_index)
   layers = len(model.word_states([["a"]])[0].states)
   if not -layers <= layer < layers:
@@ -97,9 +99,8 @@ def evaluate(
   scores: dict[str, dict[str, float]] = {}
   words_without_state = 0
   for name, corpus in corpora.items():
-    counts, without_state = count_links(
-      model, corpus.pairs, threshold=threshold, unit_of_alignment=unit_of_alignment
-    )
+    how = Settings(method=method, threshold=threshold, unit_of_alignment=unit_of_alignment)
+    counts, without_state = count_links(model, corpus.pairs, **how)
     words_without_state += without_state
     for metric, value in scores_of_layers(counts, layer).items():
       scores.setdefault(metric, {})[name] = value
@@ -113,20 +114,10 @@ def evaluate(
     "sentences": sum(len(corpus.pairs) for corpus in corpora.values()),
     "gold_links_beyond_a_sentence_ignored": sum(corpus.ignored for corpus in corpora.values()),
     "words_without_state": words_without_state,
-    "links": "mutual nearest by cosine",
     "layer": layer % layers,
     "pooling": f"none: the states of {unit_of_alignment}s",
   }
   return Result(protocol, named, columns, [MEAN, *corpora])
-
-
-def check_settings(unit_of_alignment: str, *, first_index: int, threshold: float) -> None:
-  """Raises UserError for a setting without a meaning."""
-  if unit_of_alignment not in UNITS or first_index not in (0, 1) or not -1 <= threshold <= 1:
-    raise UserError(
-      f"unit_of_alignment={unit_of_alignment}, first_index={first_index}, threshold={threshold}:"
-      f" expected one of {', '.join(UNITS)}, 0 or 1, and a cosine"
-    )
 
 
 def scores_of_layers(counts: Sequence[Counts], layer: int) -> dict[str, float]:
@@ -137,9 +128,9 @@ def scores_of_layers(counts: Sequence[Counts], layer: int) -> dict[str, float]:
 
 
 def count_links(
-  model: Model, pairs: Sequence[Pair], *, threshold: float, unit_of_alignment: str
+  model: Model, pairs: Sequence[Pair], **how: Unpack[Settings]
 ) -> tuple[list[Counts], int]:
-  """Aligns all sentences in every layer.
+  """Aligns all sentences in every layer; `how` goes to `word_links.align`.
 
   Returns:
     The counts of each layer, the embeddings first; and the number of words without a state, because
@@ -158,39 +149,10 @@ def count_links(
         links = align(
           Pieces(x.states[number], x.words),
           Pieces(y.states[number], y.words),
-          threshold=threshold,
-          unit_of_alignment=unit_of_alignment,
+          **how,
         )
-        totals[number] = total.add(compare(links, pair))
+        totals[number] = total.add(compare(set(links), pair))
   return totals, without_state
-
-
-def align(x: Pieces, y: Pieces, *, threshold: float, unit_of_alignment: str) -> set[Link]:
-  """The links between the words of source and target, by the states [P, D] of one layer."""
-  if unit_of_alignment == "word":
-    x, y = words_of(x), words_of(y)
-  if not len(x.words) or not len(y.words):
-    return set()
-  cosines = unit(x.states) @ unit(y.states).T
-  links = mutual_nearest(cosines)
-  links = links[cosines[links[:, 0], links[:, 1]] >= threshold]
-  return {(int(x.words[i]), int(y.words[j])) for i, j in links}
-
-
-def mutual_nearest(cosines: np.ndarray) -> np.ndarray:
-  """[N, M] -> int [links, 2]: j is the nearest of i, and i of j; the first of equal ones."""
-  nearest = cosines.argmax(1)
-  rows = np.arange(len(cosines))
-  mutual = cosines.argmax(0)[nearest] == rows
-  return np.stack([rows[mutual], nearest[mutual]], axis=1)
-
-
-def words_of(pieces: Pieces) -> Pieces:
-  """Averages the pieces of each word: states [P, D] -> [words, D]."""
-  words, of_piece = np.unique(pieces.words, return_inverse=True)
-  sums = np.zeros((len(words), pieces.states.shape[-1]), pieces.states.dtype)
-  np.add.at(sums, of_piece, pieces.states)
-  return Pieces(sums / np.bincount(of_piece, minlength=len(words))[:, None], words)
 
 
 def compare(links: set[Link], pair: Pair) -> Counts:

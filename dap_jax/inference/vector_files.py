@@ -20,9 +20,9 @@ from etils import epath
 
 from dap_jax.data.texts import text_files
 from dap_jax.distributed import multihost
+from dap_jax.inference import partial_files
 from dap_jax.inference.embedder import Embedder
 from dap_jax.utils.errors import NotFiniteError, UserError
-from dap_jax.utils.json_files import read_json, write_json
 from dap_jax.utils.locks import locked
 from dap_jax.utils.progress import Progress
 
@@ -90,8 +90,7 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
         f"{source.path} had {source.lines} lines at first, now {done}: encode it again"
       )
     if writes:
-      partial.replace(output)
-      description_of(partial).unlink()
+      partial_files.finish(partial, output)
   except OSError as error:
     raise UserError(f"{output} cannot be written: {error}; the same command continues") from error
   multihost.wait(f"{output} is written")
@@ -115,11 +114,6 @@ def npy_header(rows: int, width: int) -> bytes:
   return header.getvalue()
 
 
-def description_of(partial: Path) -> Path:
-  """The file that identifies the text and the model of a partial file."""
-  return partial.with_name(f"{partial.name}.json")
-
-
 def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: int) -> int:
   """Creates the partial file, or looks how far it is.
 
@@ -135,18 +129,10 @@ def begin(partial: Path, identity: dict[str, Any], *, header: bytes, row_bytes: 
   Raises:
     UserError: the partial file has another identity.
   """
-  description = description_of(partial)
-  if partial.exists() and description.exists():
-    if read_json(epath.Path(description)) != identity:
-      raise UserError(
-        f"{partial} was begun with another text, model or setting: remove it, or choose another"
-        " output"
-      )
-    whole = (partial.stat().st_size - len(header)) // row_bytes
-    return max(0, whole // BLOCK_LINES * BLOCK_LINES)
-  partial.touch()
-  write_json(epath.Path(description), identity)
-  return 0
+  if not partial_files.continues(partial, identity):
+    return 0
+  whole = (partial.stat().st_size - len(header)) // row_bytes
+  return max(0, whole // BLOCK_LINES * BLOCK_LINES)
 
 
 def check_finite(vectors: np.ndarray, *, first: int) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dap_jax.evals import word_alignment
+from dap_jax.evals import word_links
 from dap_jax.inference.embedder import Embedder
 from dap_jax.report_page.heldout import Heldout
 from dap_jax.utils.unit_vectors import unit
@@ -98,7 +98,7 @@ def align(heldout: Heldout, model: Embedder, row: int) -> Alignment:
     pivot_pieces=piece_texts(model, pivot_text),
     pieces=piece_texts(model, text),
     cosines=cosines,
-    links={(int(n), int(m)) for n, m in word_alignment.mutual_nearest(cosines)},
+    links={(int(n), int(m)) for n, m in np.argwhere(word_links.mutual(cosines))},
     similarity=float(heldout.vectors[row] @ pivot_vector),
   )
 
