@@ -254,8 +254,8 @@ def feature_arrays(
     for language, of_language in sorted(texts.items()):
       for extra in extras:
         values = extra.compute(language, of_language, tokens, advance=progress.advance)
-        pairs = len(of_language)
-        arrays |= train_file.feature_arrays(language, values, extra.features, pairs=pairs)
+        count = len(of_language)
+        arrays |= train_file.feature_arrays(language, values, extra.features, pairs=count)
   for extra in extras:
     arrays |= {train_file.table_path(name): table for name, table in extra.tables().items()}
   return arrays

@@ -68,7 +68,7 @@ def itermax(cosines: np.ndarray) -> np.ndarray:
      [0 0 1]]
   """
   linked = mutual(cosines)
-  rows, columns = linked.any(1)[:, None], linked.any(0)[None]
+  rows, columns = linked.any(1, keepdims=True), linked.any(0, keepdims=True)
   if min(cosines.shape) < FEWEST_PIECES or rows.all() or columns.all():
     return linked
   weights = np.where(rows & columns, 0, np.where(rows | columns, LINKED, 1))

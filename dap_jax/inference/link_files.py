@@ -72,8 +72,14 @@ def write_links(
   source, target = sides
   check_lines(source, target)
   partial = partial_files.partial_of(output)
-  identity = {"model": model.digest(), "source": source.digest, "target": target.digest}
-  identity |= {"layer": layer, **how, **form._asdict()}
+  identity = {
+    "model": model.digest(),
+    "source": source.digest,
+    "target": target.digest,
+    "layer": layer,
+    **how,
+    **form._asdict(),
+  }
   writes = multihost.is_first()
   try:
     done = multihost.from_first(lambda: begin(partial, identity))

@@ -171,7 +171,7 @@ def other_names(text: str, names: Names, generator: random.Random) -> Iterator[s
   for name in dict.fromkeys(names.pattern.findall(text)):
     if others := names.others(name):
       other = generator.choice(others)
-      yield re.sub(rf"\b{re.escape(name)}\b", lambda _, other=other: other, text)
+      yield re.sub(rf"\b{re.escape(name)}\b", other, text)
 
 
 def negations(text: str, names: Names, generator: random.Random) -> Iterator[str]:
