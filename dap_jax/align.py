@@ -51,6 +51,7 @@ logger = logging.getLogger("dap_jax.align")  # __name__ is __main__ here
 def choose_layer(model: Embedder) -> int:
   """The layer that the flags ask for. Raises UserError where the model has none of that number."""
   from dap_jax import evals
+  from dap_jax.evals.word_links import default_layer
 
   layers = len(model.word_states([["a"]])[0].states)
   if LAYER.value is not None:
@@ -58,7 +59,7 @@ def choose_layer(model: Embedder) -> int:
       raise UserError(f"--layer={LAYER.value}: the model has layers 0 (embeddings) to {layers - 1}")
     return LAYER.value % layers
   if GOLD.value is None:
-    return round(2 / 3 * (layers - 1))
+    return default_layer(layers)
   settings = {"method": METHOD.value, "threshold": THRESHOLD.value, "unit_of_alignment": UNIT.value}
   _, result = evals.run_suite("word_alignment", model, GOLD.value, **settings)
   errors = [result.scores[f"aer_layer_{layer}/{evals.MEAN}"] for layer in range(layers)]

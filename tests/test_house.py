@@ -28,7 +28,7 @@ MAY_IMPORT = {
     *("data.texts", "hub", "distributed", "workdir", "inference", "evals"),
   },
   "inference": {
-    *("core", "model", "data", "data.texts", "hub", "distributed", "workdir", "evals"),
+    *("core", "model", "data", "data.texts", "hub", "distributed", "workdir", "evals", "mining"),
   },
   "evals": {"mining", "data", "data.readers", "data.texts", "workdir"},
   "mining": {"core.unit_vectors", "data.texts", "distributed"},

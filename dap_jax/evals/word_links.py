@@ -101,6 +101,18 @@ METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def default_layer(layers: int) -> int:
+  """Two thirds up a model of so many layers, the embeddings among them.
+
+  SimAlign takes layer 8 of the 12 of mBERT and XLM-R.
+
+  Examples:
+    >>> default_layer(13), default_layer(3)
+    (8, 1)
+  """
+  return round(2 / 3 * (layers - 1))
+
+
 def check_settings(method: str, *, unit_of_alignment: str, threshold: float) -> None:
   """Raises UserError for a setting without a meaning."""
   if method not in METHODS or unit_of_alignment not in UNITS or not -1 <= threshold <= 1:

@@ -72,14 +72,8 @@ def write_links(
   source, target = sides
   check_lines(source, target)
   partial = partial_files.partial_of(output)
-  identity = {
-    "model": model.digest(),
-    "source": source.digest,
-    "target": target.digest,
-    "layer": layer,
-    **how,
-    **form._asdict(),
-  }
+  texts = {"source": source.digest, "target": target.digest}
+  identity = {"model": model.digest(), **texts, "layer": layer, **how, **form._asdict()}
   writes = multihost.is_first()
   try:
     done = multihost.from_first(lambda: begin(partial, identity))

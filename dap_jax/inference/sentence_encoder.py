@@ -1,0 +1,179 @@
+"""The library: what the commands do with a trained model, for a Python program.
+
+    import dap_jax
+    model = dap_jax.load("runs/demo")
+    vectors = model.encode(["Guten Morgen", "Good morning"])
+
+`load` takes a workdir of train, an exported or other Hugging Face folder, or a hub id. Vectors are
+those of `dap_jax.embed`, pairs those of `dap_jax.mine`, links those of `dap_jax.align`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from dap_jax.evals.word_links import Link, Settings, align, check_settings, default_layer
+from dap_jax.inference import embedder
+from dap_jax.mining import pairing
+from dap_jax.mining.margins import MARGINS
+from dap_jax.utils.errors import UserError
+from dap_jax.utils.unit_vectors import unit
+
+
+class MinedPair(NamedTuple):
+  """A pair of sentences that are likely translations.
+
+  Attributes:
+    score: by margin; 1 and more is a good ratio.
+    cosine: of the two.
+    source, target: their places in the lists, from 0.
+  """
+
+  score: float
+  cosine: float
+  source: int
+  target: int
+
+
+class SentenceEncoder:
+  """A trained model; `load` makes it.
+
+  Args:
+    model: encodes.
+  """
+
+  def __init__(self, model: embedder.Embedder):
+    self._model = model
+
+  def __repr__(self) -> str:
+    settings = (f"{name}={value}" for name, value in self._model.describe().items())
+    return f"SentenceEncoder(width={self.width}, {', '.join(settings)})"
+
+  @property
+  def width(self) -> int:
+    """D, the dimensions of a vector."""
+    return self._model.width
+
+  @property
+  def max_tokens(self) -> int:
+    """How many ids of a text are read, [CLS] and [SEP] included; the rest is cut."""
+    return self._model.max_tokens
+
+  def encode(self, texts: Sequence[str], *, batch_size: int = embedder.BATCH_SIZE) -> np.ndarray:
+    """Sentence vectors of N texts, float32 [N, D]: of unit length if the model normalises.
+
+    Raises:
+      TypeError: one text in place of a list.
+    """
+    if isinstance(texts, str):
+      raise TypeError(f"texts is one text, {texts!r}: give a list, [text]")
+    if not len(texts):
+      return np.zeros((0, self.width), np.float32)
+    return self._model.encode(texts, batch_size=batch_size)
+
+  def similarity(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
+    """Cosines of all sentences of one list with all of the other, float32 [N, M]."""
+    return unit(self.encode(source)) @ unit(self.encode(target)).T
+
+  def mine(
+    self,
+    source: Sequence[str],
+    target: Sequence[str],
+    *,
+    margin: str = "ratio",
+    neighbours: int = 4,
+    retrieval: str = "max",
+    threshold: float = -math.inf,
+  ) -> list[MinedPair]:
+    """Translations among two lists of sentences, the best first; exact, in memory.
+
+    Args:
+      source, target: the lists.
+      margin: how a score compares a cosine with those of the neighbours: absolute, distance, ratio.
+      neighbours: k of the margin.
+      retrieval: forward, backward, intersection or max, see `mining.pairing`.
+      threshold: the lowest score to keep.
+
+    Raises:
+      UserError: a setting has no meaning.
+    """
+    if margin not in MARGINS or retrieval not in pairing.RETRIEVALS or neighbours < 1:
+      raise UserError(
+        f"margin={margin}, retrieval={retrieval}, neighbours={neighbours}: expected one of"
+        f" {', '.join(MARGINS)}, one of {', '.join(pairing.RETRIEVALS)}, and 1 or more"
+      )
+    if not len(source) or not len(target):
+      return []
+    x, y = self.encode(source), self.encode(target)
+    mined = pairing.mine(x, y, margin=margin, neighbours=neighbours, retrieval=retrieval)
+    rows = zip(mined.scores.tolist(), mined.cosines.tolist(), mined.pairs.tolist(), strict=True)
+    return [MinedPair(score, cosine, *pair) for score, cosine, pair in rows if score >= threshold]
+
+  def align(
+    self,
+    source: Sequence[Sequence[str]],
+    target: Sequence[Sequence[str]],
+    *,
+    method: str = "mutual",
+    layer: int | None = None,
+    threshold: float = 0.0,
+    unit_of_alignment: str = "piece",
+  ) -> list[dict[Link, float]]:
+    """Which words of each sentence and its translation mean the same.
+
+    Args:
+      source, target: sentences as lists of words; `target[i]` translates `source[i]`.
+      method: mutual, itermax or optimal_transport, see `evals.word_links`.
+      layer: whose states are compared, 0 the embeddings; None = two thirds up the model.
+      threshold: the least cosine of a link.
+      unit_of_alignment: what is compared: a piece, or a word, the mean of its pieces.
+
+    Returns:
+      For each pair (word of the source, word of the target) -> cosine, from 0.
+
+    Raises:
+      UserError: a setting has no meaning.
+      ValueError: the lists are not of equal length.
+    """
+    check_settings(method, unit_of_alignment=unit_of_alignment, threshold=threshold)
+    how = Settings(method=method, threshold=threshold, unit_of_alignment=unit_of_alignment)
+    links: list[dict[Link, float]] = []
+    for sentences in zip(source, target, strict=True):
+      if not all(sentences):
+        links.append({})
+        continue
+      pieces = self._model.word_states(sentences)
+      layers = len(pieces[0].states)
+      chosen = default_layer(layers) if layer is None else layer
+      if not -layers <= chosen < layers:
+        raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {layers - 1}")
+      links.append(align(*(part._replace(states=part.states[chosen]) for part in pieces), **how))
+    return links
+
+
+def load(
+  model: epath.PathLike,
+  *,
+  step: str = "newest",
+  max_tokens: int | None = None,
+  compute_dtype: str = "",
+) -> SentenceEncoder:
+  """A workdir, a Hugging Face folder or a hub id -> a model.
+
+  Args:
+    model: which.
+    step: of a workdir: newest, best or a number.
+    max_tokens: where texts are cut; None = the model's own limit.
+    compute_dtype: float32 or bfloat16; "" = the model's own.
+
+  Raises:
+    UserError: there is no such model, or it is damaged.
+  """
+  return SentenceEncoder(
+    embedder.load(model, step=step, max_tokens=max_tokens, compute_dtype=compute_dtype)
+  )
