@@ -28,6 +28,12 @@ MAX_TOKENS = flags.DEFINE_integer(
   "max_tokens", None, "Where the exported model cuts texts; as in training by default.", 2
 )
 LICENSE = flags.DEFINE_string("license", "other", "The model card's licence, as the hub names it.")
+DTYPE = flags.DEFINE_enum(
+  "dtype",
+  "float32",
+  ["float32", "float16", "bfloat16"],
+  "Of the weights; half the size in 16 bits. PyTorch then computes in it too.",
+)
 DECODER = flags.DEFINE_bool("include_decoder", False, "Writes RTL decoder and projection too.")
 
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
@@ -90,6 +96,7 @@ def main() -> None:
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=loaded.max_tokens,
     readme=readme_of(folder, step, config=config, max_tokens=loaded.max_tokens),
+    dtype=DTYPE.value,
   )
   logger.info("exported step %d of %s to %s", step, folder, OUTPUT.value)
   most = embedder.most_tokens(folder)

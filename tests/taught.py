@@ -53,6 +53,7 @@ def write_teacher(folder, texts, *, width, seed=0):
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=L_T,
     readme="A random teacher.",
+    dtype="float32",
   )
   return folder / "model"
 

@@ -144,7 +144,8 @@ def test_an_export_with_another_limit(commands, tmp_path):
   """The model was trained at 12 tokens; its file of limits is what sentence-transformers reads."""
   flags = [f"--workdir={commands.straight}", f"--output={tmp_path}/out"]
   assert "error: " in commands.fail("export", *flags, "--max_tokens=1000")
-  said = commands.run("export", *flags, "--max_tokens=20")
+  said = commands.run("export", *flags, "--max_tokens=20", "--dtype=bfloat16")
+  assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
   limits = json.loads((tmp_path / "out" / "sentence_bert_config.json").read_text())
   assert limits["max_seq_length"] == 20 and "as in training" not in said
   assert "after 20 tokens" in (tmp_path / "out" / "README.md").read_text()

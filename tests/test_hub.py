@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import transformers
 
 from dap_jax.data import tokenizer_training
 from dap_jax.distributed import sharding
-from dap_jax.hub import from_hf, to_hf
+from dap_jax.hub import from_hf, to_hf, weights
 from dap_jax.inference import embedder
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
@@ -39,7 +40,7 @@ def saved(folder, module, tokenizer_folder):
   return folder
 
 
-def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
+def written(folder, params, section, tokenizer_folder, *, pad, max_tokens, dtype="float32"):
   """Exports an encoder."""
   to_hf.write_folder(
     folder,
@@ -50,6 +51,7 @@ def written(folder, params, section, tokenizer_folder, *, pad, max_tokens):
     special_ids={"pad": pad, "cls": 2, "sep": 3},
     max_tokens=max_tokens,
     readme="",
+    dtype=dtype,
   )
 
 
@@ -145,6 +147,51 @@ def test_sentence_transformers_reads_what_we_write(tmp_path, tokenizer_folder, m
   peer.save(str(tmp_path / "theirs"))  # in the layout of its own version
   again = embedder.load(str(tmp_path / "theirs")).encode(TEXTS)
   np.testing.assert_allclose(again, vectors, atol=2e-6)
+
+
+@pytest.mark.parametrize("dense", [0, 20])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits(tmp_path, tokenizer_folder, dtype, dense):
+  """The rounded weights, in half the bytes; sentence-transformers computes in them."""
+  module = transformers_model("bert", vocabulary_size=23)
+  checkpoint = from_hf.read_folder(saved(tmp_path / "in", module, tokenizer_folder))
+  section = model_section(
+    encoder=checkpoint.model_config["encoder"],
+    pooling="mean",
+    dense={"width": dense, "activation": "tanh"},
+  )
+  params = network_of(checkpoint, size=23)[1]
+  if dense:
+    kernel = np.random.default_rng(0).normal(0, 0.1, (48, dense)).astype(np.float32)
+    params["dense"] = {"kernel": kernel, "bias": kernel[0]}
+  shared = {"pad": module.config.pad_token_id, "max_tokens": 16}
+  sizes, folders = [], [tmp_path / "whole", tmp_path / "half"]
+  for folder, name in zip(folders, ("float32", dtype), strict=True):
+    written(folder, params, section, tokenizer_folder, dtype=name, **shared)
+    assert transformers.AutoConfig.from_pretrained(folder).dtype == getattr(torch, name)
+    sizes.append((folder / "model.safetensors").stat().st_size)
+  assert 0.45 < sizes[1] / sizes[0] < 0.65  # the header stays
+  ours, half = embedder.load(str(folders[1])), str(folders[1])
+  whole = sentence_transformers.SentenceTransformer(half, model_kwargs={"dtype": torch.float32})
+  np.testing.assert_allclose(ours.encode(TEXTS), whole.encode(TEXTS), atol=2e-6)
+  peer = sentence_transformers.SentenceTransformer(half)
+  assert next(peer.parameters()).dtype == getattr(torch, dtype)
+  vectors = np.float32(peer.encode(TEXTS))
+  assert ((vectors * ours.encode(TEXTS)).sum(1) > 0.99).all()
+  jax.tree.map(
+    lambda ours, whole: np.testing.assert_array_equal(
+      ours, np.asarray(whole, dtype=weights.FLOATS[dtype]).astype(np.float32)
+    ),
+    ours.params["encoder"],
+    jax.device_get(params["encoder"]),
+  )
+
+
+def test_a_dtype_that_is_too_small():
+  tensors = {"a": np.array([1e5], np.float32), "ids": np.array([3], np.int32)}
+  with pytest.raises(UserError, match="a has values that are too large for float16"):
+    weights.cast(tensors, "float16")
+  assert weights.cast(tensors, "bfloat16")["ids"].dtype == np.int32
 
 
 def test_old_names_and_half_precision(tmp_path, tokenizer_folder):

@@ -155,6 +155,7 @@ def test_transformers_has_the_vectors_and_logits_of_before(pruned, padded, tmp_p
     special_ids={"pad": part.pad_id, "cls": part.cls_id, "sep": part.sep_id},
     max_tokens=24,
     readme="",
+    dtype="float32",
   )
   folders = pruned.folder / "model", tmp_path / "out"
   models = [sentence_transformers.SentenceTransformer(str(folder)) for folder in folders]

@@ -192,6 +192,7 @@ def test_all_that_trains_comes_back_from_an_exported_folder(checkpoint, tmp_path
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=12,
     readme="",
+    dtype="float32",
   )
   again, output = initial_weights.first_params(
     initial_weights.open_source(str(tmp_path / "model")), abstract, english_ids=ENGLISH

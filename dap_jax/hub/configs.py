@@ -178,8 +178,6 @@ def hf_config(
     **{hf_key: encoder[key] for key, hf_key in sizes.items()},
     "pad_token_id": special_ids["pad"],
     **family_config(encoder, dropout=dropout, special_ids=special_ids),
-    "dtype": "float32",
-    "torch_dtype": "float32",  # its name before transformers 5
   }
 
 

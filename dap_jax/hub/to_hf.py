@@ -105,6 +105,7 @@ def write_folder(
   special_ids: Mapping[str, int],
   max_tokens: int,
   readme: str,
+  dtype: str,
 ) -> None:
   """Writes the folder, all of it or nothing.
 
@@ -118,9 +119,10 @@ def write_folder(
     special_ids: "pad", "cls" and "sep" -> id.
     max_tokens: where texts are cut.
     readme: the model card.
+    dtype: of the weights, one of `weights.FLOATS`; PyTorch computes in it too.
 
   Raises:
-    UserError: the folder exists already, or the layout cannot represent the model.
+    UserError: the folder exists already, or the layout or the dtype cannot represent the model.
   """
   section = model_config["encoder"]
   config = configs.hf_config(
@@ -129,6 +131,7 @@ def write_folder(
     special_ids=special_ids,
     masked_lm="masked_lm" in params,
   )
+  config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
   files = {"config.json": config, **modules.module_files(model_config, max_tokens=max_tokens)}
   tensors = {weights.FILE: encoder_tensors(params, section)}
   if "dense" in params:
@@ -145,7 +148,7 @@ def write_folder(
       target.write_text(json.dumps(content, indent=2) + "\n")
     (folder / "README.md").write_text(readme)
     for path, arrays in tensors.items():
-      weights.write_tensors(folder / path, arrays)
+      weights.write_tensors(folder / path, weights.cast(arrays, dtype))
     for file in epath.Path(tokenizer_directory).iterdir():
       (folder / file.name).write_bytes(file.read_bytes())
     tokenizer_files.set_limit(folder / "tokenizer_config.json", max_tokens=max_tokens)

@@ -35,6 +35,7 @@ DTYPES = {
   "I64": np.int64,
   "I32": np.int32,
 }
+FLOATS = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 DIGEST = "sha256_of_tensors"  # key of a safetensors file's metadata, see `digest_of`
 BLOCK = 1 << 22  # bytes that are in memory at a time
 SHOWN = 40  # names or problems in one message
@@ -236,6 +237,16 @@ def leaves(tensors: Mapping[str, StoredTensor], entries: Iterable[names.Entry]) 
   return trees.nest(
     {entry.path: Leaf(tensors[entry.torch_name], entry.transposed) for entry in entries}
   )
+
+
+def cast(tensors: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+  """The tensors, their floats in a dtype of `FLOATS`. Raises UserError where one is too large."""
+  casted = {}
+  for name, array in tensors.items():
+    casted[name] = array.astype(FLOATS[dtype]) if array.dtype.kind == "f" else array
+    if not np.isfinite(casted[name]).all() and np.isfinite(array).all():
+      raise UserError(f"{name} has values that are too large for {dtype}: use bfloat16 or float32")
+  return casted
 
 
 def write_tensors(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
