@@ -73,9 +73,10 @@ def scan(path: str) -> Scan:
   places = np.full(lines, -1, np.int32)
   places[with_text] = np.argsort(order)[which]  # the ranks of `first`
   empty, repeated = lines - len(numbers), len(numbers) - len(used)
-  for count, what in ((empty, "empty"), (repeated, "repeated")):
-    if count:
-      logger.info("%s: %d %s of %d lines left out", path, count, what, lines)
+  if empty:
+    logger.info("%s: %d empty of %d lines left out", path, empty, lines)
+  if repeated:
+    logger.info("%s: %d repeated of %d lines count once", path, repeated, lines)
   return Scan(epath.Path(path), lines, used, places, whole.hexdigest())
 
 
