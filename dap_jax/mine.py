@@ -6,14 +6,16 @@
     python -m dap_jax.mine --mode=search ...     # the lines of --target nearest to each of --source
     python -m dap_jax.mine --mode=negatives ...  # hard negatives for training, of aligned texts
 
-Texts are UTF-8, plain or .gz, a sentence a line. A blank line takes no part, nor does the line that
-is aligned to it; equal lines are one sentence. In place of a model there may be vectors of a side
-or of both, .npy of float32 or float16, row i for line i: `embed` a target once, search it often.
+Texts are UTF-8, plain or .gz, a sentence a line. Blank lines take no part, and of aligned texts the
+whole pair is left out; equal lines are one sentence. In place of a model there may be vectors of a
+side or of both, .npy of float32 or float16, row i for line i: `embed` a target once to search it
+often.
 With vectors of both sides the texts, and their columns, may be left out. Tabs separate the columns:
 
 - mine: score, cosine, source, target, numbers (`same` or `differ`: the digits in both sentences),
   and the line numbers of both, from 1; best pair first. `cut -f1,3,4` gives LASER's columns.
-- score: the same columns of every pair, in the order of the input; LASER's scores with --unify.
+- score: the same columns of every pair, in the order of the input; LASER's scores with --unify,
+  -inf for a ratio to neighbours of no positive cosine.
 - search: line of the source, rank, cosine, line of the target, source, target.
 - negatives: a header and source, target, negative_1, ..., empty where one is missing: what
   data.format=tsv takes with data.arguments.negatives. First come those found by the vectors, then
@@ -94,7 +96,11 @@ NEGATIVES = flags.DEFINE_integer(
   "negatives", 2, "Negatives to find for a pair, in the target's language.", lower_bound=0
 )
 MAX_SHARE = flags.DEFINE_float(
-  "max_share", 0.95, "The largest cosine of a negative, as a share of the pair's own."
+  "max_share",
+  0.95,
+  "The largest cosine of a negative that is found, as a share of the pair's own.",
+  lower_bound=0.0,
+  upper_bound=1.0,
 )
 RULES = flags.DEFINE_integer(
   "rules", 0, "Further negatives to make by rules of a target in English.", lower_bound=0

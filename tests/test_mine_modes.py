@@ -19,7 +19,7 @@ from dap_jax.utils.unit_vectors import unit
 from tests.commands import lines_of
 from tests.test_mine import bare, read_rows, save_vectors, vector_flags  # noqa: F401, a fixture
 
-# Lines 2 and 5 are blank on one side, line 6 repeats the first of its side; so does target line 4.
+# Lines 2 and 5 are blank on one side; source line 6 and target line 4 repeat the first.
 SOURCE = ["eins", "", "drei", "vier", "fünf", " eins", "sieben"]
 TARGET = ["one", "two", "three", "one", "\t", "six", "seven"]
 PAIRS = [0, 2, 3, 5, 6]  # the lines with a text on both sides
@@ -208,6 +208,7 @@ def test_mistakes(bare, tmp_path):  # noqa: F811
     (["--mode=negatives", "--negatives=0"], "_vectors has no effect with --negatives=0"),
     (["--mode=negatives", "--negatives=33"], "--negatives=33: expected at most --neighbours=32"),
     (["--mode=negatives", "--max_share=nan"], "--max_share=nan: expected a number"),
+    (["--mode=negatives", "--max_share=95"], "--max_share=95"),
     (["--mode=scores"], "--mode"),
     (["--model=runs/demo"], "needed are --output, --source and --target"),
   ):
@@ -322,6 +323,7 @@ def test_negatives_by_rules_need_no_model(bare, tmp_path):  # noqa: F811
   texts = [f"--source={tmp_path}/x.txt", f"--target={tmp_path}/y.txt", f"--output={output}"]
   log = bare.run("mine", "--mode=negatives", "--negatives=0", "--rules=2", *texts)
   assert "2 of 4 pairs left out" in log and "2 pairs -> " in log
+  assert "of 2 pairs 1 have 2 negatives, 1 have none" in log
   assert read_rows(output) == [
     ["source", "target", "negative_1", "negative_2"],
     ["Er ist hier.", "He is here.", "He is not here.", "She is here."],

@@ -7,6 +7,7 @@ nobody marked (TopK-PercPos of arXiv 2407.15831). Made by rules: see `altered_se
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import logging
@@ -43,7 +44,6 @@ def write(
   if found:
     share = options.max_share
     chosen = nearest_others(pairs, source, target, found[0], count=count, max_share=share)
-    tell(chosen)
   heads = ["source", "target", *(f"negative_{number + 1}" for number in range(count + rules))]
   rows = rows_of(pairs, source, target, chosen, rules=rules)
   return write_table(itertools.chain([heads], rows), path) - 1
@@ -103,28 +103,26 @@ def is_in(values: np.ndarray, rising: np.ndarray) -> np.ndarray:
   return rising[places] == values
 
 
-def tell(chosen: np.ndarray) -> None:
-  """Logs how many pairs have as many negatives as they should."""
-  there = (chosen >= 0).sum(1)
-  logger.info(
-    "%d of %d pairs have %d negatives among their neighbours, %d have none",
-    (there == chosen.shape[1]).sum(),
-    len(there),
-    chosen.shape[1],
-    (there == 0).sum(),
-  )
-
-
 def rows_of(
   pairs: Aligned, source: Sentences, target: Sentences, chosen: np.ndarray, *, rules: int
 ) -> Iterator[list[str]]:
-  """The rows of the table, those of the input's pairs in their order."""
+  """The rows of the table; at the end logs how many have as many negatives as they could."""
   names = altered_sentences.names_of((target.texts or ()) if rules else ())
+  pairs_with: collections.Counter[int] = collections.Counter()  # so many negatives
   for block in blocks(len(pairs.lines)):
     there = chosen[block] >= 0
     found = iter(target.read(chosen[block][there]))
     texts = zip(source.read(pairs.source[block]), target.read(pairs.target[block]), strict=True)
     for both, has in zip(texts, there, strict=True):
       made = [other.text for other in altered_sentences.alter(both[1], names, most=rules)]
-      missing = [""] * (rules - len(made))
-      yield [*both, *(next(found) if one else "" for one in has), *made, *missing]
+      negatives = [next(found) if one else "" for one in has] + made
+      pairs_with[sum(map(bool, negatives))] += 1
+      yield [*both, *negatives, *[""] * (rules - len(made))]
+  most = chosen.shape[1] + rules
+  logger.info(
+    "of %d pairs %d have %d negatives, %d have none",
+    len(pairs.lines),
+    pairs_with[most],
+    most,
+    pairs_with[0],
+  )
