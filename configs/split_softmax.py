@@ -3,7 +3,12 @@
     python -m dap_jax.train --config=configs/split_softmax.py:TRIPLETS --workdir=runs/split_softmax
 
 TRIPLETS: a tab-separated file of sentence, English translation and an English hard negative, e.g.
-`de-en.tsv`. The demo's model and settings; the paper's weight g is not public: 0.2 is ours.
+`de-en.tsv`, which `mine` makes of aligned texts with a model, or by rules with none:
+
+    python -m dap_jax.mine --mode=negatives --negatives=1 --model=runs/tr \
+      --source=de.txt --target=en.txt --output=de-en.tsv
+
+The demo's model and settings; the paper's weight g is not public: 0.2 is ours.
 """
 
 from ml_collections import ConfigDict

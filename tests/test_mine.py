@@ -219,10 +219,12 @@ def test_lines_that_take_part(tmp_path, caplog):
   scanned = inputs.scan(str(tmp_path / "t.txt"))
   assert scanned.lines == 5
   assert scanned.used.tolist() == [0, 1, 4]
+  assert scanned.places.tolist() == [0, 1, 0, -1, 2]
   assert "1 empty of 5" in caplog.text and "1 repeated of 5" in caplog.text
   texts = copy_of(scanned, tmp_path / "copy.txt")
   assert texts.read(np.array([2, 0, 1])) == ["ää", "a", "b\u2028c\rd"]
-  half = work_folder.Sentences("source", None, scanned.used[1:], texts, np.array([1, 2]))
+  places = np.array([1, 2])
+  half = work_folder.Sentences("source", None, scanned.used[1:], texts, places, places)
   assert half.read(np.array([0, 1])) == ["b\u2028c d", "ää"]
 
 
@@ -273,7 +275,8 @@ def half_of(texts, folder):
   (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts))
   scanned = inputs.scan(str(folder / "t.txt"))
   places = np.arange(len(texts))
-  return work_folder.Sentences("target", None, places, copy_of(scanned, folder / "c"), places)
+  texts = copy_of(scanned, folder / "c")
+  return work_folder.Sentences("target", None, places, texts, places, places)
 
 
 def test_hubs_are_named(tmp_path, caplog):

@@ -53,6 +53,24 @@ def test_blocks_change_no_bit():
     jax.tree.map(np.testing.assert_array_equal, first, other)
 
 
+def one_way(x, y, **arguments):
+  arguments = {"neighbours": K} | arguments
+  return exact_search.one_way(exact_search.Side.whole(x), exact_search.Side.whole(y), **arguments)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_one_way_is_half_of_both(block):
+  x, y = random_sides()
+  jax.tree.map(np.testing.assert_array_equal, one_way(x, y, block=block), both(x, y)[0])
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(1, 1, 4), (1, 170, 30), (170, 2, 4)])
+def test_one_way_of_few_sentences(n, m, k):
+  x, y = random_sides(n, m)
+  expected = both(x, y, neighbours=k)[0]
+  jax.tree.map(np.testing.assert_array_equal, one_way(x, y, neighbours=k), expected)
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_equal_cosines_go_to_the_lowest_row(block):
   """Vectors of +-1, width 4: cosines are exact quarters, and of 16 vectors most are equal."""
@@ -153,6 +171,19 @@ def test_a_search_goes_on(tmp_path, caplog, monkeypatch):
   result = exact_search.nearest(*sides, checkpoint=checkpoint, **arguments)
   assert "cannot be read" in caplog.text
   jax.tree.map(np.testing.assert_array_equal, result, both(x, y))
+
+
+def test_a_search_in_one_direction_goes_on(tmp_path, caplog, monkeypatch):
+  x, y = random_sides()
+  arguments = {"block": (128, 48), "checkpoint": SearchCheckpoint(tmp_path / "f.npz", seconds=0.0)}
+  monkeypatch.setattr(search_checkpoint, "SAVE_SHARE", np.inf)
+  sides = exact_search.Side.whole(x), exact_search.Side.whole(y)._replace(vectors=Failing(y, 10))
+  with pytest.raises(Stopped):
+    exact_search.one_way(*sides, neighbours=K, **arguments)
+  caplog.set_level(logging.INFO)
+  result = one_way(x, y, **arguments)
+  assert "256 of 301 rows were done" in caplog.text
+  jax.tree.map(np.testing.assert_array_equal, result, both(x, y)[0])
 
 
 def faiss_nearest(x, y, factory):

@@ -100,6 +100,19 @@ def test_pairs_are_those_of_one_process(commands, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["score", "search"])
+def test_tables_are_those_of_one_process(bare, tmp_path, mode):
+  """The search in both directions and in one; 601 rows, so that the shares are not equal."""
+  save_vectors(tmp_path, rows=601)
+  one, two = (tmp_path / f"{name}.tsv" for name in ("one", "two"))
+  bare.run(*vector_flags(tmp_path, one, f"--mode={mode}"))
+  first, second = bare.run_processes(*vector_flags(tmp_path, two, f"--mode={mode}"))
+  assert f"{mode}: 601 x 601 sentences" in first and spoken(second) == []
+  assert two.read_bytes() == one.read_bytes()
+  assert not list(tmp_path.glob("*.work*"))
+
+
+@pytest.mark.slow
 def test_killed_in_the_search_all_go_on(bare, tmp_path):
   """Both are killed when both have saved."""
   save_vectors(tmp_path, rows=16_000, width=64, planted=100)

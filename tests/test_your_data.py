@@ -48,6 +48,8 @@ def folder(commands, tmp_path_factory):
   for side, code in enumerate(("de", "en")):
     lines = [f"{n}\t{pair[side]}\n" for n, pair in enumerate(pairs)]
     (folder / "bible" / f"{code}.tsv").write_text("".join(lines))
+  for side, code in enumerate(("de", "en")):
+    (folder / f"bitext.{code}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
   (folder / "tatoeba").mkdir()
   (folder / "tatoeba" / "tatoeba.deu-eng.eng").write_text(f"{english[7]}.\n")
   (folder / "configs").mkdir()
@@ -72,7 +74,10 @@ def write_memories(folder, pairs):
   (folder / "de.po").write_text(messages)
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if "--dry_run" in line])
+DRY_RUNS = [line for line in COMMANDS if "--dry_run" in line and "negatives" not in line]
+
+
+@pytest.mark.parametrize("line", DRY_RUNS)
 def test_a_look_at_each_format(commands, folder, line):
   name, *flags = shlex.split(line)
   output = commands.run(name, *flags, folder=folder)
@@ -80,8 +85,20 @@ def test_a_look_at_each_format(commands, folder, line):
   assert "  after   the red page opens  |||  snepo egap der eht" in output
 
 
+def test_hard_negatives(commands, folder):
+  """Of the words, `old`, `new` and `big` have opposites and `red` has none."""
+  mine, prepare = (shlex.split(line) for line in COMMANDS if "negatives" in line)
+  commands.run(*mine, folder=folder)
+  lines = (folder / "triplets.de-en.tsv").read_text().splitlines()
+  rows = [line.split("\t") for line in lines[1:]]
+  assert lines[0] == "source\ttarget\tnegative_1" and len(rows) == 48
+  assert all((text == "") == ("red" in english) for _, english, text in rows)
+  assert "48 rows read: 48 pairs kept" in commands.run(*prepare, folder=folder)
+
+
 def test_prepare_and_train(commands, folder):
-  lines = [shlex.split(line) for line in COMMANDS if "--dry_run" not in line]
+  remaining = set(COMMANDS) - set(DRY_RUNS)
+  lines = [shlex.split(c) for c in COMMANDS if c in remaining and "negatives" not in c]
   assert [name for name, *_ in lines] == ["prepare", "train"]
   said = [commands.run(name, *flags, folder=folder) for name, *flags in lines]
   assert "rejected: duplicate 3, in_evaluation 1" in said[0]

@@ -1,4 +1,4 @@
-"""The nearest neighbours by cosine of two sets of vectors, in both directions, in one pass.
+"""The nearest neighbours by cosine of two sets of vectors, in one direction or both in one pass.
 
 N vectors x and M vectors y of width D, k neighbours. A block of rows of x is sharded over the local
 devices, a block of y lies on each of them; their cosines are computed once, and only the best of
@@ -103,15 +103,13 @@ def nearest(
     The neighbours of the N vectors x, and those of the M vectors y.
   """
   n, m = len(x.rows), len(y.rows)
-  x_share, y_share = (
-    side._replace(rows=side.rows[row_shares.of_this_process(len(side.rows))]) for side in (x, y)
-  )
+  x_share, y_share = share_of(x), share_of(y)
   lists_x, lists_y = compare_all(
     x_share,
     y,
     first=row_shares.of_this_process(n).start,
     # One k for both directions makes one program; a side with fewer vectors has -inf at the end.
-    k=min(neighbours + SPARE, max(n, m)),
+    k=(min(neighbours + SPARE, max(n, m)),) * 2,
     checkpoint=checkpoint,
     what=what,
     block=block or block_shape(),
@@ -121,6 +119,38 @@ def nearest(
     rescore(x_share, y, rows_x, neighbours=min(neighbours, m)).whole(n),
     rescore(y_share, x, rows_y, neighbours=min(neighbours, n)).whole(m),
   )
+
+
+def one_way(
+  x: Side,
+  y: Side,
+  *,
+  neighbours: int,
+  checkpoint: SearchCheckpoint | None = None,
+  what: str = "",
+  block: tuple[int, int] | None = None,
+) -> Neighbours:
+  """The nearest of y to each of x; the arguments are those of `nearest`.
+
+  It costs less than `nearest` where y has many more vectors than x.
+  """
+  n, m = len(x.rows), len(y.rows)
+  share = share_of(x)
+  lists, _ = compare_all(
+    share,
+    y,
+    first=row_shares.of_this_process(n).start,
+    k=(min(neighbours + SPARE, m), 0),
+    checkpoint=checkpoint,
+    what=what,
+    block=block or block_shape(),
+  )
+  return rescore(share, y, lists.rows, neighbours=min(neighbours, m)).whole(n)
+
+
+def share_of(side: Side) -> Side:
+  """The rows of a side that are this process's."""
+  return side._replace(rows=side.rows[row_shares.of_this_process(len(side.rows))])
 
 
 def exchange(lists: Lists[np.ndarray]) -> Lists[np.ndarray]:
@@ -159,24 +189,25 @@ def compare_all(
   y: Side,
   *,
   first: int,
-  k: int,
+  k: tuple[int, int],
   checkpoint: SearchCheckpoint | None,
   what: str,
   block: tuple[int, int],
 ) -> tuple[Lists[np.ndarray], Lists[np.ndarray]]:
   """The k best of each row of x and of each row of y, by float32 cosines.
 
-  x is this process's share of a side, and `first` the position of its first row there. The other
-  arguments are those of `nearest`.
+  x is this process's share of a side, and `first` the position of its first row there; k is that of
+  the rows of x, and that of the rows of y. The other arguments are those of `nearest`.
   """
   mesh = rows_mesh()
   by_rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
-  step = make_step(mesh, k)
+  step = make_step(mesh, *k)
   n, m = len(x.rows), len(y.rows)
-  height = round_up(min(block[0], power_of_two(n)), mesh.size * round_up(k, GROUP))
-  width = round_up(min(block[1], power_of_two(m)), round_up(k, GROUP))
+  least = round_up(max(k), GROUP)
+  height = round_up(min(block[0], power_of_two(n)), mesh.size * least)
+  width = round_up(min(block[1], power_of_two(m)), least)
   state = checkpoint.load() if checkpoint else None
-  done, of_x, of_y = state or (0, empty_lists(n, k), empty_lists(m, k))
+  done, of_x, of_y = state or (0, empty_lists(n, k[0]), empty_lists(m, k[1]))
   starts = range(0, m, width)
   columns = [jax.device_put(cut(of_y, start, width), everywhere) for start in starts]
   total, before = -(-n // height) * len(starts), done // height * len(starts)
@@ -184,7 +215,7 @@ def compare_all(
   with jax.set_mesh(mesh), bar as progress:  # not the mesh of a training run that evaluates
     while done < n:
       x_block = jax.device_put(x.block(done, height), by_rows)
-      rows = jax.device_put(empty_lists(height, k), by_rows)
+      rows = jax.device_put(empty_lists(height, k[0]), by_rows)
       running: deque[Lists[jax.Array]] = deque()
       for number, start in enumerate(starts):
         y_block = jax.device_put(y.block(start, width), everywhere)

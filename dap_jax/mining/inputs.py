@@ -1,8 +1,8 @@
 """What `mine` reads: the texts and the vectors of both sides, checked.
 
 A text file is read as a stream. Lines without a letter or digit (empty ones, invisible characters)
-and lines that repeat an earlier one take no part: repeated texts are each other's nearest
-neighbours, which would spoil every margin around them.
+take no part, and lines that repeat an earlier one are one sentence with it: repeated texts are each
+other's nearest neighbours, which would spoil every margin around them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +32,15 @@ class Scan(NamedTuple):
     path: the file.
     lines: how many lines it has.
     used: int64 [n], the lines that take part, counted from 0, rising.
+    places: int32 [lines], for each line its place in `used`, or that of the line which it repeats;
+      -1 where it holds no text.
     digest: SHA-256 of all its lines.
   """
 
   path: epath.Path
   lines: int
   used: np.ndarray
+  places: np.ndarray
   digest: str
 
 
@@ -61,13 +65,19 @@ def scan(path: str) -> Scan:
     lines += 1
   if not numbers:
     raise UserError(f"{path} holds no text: expected a UTF-8 file with a sentence a line")
-  first = np.sort(np.unique(np.frombuffer(hashes, np.uint64), return_index=True)[1])
-  used = np.frombuffer(numbers, np.int64)[first]
+  _, first, which = np.unique(
+    np.frombuffer(hashes, np.uint64), return_index=True, return_inverse=True
+  )
+  with_text, order = np.frombuffer(numbers, np.int64), np.argsort(first)
+  used = with_text[first[order]]
+  places = np.full(lines, -1, np.int32)
+  places[with_text] = np.argsort(order)[which]  # the ranks of `first`
   empty, repeated = lines - len(numbers), len(numbers) - len(used)
-  for count, what in ((empty, "empty"), (repeated, "repeated")):
-    if count:
-      logger.info("%s: %d %s of %d lines left out", path, count, what, lines)
-  return Scan(epath.Path(path), lines, used, whole.hexdigest())
+  if empty:
+    logger.info("%s: %d empty of %d lines left out", path, empty, lines)
+  if repeated:
+    logger.info("%s: %d repeated of %d lines count once", path, repeated, lines)
+  return Scan(epath.Path(path), lines, used, places, whole.hexdigest())
 
 
 class Input(NamedTuple):
@@ -84,6 +94,13 @@ class Input(NamedTuple):
   scan: Scan | None
   vectors: np.ndarray | None
   vectors_path: str
+
+  def lines(self) -> tuple[str, int]:
+    """The flag with the file that tells how many lines there are, and how many."""
+    if self.scan:
+      return f"--{self.name}={self.scan.path}", self.scan.lines
+    assert self.vectors is not None  # without a text
+    return f"--{self.name}_vectors={self.vectors_path}", len(self.vectors)
 
 
 def read_input(name: str, text_path: str, vectors_path: str) -> Input:
@@ -103,15 +120,37 @@ def read_input(name: str, text_path: str, vectors_path: str) -> Input:
   return Input(name, scanned, vectors, vectors_path)
 
 
-def check_widths(source: Input, target: Input) -> None:
-  """Raises UserError where the vectors of both sides are not equally wide."""
-  if source.vectors is None or target.vectors is None:
-    return
-  widths = source.vectors.shape[1], target.vectors.shape[1]
-  if widths[0] != widths[1]:
+def common_width(sides: Sequence[Input], *, model: tuple[str, int] | None) -> int:
+  """The width of all vectors; 0 if there are none.
+
+  Args:
+    sides: what was read.
+    model: its name and the width of its vectors, if there is one.
+
+  Raises:
+    UserError: they are not equally wide.
+  """
+  widths = [
+    (f"--{side.name}_vectors={side.vectors_path}", side.vectors.shape[1])
+    for side in sides
+    if side.vectors is not None
+  ]
+  widths += [(f"--model={model[0]}", model[1])] if model else []
+  for other, width in widths[1:]:
+    if width != widths[0][1]:
+      raise UserError(
+        f"{widths[0][0]} are {widths[0][1]} wide, {other} {width}: expected vectors of one model"
+      )
+  return widths[0][1] if widths else 0
+
+
+def check_aligned(source: Input, target: Input, *, mode: str) -> None:
+  """Raises UserError where the sides have not equally many lines, as the mode wants them."""
+  (one, count), (other, others) = source.lines(), target.lines()
+  if count != others:
     raise UserError(
-      f"--source_vectors={source.vectors_path} are {widths[0]} wide,"
-      f" --target_vectors={target.vectors_path} {widths[1]}: expected vectors of one model"
+      f"{one} has {count} lines, {other} {others}: --mode={mode} takes line i of one as the"
+      " translation of line i of the other; of texts that are not aligned --mode=mine finds pairs"
     )
 
 

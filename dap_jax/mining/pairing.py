@@ -26,11 +26,11 @@ BLOCK_PAIRS = 1 << 20  # turned into Python numbers at a time
 
 
 class Mined(NamedTuple):
-  """Pairs, the best first; among equal scores the lower rows first.
+  """Pairs with scores: the best first, among equal scores the lower rows, unless said otherwise.
 
   Attributes:
     pairs: int [C, 2], rows of x and of y.
-    scores: float [C], their margin scores, falling.
+    scores: float [C], their margin scores.
     cosines: float [C].
   """
 

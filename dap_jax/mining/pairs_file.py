@@ -6,18 +6,19 @@ import logging
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from dap_jax.mining.pairing import Mined, Proposals
+from dap_jax.mining.table_file import blocks, write_table
 from dap_jax.mining.work_folder import Sentences
 
 logger = logging.getLogger(__name__)
 
 HUB = 10  # a text chosen this often, and this many times as often as the average, is a hub
 HUBS_SHOWN = 3
-BLOCK_PAIRS = 65_536  # whose texts are read at a time
 # 12,000 or 12.000 or 12 000, and India's 3,00,000; else a run of digits. A point may be a decimal
 # point as well, which does no harm: both texts of a pair are read the same way.
 NUMBER = re.compile(
@@ -67,26 +68,47 @@ def numbers(text: str) -> Counter[str]:
   return Counter(digits.lstrip("0") for digits in decimal)
 
 
-def write_pairs(mined: Mined, source: Sentences, target: Sentences, path: Path) -> None:
-  """Writes the pairs, the best first, with the columns that `dap_jax.mine` describes."""
+def write_pairs(
+  mined: Mined,
+  source: Sentences,
+  target: Sentences,
+  path: Path,
+  *,
+  lines: np.ndarray | None = None,
+) -> int:
+  """Writes pairs in their order, with the columns that `dap_jax.mine` describes.
+
+  Args:
+    mined: the pairs.
+    source, target: the two sides.
+    path: the file.
+    lines: int [C], the line of both texts of a pair, from 0; None = each text's first one.
+
+  Returns:
+    How many pairs there are.
+  """
   differing = 0
-  with path.open("w", encoding="utf-8", newline="\n") as file:
-    for start in range(0, len(mined.pairs), BLOCK_PAIRS):
-      block = slice(start, start + BLOCK_PAIRS)
+
+  def rows() -> Iterator[list[str]]:
+    nonlocal differing
+    for block in blocks(len(mined.pairs)):
       i, j = mined.pairs[block].T
       columns = [
         mined.scores[block],
         mined.cosines[block],
-        source.lines[i] + 1,
-        target.lines[j] + 1,
+        (source.lines[i] if lines is None else lines[block]) + 1,
+        (target.lines[j] if lines is None else lines[block]) + 1,
       ]
       texts = zip(source.read(i), target.read(j), strict=True)
-      for (score, cosine, *lines), both in zip(zip(*columns, strict=True), texts, strict=True):
+      for (score, cosine, *of_both), both in zip(zip(*columns, strict=True), texts, strict=True):
         fields = [f"{score:.6f}", f"{cosine:.6f}"]
         if source.texts:
           same = numbers(both[0]) == numbers(both[1])
           differing += not same
           fields += [*both, "same" if same else "differ"]
-        file.write("\t".join([*fields, *map(str, lines)]) + "\n")
+        yield [*fields, *map(str, of_both)]
+
+  count = write_table(rows(), path)
   if source.texts:
-    logger.info("numbers differ in %d of %d pairs", differing, len(mined.pairs))
+    logger.info("numbers differ in %d of %d pairs", differing, count)
+  return count

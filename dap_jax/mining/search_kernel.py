@@ -1,8 +1,9 @@
 """The jitted step of the exact search: a block of x against a block of y, the best of both.
 
 R rows of x sharded over the devices, r on each; C rows of y; width D; the k best of each row and of
-each column of their cosines. To find them the cosines are read once, for the maximum of each group
-of neighbouring entries; only the most promising groups are searched entry by entry.
+each column of their cosines; for the columns k may be 0. To find them the cosines are read once,
+for the maximum of each group of neighbouring entries; only the most promising groups are searched
+entry by entry.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def rows_mesh() -> Mesh:
 
 
 @functools.cache
-def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[DeviceLists, DeviceLists]]:
+def make_step(
+  mesh: Mesh, k_rows: int, k_columns: int
+) -> Callable[..., tuple[DeviceLists, DeviceLists]]:
   """The step that compares a block of x with a block of y.
 
   Returns:
@@ -59,8 +62,8 @@ def make_step(mesh: Mesh, k: int) -> Callable[..., tuple[DeviceLists, DeviceList
   def compare(x, y, ends):
     cosines = jnp.matmul(unit(scale(x)), unit(scale(y)).T, precision=jax.lax.Precision.HIGHEST)
     first = ends[0, 0] + jax.lax.axis_index("rows") * len(x)
-    of_x = best_of_rows(cosines, k, ends[1, 0], ends[1, 1])
-    of_y = best_of_columns(cosines, k, first, ends[0, 1])
+    of_x = best_of_rows(cosines, k_rows, ends[1, 0], ends[1, 1])
+    of_y = best_of_columns(cosines, k_columns, first, ends[0, 1])
     return of_x, Lists(*(array[None] for array in of_y))
 
   shared = jax.shard_map(

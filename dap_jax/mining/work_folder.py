@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,8 +17,9 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data.texts import text_files
+from dap_jax.distributed import multihost
 from dap_jax.mining import exact_search
-from dap_jax.mining.inputs import Scan
+from dap_jax.mining.inputs import Input, Scan, file_digest, usable
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.claim import claim_folder, refuse_difference
 from dap_jax.utils.errors import UserError, writing
@@ -45,6 +46,12 @@ class Texts:
         file.seek(start)
         texts.append(file.read(end - start - 1).decode())
     return texts
+
+  def __iter__(self) -> Iterator[str]:
+    """All of them."""
+    with self.path.open("rb") as file:
+      for line in file:
+        yield line[:-1].decode()
 
 
 def offsets_of(path: Path) -> Path:
@@ -85,6 +92,8 @@ class Sentences(NamedTuple):
     lines: int [N], the line of each sentence in the input, counted from 0.
     texts: the copied texts; None where only vectors are there.
     places: int [N], the place of each sentence in `texts`.
+    of_lines: int [lines], the sentence of each line of the input: that of the first equal line;
+      -1 where it takes no part.
   """
 
   name: str
@@ -92,12 +101,67 @@ class Sentences(NamedTuple):
   lines: np.ndarray
   texts: Texts | None
   places: np.ndarray
+  of_lines: np.ndarray
 
   def read(self, rows: np.ndarray) -> list[str]:
     """The texts of some of the N sentences, fit for a column of a table; "" without texts."""
     if self.texts is None:
       return [""] * len(rows)
     return [text.translate(NO_BREAKS) for text in self.texts.read(self.places[rows])]
+
+
+def prepare(side: Input, folder: Path, *, encode: Callable[[Path, Path], None] | None) -> Sentences:
+  """Copies the texts that take part into the work folder; makes vectors where there are none.
+
+  All processes call it.
+
+  Args:
+    side: what was read.
+    folder: the work folder.
+    encode: writes the vectors of a text file to a .npy file; None where `side` has vectors, or
+      where none are needed: then they are of width 0, and all sentences take part.
+  """
+  # The other processes look for a file only after process 0 has written it: some network file
+  # systems remember for a while that a file was not there.
+  texts = None
+  if side.scan:
+    path = folder / f"{side.name}.txt"
+    if multihost.is_first():
+      copy_texts(side.scan, path)
+    multihost.wait(f"{path} is there")
+    texts = Texts(path)
+  lines = side.scan.used if side.scan else np.arange(side.lines()[1])
+  places = side.scan.places if side.scan else lines
+  if side.vectors is not None:
+    vectors, rows = side.vectors, lines
+  elif encode and texts:
+    path = folder / f"{side.name}.npy"
+    if not multihost.from_first(path.exists):
+      encode(texts.path, path)
+    vectors, rows = np.load(path, mmap_mode="r"), np.arange(len(lines))
+  else:
+    vectors, rows = np.empty((len(lines), 0), np.float32), np.arange(len(lines))
+  if vectors.shape[1]:
+    good = usable(vectors, rows, lines, name=f"--{side.name}")
+  else:
+    good = np.ones(len(lines), bool)
+  # Place among the lines that take part -> the sentence; the place -1 takes the last entry.
+  sentence = np.append(np.where(good, np.cumsum(good) - 1, -1), -1).astype(np.int32)
+  kept = exact_search.Side(vectors, rows[good])
+  return Sentences(side.name, kept, lines[good], texts, np.flatnonzero(good), sentence[places])
+
+
+def settings_of(sides: Sequence[Input], *, model: str | None) -> dict[str, Any]:
+  """Everything the vectors depend on; `model`: the digest of what makes them.
+
+  The state of a search is in a file for each k.
+  """
+  settings = {"model": model}
+  for side in sides:
+    path = side.vectors_path
+    settings[side.name] = side.scan.digest if side.scan else None
+    settings[f"{side.name}_vectors"] = file_digest(path) if path else None
+  return settings
 
 
 def claim(folder: Path, settings: Mapping[str, Any], *, output: Path) -> None:

@@ -49,6 +49,7 @@ IRREGULAR = {"wo": "will", "ca": "can", "sha": "shall"}  # before n't
 PARTICIPLE = r"(?:been|\w+ed|\w+en)"  # behind have: an auxiliary there
 
 NUMBER = re.compile(r"\d+")
+LETTERS = re.compile(r"\w+")
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*(?![\w'’])")  # none before an apostrophe
 NEGATED = re.compile(
   rf"\b({AUXILIARY}|(?:has|have|had)(?=(?: not|n't) {PARTICIPLE}))(?: not\b|n't\b)"
@@ -79,9 +80,21 @@ class Names:
     for names in kinds:
       for name in names:
         self._kind.setdefault(name, names)
-    longest_first = sorted(self._kind, key=lambda name: (-len(name), name))
-    pattern = "|".join(map(re.escape, longest_first)) or "(?!)"
-    self.pattern = re.compile(rf"\b(?:{pattern})\b")
+    self._beginning: dict[str, list[str]] = collections.defaultdict(list)  # by the first letters
+    for name in sorted(self._kind, key=lambda name: (-len(name), name)):
+      self._beginning[LETTERS.findall(name)[0]].append(name)
+
+  def found(self, text: str) -> list[str]:
+    """The names in a text, each once; where one is the beginning of another, the longer."""
+    found: dict[str, None] = {}
+    end = 0
+    for match in LETTERS.finditer(text):
+      start = match.start()
+      for name in self._beginning.get(match.group(), ()) if start >= end else ():
+        if text.startswith(name, start) and not LETTERS.match(text, start + len(name)):
+          found[name], end = None, start + len(name)
+          break
+    return list(found)
 
   def others(self, name: str) -> list[str]:
     """The names that may stand for this one."""
@@ -168,7 +181,7 @@ def other_digits(number: str, generator: random.Random) -> str:
 
 def other_names(text: str, names: Names, generator: random.Random) -> Iterator[str]:
   """One name changed, each in turn, wherever the sentence has it."""
-  for name in dict.fromkeys(names.pattern.findall(text)):
+  for name in names.found(text):
     if others := names.others(name):
       other = generator.choice(others)
       yield re.sub(rf"\b{re.escape(name)}\b", other, text)
