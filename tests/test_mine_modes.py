@@ -174,12 +174,17 @@ def test_a_target_that_was_embedded_once(commands, tmp_path):
   assert f"--target_vectors={vectors} are 31 wide, --model=" in log and " 32: expected" in log
 
 
-@pytest.mark.parametrize(("mode", "state"), [("score", "search-4"), ("search", "forward-4")])
+@pytest.mark.parametrize(
+  ("mode", "state"), [("score", "search-4"), ("search", "forward-4"), ("negatives", "forward-4")]
+)
 def test_killed_in_the_search_it_gives_the_same_file(bare, tmp_path, mode, state):  # noqa: F811
   save_vectors(tmp_path, rows=25_000, width=64, planted=100)
+  (tmp_path / "t.txt").write_text("".join(f"text {number}\n" for number in range(25_000)))
+  more = [f"--mode={mode}", "--neighbours=4", f"--source={tmp_path}/t.txt"]
+  more.append(f"--target={tmp_path}/t.txt")
   straight, killed = tmp_path / "straight.tsv", tmp_path / "killed.tsv"
-  bare.run(*vector_flags(tmp_path, straight, f"--mode={mode}"))
-  flags = vector_flags(tmp_path, killed, f"--mode={mode}", "--save_seconds=0")
+  bare.run(*vector_flags(tmp_path, straight, *more))
+  flags = vector_flags(tmp_path, killed, "--save_seconds=0", *more)
   process = bare.start(*flags)
   path = Path(f"{killed}.work") / f"{state}.npz"
   while not path.exists():
