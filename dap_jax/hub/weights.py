@@ -243,7 +243,8 @@ def cast(tensors: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]
   """The tensors, their floats in a dtype of `FLOATS`. Raises UserError where one is too large."""
   casted = {}
   for name, array in tensors.items():
-    casted[name] = array.astype(FLOATS[dtype]) if array.dtype.kind == "f" else array
+    with np.errstate(over="ignore"):  # told below
+      casted[name] = array.astype(FLOATS[dtype]) if array.dtype.kind == "f" else array
     if not np.isfinite(casted[name]).all() and np.isfinite(array).all():
       raise UserError(f"{name} has values that are too large for {dtype}: use bfloat16 or float32")
   return casted
