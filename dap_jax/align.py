@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from dap_jax.cli import command, distributed_flags, model_flags, outputs
-from dap_jax.utils.errors import UserError
 
 if TYPE_CHECKING:
   from dap_jax.inference.embedder import Embedder
@@ -51,13 +50,11 @@ logger = logging.getLogger("dap_jax.align")  # __name__ is __main__ here
 def choose_layer(model: Embedder) -> int:
   """The layer that the flags ask for. Raises UserError where the model has none of that number."""
   from dap_jax import evals
-  from dap_jax.evals.word_links import default_layer
+  from dap_jax.evals.word_links import check_layer, default_layer
 
   layers = len(model.word_states([["a"]])[0].states)
   if LAYER.value is not None:
-    if not -layers <= LAYER.value < layers:
-      raise UserError(f"--layer={LAYER.value}: the model has layers 0 (embeddings) to {layers - 1}")
-    return LAYER.value % layers
+    return check_layer(LAYER.value, layers, name="--layer")
   if GOLD.value is None:
     return default_layer(layers)
   settings = {"method": METHOD.value, "threshold": THRESHOLD.value, "unit_of_alignment": UNIT.value}

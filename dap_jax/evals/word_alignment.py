@@ -23,7 +23,7 @@ from etils import epath
 
 from dap_jax.data.texts import text_files
 from dap_jax.evals import MEAN, Model, Pieces, Result, by_row, with_means
-from dap_jax.evals.word_links import Link, Settings, align, check_settings
+from dap_jax.evals.word_links import Link, Settings, align, check_layer, check_settings
 from dap_jax.utils.errors import UserError
 
 VERSION = 1
@@ -94,12 +94,11 @@ def evaluate(
     raise UserError(f"first_index={first_index}: expected 0 or 1")
   corpora = read_alignments(data, first_index=first_index)
   layers = len(model.word_states([["a"]])[0].states)
-  if not -layers <= layer < layers:
-    raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {layers - 1}")
+  layer = check_layer(layer, layers, name="layer")
+  how = Settings(method=method, threshold=threshold, unit_of_alignment=unit_of_alignment)
   scores: dict[str, dict[str, float]] = {}
   words_without_state = 0
   for name, corpus in corpora.items():
-    how = Settings(method=method, threshold=threshold, unit_of_alignment=unit_of_alignment)
     counts, without_state = count_links(model, corpus.pairs, **how)
     words_without_state += without_state
     for metric, value in scores_of_layers(counts, layer).items():
@@ -114,7 +113,7 @@ def evaluate(
     "sentences": sum(len(corpus.pairs) for corpus in corpora.values()),
     "gold_links_beyond_a_sentence_ignored": sum(corpus.ignored for corpus in corpora.values()),
     "words_without_state": words_without_state,
-    "layer": layer % layers,
+    "layer": layer,
     "pooling": f"none: the states of {unit_of_alignment}s",
   }
   return Result(protocol, named, columns, [MEAN, *corpora])

@@ -113,6 +113,19 @@ def default_layer(layers: int) -> int:
   return round(2 / 3 * (layers - 1))
 
 
+def check_layer(layer: int, layers: int, *, name: str) -> int:
+  """A layer's number from 0. Raises UserError where the model has no such layer.
+
+  Args:
+    layer: which; negative ones count from the last.
+    layers: how many there are, the embeddings among them.
+    name: of the setting.
+  """
+  if not -layers <= layer < layers:
+    raise UserError(f"{name}={layer}: the model has layers 0 (embeddings) to {layers - 1}")
+  return layer % layers
+
+
 def check_settings(method: str, *, unit_of_alignment: str, threshold: float) -> None:
   """Raises UserError for a setting without a meaning."""
   if method not in METHODS or unit_of_alignment not in UNITS or not -1 <= threshold <= 1:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from dap_jax.data.texts import text_files
 from dap_jax.distributed import multihost
@@ -86,7 +86,7 @@ def write_links(
       for block in blocks(sides, first=done):
         lines = [form.write(links) for links in links_of(block, model, layer=layer, how=how)]
         if file:
-          append(file, lines)
+          partial_files.append(file, "".join(f"{line}\n" for line in lines).encode())
         done += len(block)
         progress.advance(len(block))
     if done != source.lines:
@@ -107,13 +107,6 @@ def check_lines(source: TextFile, target: TextFile) -> None:
       f"{source.path} has {source.lines} lines, {target.path} {target.lines}: line i of one must"
       " be the translation of line i of the other"
     )
-
-
-def append(file: IO[bytes], lines: Sequence[str]) -> None:
-  """Adds lines, and sees to it that they are on the disk."""
-  file.write("".join(f"{line}\n" for line in lines).encode())
-  file.flush()
-  os.fsync(file.fileno())
 
 
 def blocks(sides: Sequence[TextFile], *, first: int) -> Iterator[list[tuple[list[str], ...]]]:

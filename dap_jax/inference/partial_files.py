@@ -5,8 +5,9 @@ OUTPUT.partial.json beside it says what it is made of, so that nothing else is a
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from etils import epath
 
@@ -45,6 +46,13 @@ def continues(partial: Path, identity: dict[str, Any]) -> bool:
       " output"
     )
   return True
+
+
+def append(file: IO[bytes], content: bytes) -> None:
+  """Adds to an open partial file, and sees to it that it is on the disk."""
+  file.write(content)
+  file.flush()
+  os.fsync(file.fileno())
 
 
 def finish(partial: Path, output: str) -> None:

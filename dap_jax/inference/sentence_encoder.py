@@ -17,7 +17,14 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.evals.word_links import Link, Settings, align, check_settings, default_layer
+from dap_jax.evals.word_links import (
+  Link,
+  Settings,
+  align,
+  check_layer,
+  check_settings,
+  default_layer,
+)
 from dap_jax.inference import embedder
 from dap_jax.mining import pairing
 from dap_jax.mining.margins import MARGINS
@@ -149,9 +156,7 @@ class SentenceEncoder:
         continue
       pieces = self._model.word_states(sentences)
       layers = len(pieces[0].states)
-      chosen = default_layer(layers) if layer is None else layer
-      if not -layers <= chosen < layers:
-        raise UserError(f"layer={layer}: the model has layers 0 (embeddings) to {layers - 1}")
+      chosen = check_layer(default_layer(layers) if layer is None else layer, layers, name="layer")
       links.append(align(*(part._replace(states=part.states[chosen]) for part in pieces), **how))
     return links
 

@@ -64,7 +64,7 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
       text has changed since `examine` read it.
     NotFiniteError: a vector is not finite.
   """
-  partial = Path(f"{output}.partial")
+  partial = partial_files.partial_of(output)
   identity = {"vectors": model.digest(), "text": source.digest, "lines": source.lines}
   header, row_bytes = npy_header(source.lines, model.width), 4 * model.width
   try:
@@ -81,9 +81,7 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
         vectors = model.encode(block, advance=progress.advance)
         check_finite(vectors, first=done)
         if file:
-          file.write(vectors.tobytes())
-          file.flush()
-          os.fsync(file.fileno())
+          partial_files.append(file, vectors.tobytes())
         done += len(block)
     if done != source.lines:
       raise UserError(
