@@ -118,7 +118,7 @@ def blocks(sides: Sequence[TextFile], *, first: int) -> Iterator[list[tuple[list
 
 
 def links_of(
-  block: Sequence[tuple[list[str], ...]], model: Embedder, *, layer: int, how: Settings
+  block: Sequence[tuple[Sequence[str], ...]], model: Embedder, *, layer: int, how: Settings
 ) -> Iterator[dict[Link, float]]:
   """The links of each pair of lines; none where one of the two is blank."""
   whole = [pair for pair in block if all(pair)]

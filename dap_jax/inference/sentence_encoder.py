@@ -17,15 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from dap_jax.evals.word_links import (
-  Link,
-  Settings,
-  align,
-  check_layer,
-  check_settings,
-  default_layer,
-)
-from dap_jax.inference import embedder
+from dap_jax.evals.word_links import Link, Settings, check_layer, check_settings, default_layer
+from dap_jax.inference import embedder, link_files
 from dap_jax.mining import pairing
 from dap_jax.mining.margins import MARGINS
 from dap_jax.utils.errors import UserError
@@ -149,15 +142,12 @@ class SentenceEncoder:
     """
     check_settings(method, unit_of_alignment=unit_of_alignment, threshold=threshold)
     how = Settings(method=method, threshold=threshold, unit_of_alignment=unit_of_alignment)
-    links: list[dict[Link, float]] = []
-    for sentences in zip(source, target, strict=True):
-      if not all(sentences):
-        links.append({})
-        continue
-      pieces = self._model.word_states(sentences)
-      layers = len(pieces[0].states)
-      chosen = check_layer(default_layer(layers) if layer is None else layer, layers, name="layer")
-      links.append(align(*(part._replace(states=part.states[chosen]) for part in pieces), **how))
+    layers = len(self._model.word_states([["a"]])[0].states)
+    chosen = check_layer(default_layer(layers) if layer is None else layer, layers, name="layer")
+    pairs, links = list(zip(source, target, strict=True)), list[dict[Link, float]]()
+    for start in range(0, len(pairs), link_files.BLOCK_LINES):  # their states are in memory
+      block = pairs[start : start + link_files.BLOCK_LINES]
+      links += link_files.links_of(block, self._model, layer=chosen, how=how)
     return links
 
 
