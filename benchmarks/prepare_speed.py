@@ -21,6 +21,7 @@ from configs import base
 from dap_jax.data import loader, manifest, preparation, store
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.engines.processes import Processes
+from dap_jax.utils.prompts import Sides
 
 BATCH = 1024
 
@@ -55,6 +56,7 @@ def prepare(
     prune=0,
     fixed_ids=0,
     max_tokens=32,
+    prompts=Sides(),
     temperature=2.0,
     min_pairs=1,
     guard=guard,

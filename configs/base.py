@@ -26,6 +26,15 @@ def get_config() -> ConfigDict:
   # "" = random weights, and a vocabulary trained on the data.
   config.init_from = ""
 
+  # What goes before texts, a blank at the end included. `init_from` adds the checkpoint's prompts.
+  config.prompts = ConfigDict()
+  config.prompts.texts = ConfigDict({"query": "", "document": ""})  # name -> text
+  # Names of these: of the texts of each side in training, hard negatives going with the pivot, and
+  # of texts that a trained model is given; "" = the last, and then the checkpoint's default.
+  config.prompts.pivot = ""
+  config.prompts.translation = ""
+  config.prompts.default = ""
+
   config.data = ConfigDict()
   config.data.format = "gettext"  # a reader of dap_jax/data/readers/formats.py
   # The arguments of that reader; which ones there are depends on the format.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
   from dap_jax.inference.embedder import Embedder
 
 MODEL_FLAGS = model_flags.define()
+PROMPT_FLAGS = model_flags.define_prompts()
 MODEL = MODEL_FLAGS.model
 SOURCE = flags.DEFINE_string("source", None, "A UTF-8 text file, a sentence a line.")
 TARGET = flags.DEFINE_string("target", None, "Their translations, in the same order.")
@@ -81,7 +82,7 @@ def main() -> None:
     for path in (source, target):
       outputs.check_file(output, source=path)
   sides = vector_files.examine(source), vector_files.examine(target)
-  model = embedder.load(model_path, **MODEL_FLAGS.load_options())
+  model = embedder.load(model_path, **MODEL_FLAGS.load_options(), **PROMPT_FLAGS.options())
   layer = choose_layer(model)
   logger.info("%s, the %ss of layer %d", METHOD.value, UNIT.value, layer)
   link_files.write_links(

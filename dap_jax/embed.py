@@ -22,6 +22,7 @@ from dap_jax.cli import command, distributed_flags, model_flags, outputs
 from dap_jax.utils.errors import UserError
 
 MODEL_FLAGS = model_flags.define()
+PROMPT_FLAGS = model_flags.define_prompts()
 MODEL = MODEL_FLAGS.model
 INPUT = flags.DEFINE_string("input", None, "A UTF-8 text file, one text a line; - for stdin.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npy file to write: float32 [N, D].")
@@ -36,7 +37,7 @@ def embed(model_path: str, path: str, output: str, *, writes: bool) -> None:
   if writes:
     outputs.check_file(output, source=path)
   source = vector_files.examine(path)
-  model = embedder.load(model_path, **MODEL_FLAGS.load_options())
+  model = embedder.load(model_path, **MODEL_FLAGS.load_options(), **PROMPT_FLAGS.options())
   vector_files.write_vectors(source, output, model)
   logger.info("%d texts -> %s, float32 [%d, %d]", source.lines, output, source.lines, model.width)
 

@@ -39,6 +39,7 @@ from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import write_json
 
 MODEL_FLAGS = model_flags.define()
+PROMPT_FLAGS = model_flags.define_prompts()
 MODEL = MODEL_FLAGS.model
 SUITE = flags.DEFINE_list(
   "suite", "retrieval", "The suites to run, with commas between; see above."
@@ -111,7 +112,7 @@ def main() -> None:
   from dap_jax import evals
   from dap_jax.inference import embedder
 
-  model = embedder.load(MODEL.value, **MODEL_FLAGS.load_options())
+  model = embedder.load(MODEL.value, **MODEL_FLAGS.load_options(), **PROMPT_FLAGS.options())
   content: dict[str, Any] = {"model": MODEL.value, "step": model.step, "protocol": {}}
   for suite in SUITE.value:
     data = DATA.value or MODEL.value

@@ -97,6 +97,7 @@ def main() -> None:
     max_tokens=loaded.max_tokens,
     readme=readme_of(folder, step, config=config, max_tokens=loaded.max_tokens),
     dtype=DTYPE.value,
+    prompts=loaded.prompts,
   )
   logger.info("exported step %d of %s to %s", step, folder, OUTPUT.value)
   most = embedder.most_tokens(folder)

@@ -64,6 +64,8 @@ SOURCE = flags.DEFINE_string("source", None, "A UTF-8 text file, plain or .gz, a
 TARGET = flags.DEFINE_string("target", None, "Another text file, in the other language.")
 OUTPUT = flags.DEFINE_string("output", None, "The .tsv file to write.")
 MODEL_FLAGS = model_flags.define()
+PROMPT_FLAGS = model_flags.define_prompts()
+TARGET_PROMPT_FLAGS = model_flags.define_prompts("target")
 MODEL = MODEL_FLAGS.model
 SOURCE_VECTORS = flags.DEFINE_string(
   "source_vectors", None, "A .npy file of vectors of --source, in place of a model."
@@ -120,6 +122,7 @@ MODES_OF = {
   **dict.fromkeys(("negatives", "max_share", "rules"), ("negatives",)),
 }
 
+
 logger = logging.getLogger("dap_jax.mine")  # __name__ is __main__ here
 
 
@@ -172,7 +175,7 @@ def without_effect(options: Options) -> dict[str, str]:
   mode = options.mode
   unused = {name: f"with --mode={mode}" for name, modes in MODES_OF.items() if mode not in modes}
   if MODEL.value is None:
-    unused |= dict.fromkeys(("step", "max_tokens", "compute_dtype"), "without --model")
+    unused |= dict.fromkeys(model_flags.OF_MODEL, "without --model")
   if not options.searched_sides():
     names, reason = ["neighbours", "index", "save_seconds"], "with --margin=absolute"
     if mode == "negatives":
@@ -204,6 +207,7 @@ def main() -> None:
   check_flags(options)
   writes = distributed_flags.take_part()
   from dap_jax.distributed import multihost
+  from dap_jax.inference import vector_files
   from dap_jax.mining import modes, searching, work_folder
   from dap_jax.utils import locks
   from dap_jax.utils.atomic import replacing
@@ -215,9 +219,10 @@ def main() -> None:
     if path := flags.FLAGS[name].value:
       outputs.check_file(OUTPUT.value, source=path)
   sides = read_inputs()
-  model = load_model() if MODEL.value else None
-  check_vectors(sides, model)
-  settings = work_folder.settings_of(sides, model=model.digest() if model else None)
+  models = load_models() if MODEL.value else []
+  check_vectors(sides, models[0] if models else None)
+  different = models[:1] if len({id(model) for model in models}) == 1 else models
+  settings = work_folder.settings_of(sides, models=[model.digest() for model in different])
   contents = {key: json.dumps(value).encode() for key, value in settings.items()}
   multihost.check_same(contents, cure="give all the same files")
   if writes:
@@ -225,9 +230,12 @@ def main() -> None:
   try:
     with locks.locked(folder / work_folder.SETTINGS, folder) if writes else nullcontext():
       multihost.wait(f"{folder} is claimed")
-      encode = functools.partial(write_vectors, model=model) if model else None
-      source, target = (work_folder.prepare(side, folder, encode=encode) for side in sides)
-      del model, encode  # its memory is for the search
+      encoders = [functools.partial(vector_files.encode_file, model=model) for model in models]
+      source, target = (
+        work_folder.prepare(side, folder, encode=encode)
+        for side, encode in zip(sides, encoders or (None, None), strict=True)
+      )
+      del models, encoders  # their memory is for the search
       counts = len(source.lines), len(target.lines)
       logger.info("%s: %d x %d sentences; %s", options.mode, *counts, options.describe())
       found = searching.search(source, target, folder, options)
@@ -261,13 +269,18 @@ def read_inputs() -> tuple[Input, Input]:
   return source, target
 
 
-def load_model() -> Embedder:
-  """The model that the flags name."""
+def load_models() -> list[Embedder]:
+  """The model that the flags name, for the source and for the target."""
   from dap_jax.inference import embedder
 
-  model = embedder.load(MODEL.value, **MODEL_FLAGS.load_options())
+  model = embedder.load(MODEL.value, **MODEL_FLAGS.load_options(), **PROMPT_FLAGS.options())
   logger.info("vectors: %s", scores.protocol_line({"model": MODEL.value, **model.describe()}))
-  return model
+  if not TARGET_PROMPT_FLAGS.are_given:
+    return [model, model]
+  options = TARGET_PROMPT_FLAGS.options()
+  of_target = model.with_prompt(options["prompt_name"], given=options["prompt"])
+  logger.info("prompt of the target: %r", of_target.prompt)
+  return [model, of_target]
 
 
 def check_vectors(sides: Sequence[Input], model: Embedder | None) -> None:
@@ -281,13 +294,6 @@ def check_vectors(sides: Sequence[Input], model: Embedder | None) -> None:
   width = inputs.common_width(sides, model=of_model)
   if INDEX.value != "flat":
     faiss_search.make_index(INDEX.value.removeprefix("faiss:"), width=width)
-
-
-def write_vectors(texts: Path, output: Path, *, model: Embedder) -> None:
-  """Encodes a file of texts, on all processes."""
-  from dap_jax.inference import vector_files
-
-  vector_files.write_vectors(vector_files.examine(str(texts)), str(output), model)
 
 
 if __name__ == "__main__":

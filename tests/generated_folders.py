@@ -223,7 +223,8 @@ def write(folder, seed):
     content = draw.some(common, {"module_input_name": ("token_embeddings",), "surprise": (1,)})
     files["9_Normalize/config.json"] = dumped(content)
   settings = {"prompts": ({"query": "query: "},), "similarity_fn_name": ("dot",)}
-  odd = {"truncate_dim": (8,), "default_prompt_name": ("query",), "surprise": (1,)}
+  settings |= {"default_prompt_name": ("query",)}
+  odd = {"truncate_dim": (8,), "surprise": (1,)}
   content = draw.some(settings, odd)
   content |= {"prompts": {"query": "query: "}} if "default_prompt_name" in content else {}
   files["config_sentence_transformers.json"] = dumped(content)

@@ -20,6 +20,7 @@ from dap_jax.data.cleaning.pairs import Pair
 from dap_jax.data.engines.processes import Processes
 from dap_jax.data.texts import normal_forms
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Sides
 from tests.one_example import one_example
 from tests.staged import read_pairs, split_pairs
 
@@ -192,6 +193,7 @@ PREPARE = {
   "prune": 0,
   "fixed_ids": 0,
   "max_tokens": 8,
+  "prompts": Sides(),
   "temperature": 2.0,
   "min_pairs": 1,
   "guard": (),

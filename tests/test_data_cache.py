@@ -255,12 +255,13 @@ def test_a_cache_that_cannot_be_written(corpus, tmp_path, place):
 
 
 # A section as a run has it today: keys that came later have values of their own.
+NO_PROMPTS = {"texts": {"query": "", "document": ""}, "pivot": "", "translation": "", "default": ""}
 SECTION = {"guard": [], "max_line_bytes": 1 << 20, "rules_for": {}, "near_duplicates": 0.0}
 
 
 def test_a_resumed_run_may_have_another_cache(tmp_path):
   """Also one that began before the key was there; what shapes the data may not change."""
-  run = {"model": {}, "max_tokens": 16, "steps": 3}
+  run = {"model": {}, "max_tokens": 16, "steps": 3, "prompts": NO_PROMPTS}
   layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en"}})
   fill(tmp_path)
   (tmp_path / "checkpoints" / "3").mkdir(parents=True)
@@ -272,7 +273,7 @@ def test_a_resumed_run_may_have_another_cache(tmp_path):
 
 def test_what_shapes_batches_alone_may_be_mended_until_the_first_step(tmp_path):
   """`data.views` can only be found wrong once the data is there."""
-  run = {"model": {}, "max_tokens": 16}
+  run = {"model": {}, "max_tokens": 16, "prompts": NO_PROMPTS}
   layout.claim(tmp_path, run | {"data": SECTION | {"pivot": "en", "views": 9}})
   (tmp_path / "data").mkdir()
   (tmp_path / "data" / "info.json").write_text("{}")

@@ -249,13 +249,6 @@ def test_another_file_system():
     download.local_folder("gs://bucket/model")
 
 
-def test_a_default_prompt_is_refused(folder):
-  (folder / "modules.json").write_text(json.dumps(LISTED))
-  settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
-  (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
-  assert "default prompt" in refused(folder)
-
-
 def test_left_truncation_is_refused(folder):
   change_json(folder / "tokenizer_config.json", truncation_side="left")
   assert "truncation_side" in refused(folder)

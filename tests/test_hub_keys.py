@@ -121,7 +121,7 @@ REFUSED = [
   ("modernbert", MODULE, {"max_seq_length": 4000}),
   ("bert", SETTINGS, {"truncate_dim": 8}),
   ("bert", SETTINGS, {"model_type": "SparseEncoder"}),
-  ("bert", SETTINGS, {"prompts": {"query": "query: "}, "default_prompt_name": "query"}),
+  ("bert", SETTINGS, {"prompts": {"query": "query: "}, "default_prompt_name": "passage"}),
   ("bert", POOLING, {"pooling_mode": ["cls", "mean"]}),
   ("bert", POOLING, {"surprise": True}),
   ("bert", NORMALIZE, {"module_input_name": "token_embeddings"}),
@@ -194,7 +194,6 @@ def test_a_key_that_is_refused(tmp_path, model_type, file, content):
     last, deepest = next(iter(deepest.items()))
   words = {
     "pooling_mode": "pooling",
-    "default_prompt_name": "default prompt",
     "name": "of one name",
     "type": "of type",
   }

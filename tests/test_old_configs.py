@@ -11,20 +11,22 @@ LATER = {
   "rules_for": {},
   "near_duplicates": 0.0,
 }  # keys of `data`
+NO_PROMPTS = {"texts": {"query": "", "document": ""}, "pivot": "", "translation": "", "default": ""}
+NEW = {"prompts": NO_PROMPTS}  # a section
 
 
 def test_an_old_config_has_the_last_word(caplog):
   config = {"data": {"renderings": 4, "views": 2, "pivot": "en"}, "seed": 1}
   data = {"views": 4, "pivot": "en"} | LATER
-  assert with_current_keys(config) == {"data": data, "seed": 1}
+  assert with_current_keys(config) == {"data": data, "seed": 1} | NEW
   assert "config key data.renderings is called data.views now" in caplog.text
   assert config["data"] == {"renderings": 4, "views": 2, "pivot": "en"}  # a copy was changed
 
 
 def test_new_configs_pass_in_silence(caplog):
-  config = {"data": {"views": 2} | LATER | {"guard": []}, "model": {}}
+  config = {"data": {"views": 2} | LATER | {"guard": []}, "model": {}} | NEW
   assert with_current_keys(config) == config
-  assert with_current_keys({"seed": 0}) == {"seed": 0}
+  assert with_current_keys({"seed": 0}) == {"seed": 0} | NEW
   assert caplog.text == ""
 
 
@@ -35,7 +37,7 @@ def test_a_key_that_came_later_has_the_value_of_before():
   )
   ranking = with_current_keys({"objectives": {"translation_ranking": {"weight": 1.0}}})
   assert ranking["objectives"]["translation_ranking"]["false_negatives"] == "text"
-  assert with_current_keys({"decoder": {}}) == {"decoder": {}}  # fine-tuning has no decoder
+  assert with_current_keys({"decoder": {}}) == {"decoder": {}} | NEW  # fine-tuning has no decoder
 
 
 def test_flags():

@@ -11,6 +11,7 @@ from dap_jax.data.synonyms import Synonyms
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.word_forms import Forms, Sentence, read_sentence
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Sides
 from tests.one_example import one_example
 from tests.test_data import prepare
 
@@ -26,6 +27,7 @@ SETTINGS = {
   "max_synonyms": 16,
   "prefix_letters": 0,
   "ending_letters": 3,
+  "prompts": Sides(),
 }
 
 

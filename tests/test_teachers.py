@@ -19,6 +19,7 @@ from dap_jax.training.config import RunConfig
 from dap_jax.training.teacher import teacher_vectors, teachers
 from dap_jax.utils import binding
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Sides
 from tests import taught, tiny
 from tests.commands import Commands, final_state, lines_of, write_corpus
 
@@ -66,6 +67,7 @@ def prepared(folder, corpus, guide):
     extras=[guide.extra],
     workers=Processes(),
     fixed_ids=0,
+    prompts=Sides(),
   )
   known = binding.keys_of(CorpusReader) | binding.keys_of(prepare)
   settings = {key: value for key, value in settings.items() if key in known}

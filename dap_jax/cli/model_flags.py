@@ -11,12 +11,25 @@ from absl import flags
 flags.disclaim_key_flags()
 
 
+OF_MODEL = (  # names of flags that mean nothing without a model
+  *("step", "max_tokens", "compute_dtype"),
+  *("prompt_name", "prompt", "target_prompt_name", "target_prompt"),
+)
+
+
 class LoadOptions(TypedDict):
   """Keyword arguments of `embedder.load`, see there."""
 
   step: str
   max_tokens: int | None
   compute_dtype: str
+
+
+class PromptOptions(TypedDict):
+  """Keyword arguments of `embedder.load` and `Prompts.text`, see there."""
+
+  prompt_name: str
+  prompt: str | None
 
 
 class ModelFlags(NamedTuple):
@@ -60,4 +73,32 @@ def define(
       ["float32", "bfloat16"],
       "Dtype of the network's computation; the model's own by default.",
     ),
+  )
+
+
+class PromptFlags(NamedTuple):
+  """What goes before the texts of a command, or of one side of them."""
+
+  name: flags.FlagHolder[str | None]
+  text: flags.FlagHolder[str | None]
+
+  @property
+  def are_given(self) -> bool:
+    """Whether either is."""
+    return self.name.value is not None or self.text.value is not None
+
+  def options(self) -> PromptOptions:
+    """How to load the model."""
+    return {"prompt_name": self.name.value or "", "prompt": self.text.value}
+
+
+def define_prompts(side: str = "") -> PromptFlags:
+  """Defines --prompt_name and --prompt; with a side, `target` say, --target_prompt_name, ..."""
+  texts = f"the texts of the {side}, if it has another" if side else "every text"
+  prefix = f"{side}_" if side else ""
+  name = f"The model's prompt to put before {texts}."
+  text = "What to put before them, in place of a prompt by name."
+  return PromptFlags(
+    flags.DEFINE_string(f"{prefix}prompt_name", None, name),
+    flags.DEFINE_string(f"{prefix}prompt", None, text),
   )

@@ -35,24 +35,22 @@ from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, pairs_in
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
+from dap_jax.data.pair_encoder import EncoderSettings, texts_of
 from dap_jax.data.tokenised_pairs import (
   Tokenised,
   count_ids,
   feature_arrays,
   kept_pairs,
   rates_of,
-  texts_of,
   tokenise,
   write_train_file,
 )
-from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import writing
+from dap_jax.utils.prompts import Sides
 
 logger = logging.getLogger(__name__)
-
-UNCUT = 1 << 30  # no text has so many ids
 
 
 def prepare(
@@ -65,6 +63,7 @@ def prepare(
   prune: int,
   fixed_ids: int,
   max_tokens: int,
+  prompts: Sides,
   temperature: float,
   min_pairs: int,
   guard: Sequence[str],
@@ -80,7 +79,7 @@ def prepare(
     tokenizer_directory: of the vocabulary; one is trained on the training split if it has none.
     vocabulary_size, sample_texts: ids of a vocabulary that is trained; on how many texts at most.
     prune, fixed_ids: `at_least` and `fixed_ids` of `prune_vocabulary`; prune=0 keeps all ids.
-    max_tokens: ids of a sequence, [CLS] and [SEP] included; longer ones are cut.
+    max_tokens, prompts: of a sequence; longer ones are cut. What goes before texts.
     temperature: of the languages' shares, see `tasks.register`.
     min_pairs, guard: fewest training pairs of a language; paths of evaluation sets, left out.
     heldout: `sentences`, `min_words`, `min_languages` of `selection.select`.
@@ -104,12 +103,11 @@ def prepare(
     if not tokenizer_training.is_there(tokenizer_directory):
       train_vocabulary(tokenizer_directory, stage, selection, vocabulary_size, sample_texts)
     elif prune:
-      prune_vocabulary(tokenizer_directory, stage, selection, prune, fixed_ids, workers)
-    tokens = Tokenizer.load(tokenizer_directory, max_tokens=max_tokens)
-    tokenised = tokenise(
-      stage, selection, tokenizer=(tokenizer_directory, tokens), work=work, workers=workers
-    )
-    train = folder / manifest.TRAIN
+      uncut = EncoderSettings.load(tokenizer_directory, prompts=prompts)
+      prune_vocabulary(uncut, stage, selection, prune, fixed_ids, workers)
+    encoding = EncoderSettings.load(tokenizer_directory, max_tokens=max_tokens, prompts=prompts)
+    tokenised = tokenise(stage, selection, encoding, work=work, workers=workers)
+    tokens, train = encoding.tokenizer(), folder / manifest.TRAIN
     write_train_file(train, tokenised, feature_arrays(stage, selection, tokens, extras))
     rates = rates_of(train, tokenised.pairs, tokens, temperature=temperature)
     info = info_of(tokenised, extras) | {"rates": rates, "max_tokens": max_tokens}
@@ -203,7 +201,7 @@ def train_vocabulary(
 
 
 def prune_vocabulary(
-  directory: epath.PathLike,
+  encoding: EncoderSettings,
   stage: Stage,
   selection: choice.Selection,
   at_least: int,
@@ -212,16 +210,16 @@ def prune_vocabulary(
 ) -> None:
   """Leaves those ids in a folder's vocabulary that the texts to train on have so many times.
 
-  The first `fixed_ids` keep their numbers. Texts are counted whole: what is cut off decides, with
-  the rest of its word, which ids come before.
+  The first `fixed_ids` keep their numbers. Texts are counted whole, as the settings have to say:
+  what is cut off decides, with the rest of its word, which ids come before.
   """
-  tokens = Tokenizer.load(directory, max_tokens=UNCUT)
-  counts = count_ids(stage, selection, tokenizer=(directory, tokens), workers=workers)
+  tokens = encoding.tokenizer()
+  counts = count_ids(stage, selection, encoding, workers=workers)
   specials = {number for number in tokens.special_ids if number is not None}
   used = specials.union((counts >= at_least).nonzero()[0].tolist())
-  path = epath.Path(directory) / "tokenizer.json"
+  path = epath.Path(encoding.directory) / "tokenizer.json"
   path.write_text(tokenizer_pruning.prune(path.read_text(), used, fixed_ids=fixed_ids))
-  left = Tokenizer.load(directory, max_tokens=UNCUT).size
+  left = encoding.tokenizer().size
   logger.info("the vocabulary: %s of %s ids are kept", f"{left:,}", f"{tokens.size:,}")
 
 

@@ -20,6 +20,7 @@ from dap_jax.data.texts import dictionaries
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.data.word_forms import Forms, Sentence, read_sentences
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Sides
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Synonyms:
     cldr_names: whether CLDR's names are used.
     max_synonyms: the most pairs of words that a sentence pair has; see `shortened`.
     prefix_letters, ending_letters: see `Forms`.
+    prompts: what goes before the texts of each side.
 
   Raises:
     UserError: a setting is wrong; from `open`, a dictionary; from `report`, no pair has synonyms.
@@ -90,7 +92,9 @@ class Synonyms:
     max_synonyms: int,
     prefix_letters: int,
     ending_letters: int,
+    prompts: Sides,
   ):
+    self._prompts = prompts
     self._pivot, self._cldr = pivot, cldr_names
     self._paths = dictionaries.check_paths(paths)
     if not self._paths and not cldr_names:
@@ -137,7 +141,10 @@ class Synonyms:
     of_pivot, of_translation, of_pairs = [], [], []
     for start in range(0, len(texts), BLOCK_PAIRS):
       sides = zip(*texts[start : start + BLOCK_PAIRS], strict=True)
-      read = [read_sentences(side, tokens, forms) for side, forms in zip(sides, both, strict=True)]
+      read = [
+        read_sentences(side, tokens, forms, prompt=prompt)
+        for side, forms, prompt in zip(sides, both, self._prompts, strict=True)
+      ]
       for pair in zip(*read, strict=True):
         all_pairs = synonyms(*pair)
         word_pairs = shortened(all_pairs, self._most)

@@ -20,13 +20,12 @@ from dap_jax.data.cleaning.stage import Stage, pairs_of_batch
 from dap_jax.data.elements import SIDES
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
+from dap_jax.data.pair_encoder import EncoderSettings, encoder_of, texts_of
 from dap_jax.data.raw_sequences import DTYPE, RawSequences
 from dap_jax.data.texts.normal_forms import key_of
-from dap_jax.data.tokenizer import Marked, Tokenizer
+from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.quiet import quiet_stderr
-
-REMEMBERED = 200_000  # pivots
 
 
 def kept_pairs(stage: Stage, selection: choice.Selection) -> Iterator[list[Pair]]:
@@ -71,14 +70,6 @@ def pairs_of_part(part: Part) -> list[Pair]:
   ]
 
 
-def texts_of(pairs: Iterable[Pair]) -> Iterator[str]:
-  """All texts of some pairs."""
-  for pair in pairs:
-    yield pair.pivot
-    yield pair.translation
-    yield from pair.negatives
-
-
 class Tokenised(NamedTuple):
   """The tokenised pairs.
 
@@ -104,40 +95,11 @@ class TokenisedPart(NamedTuple):
   cut_texts: int
 
 
-class Encoder:
-  """Texts of pairs -> ids. It remembers pivots: many corpora have them again in each language.
-
-  Args:
-    directory: of the tokenizer.
-    max_tokens: of a sequence.
-    definition: what `Tokenizer.definition` says, or a digest of it: tells tokenizers apart that
-      are in the same directory one after the other.
-  """
-
-  def __init__(self, directory: str, max_tokens: int, definition: str):
-    del definition  # of importance to `encoder_of`
-    self._tokens = Tokenizer.load(directory, max_tokens=max_tokens)
-    self._pivots: dict[str, Marked] = {}
-
-  def encode(self, pairs: Sequence[Pair]) -> dict[str, Marked]:
-    """Every text of the pairs, hard negatives included -> its ids."""
-    texts = dict.fromkeys(texts_of(pairs))
-    encoded = {text: self._pivots[text] for text in texts if text in self._pivots}
-    new = [text for text in texts if text not in encoded]
-    encoded.update(zip(new, self._tokens.encode_marked(new), strict=True))
-    if len(self._pivots) > REMEMBERED:
-      self._pivots.clear()
-    self._pivots.update({pair.pivot: encoded[pair.pivot] for pair in pairs})
-    return encoded
-
-
-encoder_of = functools.lru_cache(maxsize=1)(Encoder)  # one of a process
-
-
-def tokenise_part(part: Part, *, encoder: tuple[str, int, str]) -> TokenisedPart:
-  """Tokenises the pairs of a part; encoder: the arguments of `Encoder`."""
-  pairs = pairs_of_part(part)
-  encoded = encoder_of(*encoder).encode(pairs)
+def tokenise_part(part: Part, *, settings: EncoderSettings) -> TokenisedPart:
+  """Tokenises the pairs of a part."""
+  encoder = encoder_of(settings)
+  pairs = encoder.prompted(pairs_of_part(part))
+  encoded = encoder.encode(pairs)
   by_language: dict[str, list[Pair]] = defaultdict(list)
   for pair in pairs:
     by_language[pair.language].append(pair)
@@ -168,8 +130,8 @@ def joined(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def tokenise(
   stage: Stage,
   selection: choice.Selection,
+  settings: EncoderSettings,
   *,
-  tokenizer: tuple[epath.PathLike, Tokenizer],
   work: Path,
   workers: Workers,
 ) -> Tokenised:
@@ -177,16 +139,14 @@ def tokenise(
 
   Args:
     stage, selection: the pairs.
-    tokenizer: a directory, and the tokenizer that was read from it.
+    settings: how.
     work: a folder for files in between.
     workers: tokenise.
   """
-  directory, tokens = tokenizer
-  encoder = str(directory), tokens.max_tokens, str(hash_of(tokens.definition()))
   sequences, counts = RawSequences(work / "sequences"), Counter[str]()
-  english, cut = np.zeros(tokens.size, bool), 0
+  english, cut = np.zeros(settings.tokenizer().size, bool), 0
   total = int((selection.states == KEPT).sum())
-  tokenise_one = functools.partial(tokenise_part, encoder=encoder)
+  tokenise_one = functools.partial(tokenise_part, settings=settings)
   with Progress("tokenising", total=total, unit="pair") as progress:
     for part in workers.map(tokenise_one, kept_parts(stage, selection)):
       for name, (ids, lengths) in part.sequences.items():
@@ -206,32 +166,27 @@ class CountedPart(NamedTuple):
   pairs: int
 
 
-def count_part(part: Part, *, encoder: tuple[str, int, str]) -> CountedPart:
-  """Counts the ids of a part; encoder: the arguments of `Encoder`."""
-  pairs = pairs_of_part(part)
-  encoded = encoder_of(*encoder).encode(pairs)
+def count_part(part: Part, *, settings: EncoderSettings) -> CountedPart:
+  """Counts the ids of a part."""
+  encoder = encoder_of(settings)
+  pairs = encoder.prompted(pairs_of_part(part))
+  encoded = encoder.encode(pairs)
   ids = np.concatenate([encoded[text].ids for text in texts_of(pairs)])
   return CountedPart(*np.unique(ids, return_counts=True), len(pairs))
 
 
 def count_ids(
-  stage: Stage,
-  selection: choice.Selection,
-  *,
-  tokenizer: tuple[epath.PathLike, Tokenizer],
-  workers: Workers,
+  stage: Stage, selection: choice.Selection, settings: EncoderSettings, *, workers: Workers
 ) -> np.ndarray:
   """How often each id occurs in the pairs to train on, hard negatives included: int64 [ids].
 
   Args:
-    stage, selection, tokenizer, workers: as in `tokenise`.
+    stage, selection, settings, workers: as in `tokenise`.
   """
-  directory, tokens = tokenizer
-  encoder = str(directory), tokens.max_tokens, str(hash_of(tokens.definition()))
-  counts = np.zeros(tokens.size, np.int64)
+  counts = np.zeros(settings.tokenizer().size, np.int64)
   total = int((selection.states == choice.KEPT).sum())
   with Progress("counting ids", total=total, unit="pair") as progress:
-    count_one = functools.partial(count_part, encoder=encoder)
+    count_one = functools.partial(count_part, settings=settings)
     for part in workers.map(count_one, kept_parts(stage, selection)):
       counts[part.ids] += part.counts
       progress.advance(part.pairs)

@@ -135,16 +135,18 @@ class Tokenizer:
       encodings = self._backend.encode_batch_fast(list(texts))  # without offsets: a tenth faster
     return [Marked(np.array(each.ids, np.int32), bool(each.overflowing)) for each in encodings]
 
-  def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
+  def encode_words(
+    self, sentences: Sequence[Sequence[str]], *, prompt: str = ""
+  ) -> list[tuple[list[int], list[int]]]:
     """Sentences as lists of words, joined by spaces -> the ids, and the number of each id's word.
 
-    The number is -1 for [CLS], [SEP] and a space that has its own id. A piece that spans several
-    words belongs to the first.
+    The number is -1 for [CLS], [SEP], the prompt and a space that has its own id. A piece that
+    spans several words belongs to the first.
     """
-    texts = [" ".join(words) for words in sentences]
+    texts = [prompt + " ".join(words) for words in sentences]
     encoded = []
     for words, encoding in zip(sentences, self._encodings(texts), strict=True):
-      of_character = []
+      of_character = [-1] * len(prompt)
       for number, word in enumerate(words):
         of_character += [number] * len(word) + [-1]
       spans = (of_character[start:end] for start, end in encoding.offsets)  # specials: empty
@@ -152,15 +154,18 @@ class Tokenizer:
       encoded.append((encoding.ids, of_pieces))
     return encoded
 
-  def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-    """Texts -> the ids, and for each id the characters [start, end) that it stands for.
+  def encode_spans(
+    self, texts: Sequence[str], *, prompt: str = ""
+  ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """Texts -> the ids, and for each id the characters [start, end) of its text.
 
-    The span is empty for [CLS], [SEP] and a space that has its own id.
+    The span is empty for [CLS], [SEP], the prompt and a space that has its own id.
     """
-    encoded = []
-    for encoding in self._encodings(texts):
+    encoded, before = [], len(prompt)
+    for encoding in self._encodings([prompt + text for text in texts]):
       pieces = zip(encoding.tokens, encoding.offsets, strict=True)
       spans = [(start, start) if piece == SPACE else (start, end) for piece, (start, end) in pieces]
+      spans = [(max(start - before, 0), max(end - before, 0)) for start, end in spans]
       encoded.append((encoding.ids, spans))
     return encoded
 

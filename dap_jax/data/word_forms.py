@@ -114,7 +114,9 @@ def read_sentence(text: str, spans: Sequence[tuple[int, int]], forms: Forms) -> 
   return Sentence(of_tokens, [matched[number][1] for number in with_ids])
 
 
-def read_sentences(texts: Sequence[str], tokens: Tokenizer, forms: Forms) -> list[Sentence]:
-  """`read_sentence` of each text of one language."""
-  encoded = zip(texts, tokens.encode_spans(texts), strict=True)
+def read_sentences(
+  texts: Sequence[str], tokens: Tokenizer, forms: Forms, *, prompt: str
+) -> list[Sentence]:
+  """`read_sentence` of each text of one language; no id of the prompt before it has a word."""
+  encoded = zip(texts, tokens.encode_spans(texts, prompt=prompt), strict=True)
   return [read_sentence(text, spans, forms) for text, (_, spans) in encoded]

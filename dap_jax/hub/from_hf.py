@@ -17,6 +17,7 @@ from dap_jax.hub.weights import Leaf, StoredTensor
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
+from dap_jax.utils.prompts import Prompts
 
 DECODER = "decoder"  # the folder that `export --include_decoder` adds, to train on from
 ARCHITECTURE = "dap_jax RTL decoder"  # in that folder's config.json
@@ -36,6 +37,7 @@ class HfFolder(NamedTuple):
     tensors: of the encoder and the masked-LM head, by `names.standard_name`.
     dense: tensors of the Dense module; empty where there is none.
     decoder: tensors of the exported RTL decoder; empty where there is none.
+    prompts: what may go before texts.
   """
 
   folder: epath.Path
@@ -44,6 +46,7 @@ class HfFolder(NamedTuple):
   tensors: dict[str, StoredTensor]
   dense: dict[str, StoredTensor]
   decoder: dict[str, StoredTensor]
+  prompts: Prompts
 
   @property
   def table(self) -> names.Table:
@@ -81,6 +84,7 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
     tensors=tensors,
     dense=weights.find_tensors(dense, model_folder=folder) if dense else {},
     decoder=weights.find_tensors(decoder, model_folder=folder) if is_ours else {},
+    prompts=layout.prompts if layout else Prompts(),
   )
   check_folder(checkpoint)
   return checkpoint

@@ -146,8 +146,7 @@ MODULE: Table = {  # an entry of modules.json
   **rules(NO_EFFECT, "idx", "kwargs"),  # arguments that a caller may give
 }
 SENTENCE_TRANSFORMERS: Table = {  # config_sentence_transformers.json
-  "default_prompt_name": HONOURED,
-  "prompts": HONOURED,  # the others are for callers that name one
+  **rules(HONOURED, "prompts", "default_prompt_name"),
   "truncate_dim": only(),
   "model_type": only("SentenceTransformer"),
   **rules(NO_EFFECT, "__version__", "similarity_fn_name", "requirements"),
@@ -200,7 +199,7 @@ POOLING: Table = {
   **rules(HONOURED, "pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens"),
   **rules(HONOURED, "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken"),
   **rules(NO_EFFECT, "embedding_dimension", "word_embedding_dimension"),
-  "include_prompt": NO_EFFECT,  # a prompt of its own is refused
+  "include_prompt": HONOURED,  # where it is false, every prompt is refused
 }
 SENTENCE_VECTOR = rules(only("sentence_embedding"), "module_input_name", "module_output_name")
 DENSE: Table = {

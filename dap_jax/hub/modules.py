@@ -16,6 +16,7 @@ from dap_jax.hub import keys, limits
 from dap_jax.hub.configs import read_number
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
+from dap_jax.utils.prompts import Prompts, check_texts
 
 # Pooling -> its key in 1_Pooling/config.json, as every version of sentence-transformers reads it.
 POOLING_KEYS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
@@ -45,6 +46,7 @@ class Modules(NamedTuple):
     dense_activation: a key of `ACTIVATIONS`.
     normalize: whether sentence vectors have unit length.
     max_tokens: where texts are cut; None where the folder does not say.
+    prompts: what may go before texts.
   """
 
   transformer: epath.Path
@@ -54,6 +56,7 @@ class Modules(NamedTuple):
   dense_activation: str
   normalize: bool
   max_tokens: int | None
+  prompts: Prompts
 
 
 def inside(folder: epath.Path, path: Any) -> epath.Path:
@@ -73,9 +76,8 @@ def read_modules(folder: epath.Path) -> Modules | None:
   if not (folder / "modules.json").exists():
     return None
   kinds = read_kinds(folder)
-  settings = folder / "config_sentence_transformers.json"
-  if settings.exists():
-    check_settings(read_json(settings), where=str(settings))
+  settings, pooling = folder / "config_sentence_transformers.json", kinds["Pooling"] / "config.json"
+  prompts = read_prompts(settings) if settings.exists() else Prompts()
   width, activation = read_dense(kinds["Dense"]) if "Dense" in kinds else (0, "identity")
   normalize = kinds.get("Normalize")
   if normalize and (normalize / "config.json").exists():
@@ -83,12 +85,13 @@ def read_modules(folder: epath.Path) -> Modules | None:
     keys.check_keys(read_json(path), keys.NORMALIZE, where=str(path))
   return Modules(
     transformer=kinds["Transformer"],
-    pooling=read_pooling(kinds["Pooling"] / "config.json"),
+    pooling=read_pooling(pooling),
     dense=kinds.get("Dense"),
     dense_width=width,
     dense_activation=activation,
     normalize=normalize is not None,
     max_tokens=limits.stated_limit(kinds["Transformer"]),
+    prompts=prompts._replace(are_pooled=read_json(pooling).get("include_prompt") is not False),
   )
 
 
@@ -115,13 +118,20 @@ def read_kinds(folder: epath.Path) -> dict[str, epath.Path]:
   return kinds
 
 
-def check_settings(content: Mapping[str, Any], *, where: str) -> None:
-  """Refuses what config_sentence_transformers.json would change: a prompt, fewer dimensions."""
-  keys.check_keys(content, keys.SENTENCE_TRANSFORMERS, where=where)
-  name, prompts = content.get("default_prompt_name"), content.get("prompts")
-  is_empty = isinstance(prompts, dict) and isinstance(name, str) and prompts.get(name) == ""
-  if name and not is_empty:
-    raise UserError(f"{where}: it has a default prompt, which dap_jax would not put before texts")
+def read_prompts(path: epath.Path) -> Prompts:
+  """The prompts in config_sentence_transformers.json; a null is an empty text there."""
+  content = read_json(path)
+  keys.check_keys(content, keys.SENTENCE_TRANSFORMERS, where=str(path))
+  texts, default = content.get("prompts") or {}, content.get("default_prompt_name") or ""
+  if isinstance(texts, dict):
+    texts = {name: "" if text is None else text for name, text in texts.items()}
+  prompts = Prompts(check_texts(texts, where=f"{path}: prompts"), default)
+  if not isinstance(default, str) or default and default not in prompts.texts:
+    raise UserError(
+      f"{path}: default_prompt_name is {keys.shown(default)}; expected one of"
+      f" {', '.join(map(repr, prompts.texts)) or 'its prompts, of which it has none'}"
+    )
+  return prompts
 
 
 def read_pooling(path: epath.Path) -> str:
@@ -153,7 +163,9 @@ def read_dense(folder: epath.Path) -> tuple[int, str]:
   return read_number(config, "out_features", None, where=str(path)), names[torch_name]
 
 
-def module_files(model_config: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
+def module_files(
+  model_config: Mapping[str, Any], *, max_tokens: int, prompts: Prompts
+) -> dict[str, Any]:
   """The files of the layout, name -> JSON content, for the config's `model` section."""
   pooling, width = model_config["pooling"], model_config["encoder"]["width"]
   if pooling not in POOLING_KEYS:
@@ -168,8 +180,8 @@ def module_files(model_config: Mapping[str, Any], *, max_tokens: int) -> dict[st
       "do_lower_case": False,
     },
     "config_sentence_transformers.json": {
-      "prompts": {},
-      "default_prompt_name": None,
+      "prompts": dict(prompts.texts),
+      "default_prompt_name": prompts.default or None,
       "similarity_fn_name": "cosine",
     },
     "1_Pooling/config.json": {

@@ -15,6 +15,7 @@ from dap_jax.hub import configs, modules, names, tokenizer_files, weights
 from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
 from dap_jax.utils import locks
 from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.prompts import NO_PROMPTS, Prompts
 
 
 def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def write_folder(
   max_tokens: int,
   readme: str,
   dtype: str,
+  prompts: Prompts = NO_PROMPTS,
 ) -> None:
   """Writes the folder, all of it or nothing.
 
@@ -120,6 +122,7 @@ def write_folder(
     max_tokens: where texts are cut.
     readme: the model card.
     dtype: of the weights, one of `weights.FLOATS`; PyTorch computes in it too.
+    prompts: what may go before texts.
 
   Raises:
     UserError: the folder exists already, or the layout or the dtype cannot represent the model.
@@ -132,7 +135,8 @@ def write_folder(
     masked_lm="masked_lm" in params,
   )
   config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
-  files = {"config.json": config, **modules.module_files(model_config, max_tokens=max_tokens)}
+  files = {"config.json": config}
+  files |= modules.module_files(model_config, max_tokens=max_tokens, prompts=prompts)
   tensors = {weights.FILE: encoder_tensors(params, section)}
   if "dense" in params:
     tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, TypedDict, Unpack
 import jax
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from dap_jax.core.inference_step import embed_step, layer_means_step, layer_states_step
 from dap_jax.data import manifest
@@ -21,11 +20,11 @@ from dap_jax.distributed import multihost, sharding
 from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf, limits, tokenizer_files
 from dap_jax.inference import batching
+from dap_jax.inference.encoder_network import abstract_params, encoder_of, jitted
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.model.from_config import DEFAULT_POOLING, ENCODER_ALONE, init_params, make_model
-from dap_jax.model.vocabulary import vocabulary_of
-from dap_jax.utils.binding import bind
+from dap_jax.model.from_config import DEFAULT_POOLING
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Prompts, of_section
 from dap_jax.workdir import layout, restore
 
 BATCH_SIZE = 128  # texts
@@ -53,7 +52,9 @@ class Embedder:
     max_tokens: where texts are cut.
     step: of the checkpoint; None for a Hugging Face folder.
     mesh: see `sharding.make_mesh`; the processes of its devices encode the same texts together.
-    changed: options of `load` that differ from the model's own: max_tokens, compute_dtype.
+    changed: options of `load` that differ from the model's own: max_tokens, compute_dtype, prompt.
+    prompts: that it has.
+    prompt: what goes before every text, of `prompts` or not; "" = nothing.
   """
 
   network: DualAlignment
@@ -64,6 +65,12 @@ class Embedder:
   step: int | None
   mesh: Mesh
   changed: Mapping[str, Any]
+  prompts: Prompts
+  prompt: str
+
+  def with_prompt(self, name: str = "", *, given: str | None = None) -> Embedder:
+    """The same model with another prompt before its texts, see `Prompts.text`."""
+    return dataclasses.replace(self, prompt=self.prompts.text(name, given=given))
 
   def encode(
     self,
@@ -79,16 +86,17 @@ class Embedder:
       batch_size: see `batching.batches`.
       advance: see `batching.Advance`.
     """
-    return self.collect(texts, embed_step, batch_size=batch_size, advance=advance)
+    prompted = self._prompted(texts)
+    return self.collect(prompted, embed_step, batch_size=batch_size, advance=advance)
 
   def layer_vectors(self, texts: Sequence[str]) -> np.ndarray:
     """The mean of each text's token states in each layer, float32 [N, layers + 1, D]."""
-    return self.collect(texts, layer_means_step)
+    return self.collect(self._prompted(texts), layer_means_step)
 
   def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
     """The pieces of each sentence, which is a list of words. All states are in memory at once."""
     self._check_same(sentences)
-    encoded = self.tokenizer.encode_words(sentences)
+    encoded = self.tokenizer.encode_words(sentences, prompt=self.prompt)
     sequences, run = [ids for ids, _ in encoded], self._network(layer_states_step)
     pieces: dict[int, Pieces] = {}
     for rows, states in batching.outputs(sequences, run, **self._shapes(STATES_BATCH_SIZE)):
@@ -105,12 +113,13 @@ class Embedder:
 
   def describe(self) -> dict[str, Any]:
     """Everything its vectors depend on beside its name and the texts: name -> value."""
-    return {
+    description = {
       "step": self.step,
       "pooling": self.model_config["pooling"] or DEFAULT_POOLING,
       "max_tokens": self.max_tokens,
       "compute_dtype": self.model_config["compute_dtype"],
     }
+    return description | ({"prompt": self.prompt} if self.prompt else {})
 
   def digest(self) -> str:
     """A digest of all that its vectors depend on, parameters included: 40 hexadecimal digits."""
@@ -133,7 +142,7 @@ class Embedder:
     """The outputs of a step for each text, float32 [N, ...].
 
     Args:
-      texts: N texts, or pairs of texts, which become one sequence.
+      texts: N texts, or pairs of texts, which become one sequence; no prompt goes before them.
       step: a function of `core.inference_step`.
       batch_size: see `batching.batches`.
       advance: see `batching.Advance`.
@@ -141,6 +150,10 @@ class Embedder:
     self._check_same(texts)
     sequences, run = self.tokenizer.encode_ragged(texts), self._network(step)
     return batching.collect(sequences, run, advance=advance, **self._shapes(batch_size))
+
+  def _prompted(self, texts: Sequence[str]) -> Sequence[str]:
+    """The texts behind the prompt."""
+    return [f"{self.prompt}{text}" for text in texts] if self.prompt else texts
 
   def _check_same(self, texts: Sequence) -> None:
     """Raises UserError where processes have different texts, which would end up in one batch."""
@@ -170,42 +183,14 @@ class Embedder:
     return network
 
 
-@functools.cache
-def jitted(step: Callable, network: DualAlignment, mesh: Mesh) -> Callable:
-  """The jitted step. Parameters are its argument, so that all evaluations of a run share it."""
-  replicated = NamedSharding(mesh, PartitionSpec())
-  return jax.jit(functools.partial(step, model=network), out_shardings=replicated)
-
-
-def encoder_of(
-  model_config: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int
-) -> DualAlignment:
-  """The network without the parts that only training needs."""
-  rows = model_config["encoder"]["vocabulary_size"]
-  vocabulary = vocabulary_of(tokenizer, rows=rows, english_ids=None)
-  return bind(
-    make_model,
-    {**model_config, "projection": False},
-    where="model",
-    vocabulary=vocabulary,
-    max_tokens=max_tokens,
-    **ENCODER_ALONE,
-  )()
-
-
-def abstract_params(network: DualAlignment, mesh: Mesh) -> dict[str, Any]:
-  """Shapes of the parameters, each replicated on every device of the mesh."""
-  shapes = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
-  replicated = NamedSharding(mesh, PartitionSpec())
-  return jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=replicated), shapes)
-
-
 def load(
   model_path: epath.PathLike,
   *,
   step: str = "newest",
   max_tokens: int | None = None,
   compute_dtype: str = "",
+  prompt_name: str = "",
+  prompt: str | None = None,
 ) -> Embedder:
   """A workdir, a Hugging Face folder or a hub id -> a model.
 
@@ -214,18 +199,29 @@ def load(
     step: of a workdir: newest, best or a number.
     max_tokens: where texts are cut; None = the model's own limit.
     compute_dtype: float32 or bfloat16; "" = the one it was trained with.
+    prompt_name: the model's prompt that goes before every text; "" = its default, if it has one.
+    prompt: the text itself, in place of a prompt of the model's.
 
   Raises:
-    UserError: it is none of these, or something in it is missing or damaged.
+    UserError: it is none of these, has no such prompt, or something in it is missing or damaged.
   """
   options: Options = {"max_tokens": max_tokens, "compute_dtype": compute_dtype}
   if layout.is_workdir(model_path):
-    return load_workdir(epath.Path(model_path), step=step, **options)
+    loaded = load_workdir(epath.Path(model_path), step=step, **options)
+    return prompted(loaded, prompt_name, prompt)
   if step != "newest":
     raise UserError(
       f"step={step}: {model_path} is no workdir, it has no checkpoints to choose from"
     )
-  return load_folder(download.local_folder(str(model_path)), **options)
+  loaded = load_folder(download.local_folder(str(model_path)), **options)
+  return prompted(loaded, prompt_name, prompt)
+
+
+def prompted(model: Embedder, name: str, text: str | None) -> Embedder:
+  """The model as the options of `load` want it: with its default prompt, or with another."""
+  default, chosen = model.prompts.text(), model.with_prompt(name, given=text)
+  changed = {} if chosen.prompt == default else {"prompt": chosen.prompt}
+  return dataclasses.replace(chosen, changed={**model.changed, **changed})
 
 
 def most_tokens(model_path: epath.PathLike) -> int:
@@ -255,7 +251,8 @@ def load_folder(folder: epath.Path, **options: Unpack[Options]) -> Embedder:
   limits.check_padding(checkpoint.folder, encoder, max_tokens=limit, pad_id=tokenizer.pad_id)
   network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
   params = sharding.place(from_hf.encoder_leaves(checkpoint), abstract_params(network, mesh))
-  return Embedder(network, params, model_config, tokenizer, limit, None, mesh, changed)
+  built = network, params, model_config, tokenizer, limit, None, mesh, changed
+  return Embedder(*built, prompts=checkpoint.prompts, prompt="")
 
 
 def load_workdir(folder: epath.Path, *, step: str, **options: Unpack[Options]) -> Embedder:
@@ -266,8 +263,8 @@ def load_workdir(folder: epath.Path, *, step: str, **options: Unpack[Options]) -
   tokenizer = Tokenizer.load(folder / "tokenizer", max_tokens=limit)
   network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
   checkpoint = restore.restore(folder, abstract_params(network, mesh), step=step)
-  params = checkpoint.state
-  return Embedder(network, params, model_config, tokenizer, limit, checkpoint.step, mesh, changed)
+  built = network, checkpoint.state, model_config, tokenizer, limit, checkpoint.step, mesh, changed
+  return Embedder(*built, prompts=of_section(**config["prompts"])[0], prompt="")
 
 
 def apply_options(

@@ -64,17 +64,39 @@ class SentenceEncoder:
     """How many ids of a text are read, [CLS] and [SEP] included; the rest is cut."""
     return self._model.max_tokens
 
-  def encode(self, texts: Sequence[str], *, batch_size: int = embedder.BATCH_SIZE) -> np.ndarray:
+  @property
+  def prompts(self) -> dict[str, str]:
+    """The model's prompts, name -> what goes before a text."""
+    return dict(self._model.prompts.texts)
+
+  def encode(
+    self,
+    texts: Sequence[str],
+    *,
+    batch_size: int = embedder.BATCH_SIZE,
+    prompt_name: str = "",
+    prompt: str | None = None,
+  ) -> np.ndarray:
     """Sentence vectors of N texts, float32 [N, D]: of unit length if the model normalises.
+
+    Args:
+      texts: the N texts.
+      batch_size: texts that are encoded together.
+      prompt_name: one of `prompts`, to put before every text; "" = what `load` was told.
+      prompt: the text itself, in place of a prompt by name.
 
     Raises:
       TypeError: one text in place of a list.
+      UserError: the model has no such prompt.
     """
     if isinstance(texts, str):
       raise TypeError(f"texts is one text, {texts!r}: give a list, [text]")
+    model = self._model
+    if prompt_name or prompt is not None:
+      model = model.with_prompt(prompt_name, given=prompt)
     if not len(texts):
       return np.zeros((0, self.width), np.float32)
-    return self._model.encode(texts, batch_size=batch_size)
+    return model.encode(texts, batch_size=batch_size)
 
   def similarity(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
     """Cosines of all sentences of one list with all of the other, float32 [N, M]."""
@@ -157,6 +179,8 @@ def load(
   step: str = "newest",
   max_tokens: int | None = None,
   compute_dtype: str = "",
+  prompt_name: str = "",
+  prompt: str | None = None,
 ) -> SentenceEncoder:
   """A workdir, a Hugging Face folder or a hub id -> a model.
 
@@ -165,10 +189,18 @@ def load(
     step: of a workdir: newest, best or a number.
     max_tokens: where texts are cut; None = the model's own limit.
     compute_dtype: float32 or bfloat16; "" = the model's own.
+    prompt_name: the model's prompt that goes before every text; "" = its default, if it has one.
+    prompt: the text itself, in place of a prompt by name.
 
   Raises:
-    UserError: there is no such model, or it is damaged.
+    UserError: there is no such model, or no such prompt, or it is damaged.
   """
-  return SentenceEncoder(
-    embedder.load(model, step=step, max_tokens=max_tokens, compute_dtype=compute_dtype)
+  loaded = embedder.load(
+    model,
+    step=step,
+    max_tokens=max_tokens,
+    compute_dtype=compute_dtype,
+    prompt_name=prompt_name,
+    prompt=prompt,
   )
+  return SentenceEncoder(loaded)

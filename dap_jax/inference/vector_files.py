@@ -94,6 +94,11 @@ def write_vectors(source: TextFile, output: str, model: Embedder) -> None:
   multihost.wait(f"{output} is written")
 
 
+def encode_file(texts: Path, output: Path, *, model: Embedder) -> None:
+  """See `write_vectors`."""
+  write_vectors(examine(str(texts)), str(output), model)
+
+
 @contextmanager
 def growing(partial: Path, header: bytes, *, size: int) -> Iterator[IO[bytes]]:
   """Opens the partial file, locked, with its first `size` bytes of vectors, to append more."""

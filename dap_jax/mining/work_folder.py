@@ -151,12 +151,12 @@ def prepare(side: Input, folder: Path, *, encode: Callable[[Path, Path], None] |
   return Sentences(side.name, kept, lines[good], texts, np.flatnonzero(good), sentence[places])
 
 
-def settings_of(sides: Sequence[Input], *, model: str | None) -> dict[str, Any]:
-  """Everything the vectors depend on; `model`: the digest of what makes them.
+def settings_of(sides: Sequence[Input], *, models: Sequence[str]) -> dict[str, Any]:
+  """Everything the vectors depend on; `models`: the digests of what makes them, if anything does.
 
   The state of a search is in a file for each k.
   """
-  settings = {"model": model}
+  settings = {"model": " ".join(models) or None}
   for side in sides:
     path = side.vectors_path
     settings[side.name] = side.scan.digest if side.scan else None

@@ -15,6 +15,7 @@ from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build, run_data
 from dap_jax.training.teacher import teachers
 from dap_jax.utils.binding import bind
+from dap_jax.utils.prompts import Sides
 
 
 def guess_vocabulary(config: Mapping[str, Any], *, english_ids: int) -> Vocabulary:
@@ -58,7 +59,7 @@ def plan_step(
   teacher = None
   if "teacher" in needed:
     teacher = bind(teachers.load, config["teacher"], where="teacher", pivot=data["pivot"])()
-  extras = run_data.make_extras(needed, data=data, teacher=teacher)
+  extras = run_data.make_extras(needed, data=data, teacher=teacher, prompts=Sides())
   train_program = build.build(
     vocabulary=vocabulary,
     languages=languages,

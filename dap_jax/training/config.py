@@ -13,6 +13,8 @@ from typing import Any
 from etils import epath
 
 from dap_jax import evals
+from dap_jax.utils import prompts as prompting
+from dap_jax.utils.binding import bind
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import ranges
 
@@ -34,6 +36,7 @@ class RunConfig:
   eval_steps: int
   eval_suites: str
   init_from: str
+  prompts: Section
   data: Section
   tokenizer: Section
   model: Section
@@ -88,6 +91,11 @@ class RunConfig:
   def prunes(self) -> bool:
     """Whether the run's vocabulary is a part of that of `init_from`."""
     return bool(self.tokenizer.get("prune", 0))
+
+  @property
+  def sides(self) -> prompting.Sides:
+    """What goes before the texts of each side."""
+    return bind(prompting.of_section, self.prompts, where="prompts")()[1]
 
   @property
   def suites(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dap_jax.inference.embedder import Embedder
 from dap_jax.training.build import TrainProgram
 from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.training.run_data import RunData
+from dap_jax.utils.prompts import Prompts, Sides, of_section
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class Evaluator:
     train_program: of the run.
     data: its held-out sentences and its tokenizer.
     model: the config's `model` section.
+    prompts: the config's section of that name.
     pivot: the pivot's language code.
     suites: benchmarks beside held-out retrieval, name -> folder.
     best_metric: the score that chooses the best checkpoint; "" where none is kept.
@@ -32,6 +34,7 @@ class Evaluator:
   train_program: TrainProgram
   data: RunData
   model: Mapping[str, Any]
+  prompts: Mapping[str, Any]
   pivot: str
   suites: Mapping[str, str]
   best_metric: str
@@ -44,8 +47,10 @@ class Evaluator:
       NotFiniteError: the vectors are not finite.
       UserError: the files of a benchmark are damaged.
     """
-    model = self._embedder(state, step)
-    heldout = retrieval(self.data.corpus.heldout, model.encode, pivot=self.pivot)
+    prompts, sides = of_section(**self.prompts)
+    model = self._embedder(state, step, prompts)
+    rows = [prompted(row, sides, pivot=self.pivot) for row in self.data.corpus.heldout]
+    heldout = retrieval(rows, model.with_prompt(given="").encode, pivot=self.pivot)
     scores = scores_of("retrieval", heldout)
     for suite, folder in self.suites.items():
       protocol, result = evals.run_suite(suite, model, folder)
@@ -62,7 +67,7 @@ class Evaluator:
       )
     return scores
 
-  def _embedder(self, state: TrainState, step: int) -> Embedder:
+  def _embedder(self, state: TrainState, step: int, prompts: Prompts) -> Embedder:
     """The state's parameters as a model that encodes texts."""
     return Embedder(
       network=self.train_program.model,
@@ -73,7 +78,17 @@ class Evaluator:
       step=step,
       mesh=self.train_program.mesh,
       changed={},
+      prompts=prompts,
+      prompt=prompts.text(),
     )
+
+
+def prompted(row: Mapping[str, str], sides: Sides, *, pivot: str) -> dict[str, str]:
+  """A held-out row, language -> text, with what goes before each text in training."""
+  return {
+    code: f"{sides.pivot if code == pivot else sides.translation}{text}"
+    for code, text in row.items()
+  }
 
 
 def scores_of(suite: str, figures: Mapping[str, float]) -> dict[str, float]:

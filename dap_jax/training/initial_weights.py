@@ -29,6 +29,7 @@ from dap_jax.training.vocabulary_rows import (
   word_rows,
 )
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Prompts, of_section
 from dap_jax.workdir import layout, restore
 from dap_jax.workdir.checkpointing import leaf_shapes
 
@@ -43,10 +44,12 @@ class WeightSource(Protocol):
   Attributes:
     model: the keys of the config's `model` section that it decides, `DECIDED` at most.
     tokenizer_files: the vocabulary that its weights were trained with, name -> content.
+    prompts: that it has.
   """
 
   model: dict[str, Any]
   tokenizer_files: dict[str, str]
+  prompts: Prompts
 
   def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
     """What the rows of its parameters stand for, for a run with these abstract parameters."""
@@ -70,7 +73,7 @@ class CheckpointFolder:
   def __init__(self, name: str):
     self._checkpoint = from_hf.read_folder(download.local_folder(name))
     self._name = name
-    self.model = self._checkpoint.model_config
+    self.model, self.prompts = self._checkpoint.model_config, self._checkpoint.prompts
     self.tokenizer_files = hub_tokenizer.convert_tokenizer(self._checkpoint.folder)
 
   def stored_rows(self, abstract: Mapping[str, Any]) -> StoredRows:
@@ -120,7 +123,8 @@ class OtherWorkdir:
   def __init__(self, name: str):
     self._folder = epath.Path(name)
     self._shapes = restore.shapes(self._folder)
-    config = layout.read_config(name)["model"]
+    whole = layout.read_config(name)
+    config, (self.prompts, _) = whole["model"], of_section(**whole["prompts"])
     absent = [key for key in DECIDED if key not in config]
     if absent or not manifest.complete(self._folder / "data"):
       raise UserError(

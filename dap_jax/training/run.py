@@ -27,6 +27,7 @@ from dap_jax.training.run_data import OpenSource, RunData
 from dap_jax.training.start import Start, decided_before, place_frozen, resume_or_begin
 from dap_jax.training.summary import log_run_summary
 from dap_jax.training.teacher import teachers
+from dap_jax.utils import prompts
 from dap_jax.utils.binding import bind
 from dap_jax.workdir.checkpointing import Checkpoints
 
@@ -161,12 +162,14 @@ def prepare_data(
   """Checks the sections of the config, and prepares the data where that is to be done.
 
   Returns:
-    The config, with the sizes of `init_from`; the data; and the teacher, where one is needed.
+    The config, with what `init_from` decides; the data; and the teacher, where one is needed.
   """
-  decided = decided_before(epath.Path(workdir), config.init_from)
+  decided, stored = decided_before(epath.Path(workdir), config.init_from)
   if not decided and (weights := source()):
     decided = initial_weights.decided_by(weights, prunes=config.prunes)
-  config = dataclasses.replace(config, model=initial_weights.decide(config.model, decided))
+    stored = weights.prompts
+  model = initial_weights.decide(config.model, decided)
+  config = dataclasses.replace(config, model=model, prompts=prompts.resolve(config.prompts, stored))
   mesh = bind(sharding.make_mesh, config.mesh, where="mesh", devices=None)()
   build.check_rows(mesh, config.program, batch_size=config.batch_size)
   needed = build.needs(config.objectives)
@@ -195,6 +198,7 @@ def train_from(start: Start, parts: RunParts, session: Session, *, workdir: str)
     train_program=train_program,
     data=data,
     model=config.model,
+    prompts=config.prompts,
     pivot=config.data["pivot"],
     suites=config.suites,
     best_metric=session.checkpoints.best_metric,

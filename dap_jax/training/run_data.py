@@ -26,6 +26,7 @@ from dap_jax.training.teacher import teachers
 from dap_jax.utils.binding import bind, bind_each, keys_of
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.locks import exclusive
+from dap_jax.utils.prompts import Sides
 from dap_jax.workdir.layout import claim
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def load_or_prepare(
   section.pop("bucket_tokens", None)
   section["guard"] = guarded(section.get("guard", ()), config.suites)
   of_batches = {name: section.pop(name) for name in OF_BATCHES if name in section}
-  extras = make_extras(needed, data=section, teacher=teacher)
+  extras = make_extras(needed, data=section, teacher=teacher, prompts=config.sides)
   if multihost.is_first():
     held.enter_context(exclusive(folder))
     claim(folder, config.to_dict())
@@ -153,10 +154,14 @@ def fill_workdir(
     (folder / "tokenizer").rmtree()
   weights = source()
   settings = {**data, **config.tokenizer}
-  fixed_ids = weights.model["encoder"].get("position_offset", 0) if weights else 0
+  beside: dict[str, Any] = {
+    "max_tokens": config.max_tokens,
+    "fixed_ids": weights.model["encoder"].get("position_offset", 0) if weights else 0,
+    "prompts": config.sides,
+  }
   cached = cache.entry_of(
     settings.pop("cache", ""),
-    data={**settings, "max_tokens": config.max_tokens, "fixed_ids": fixed_ids},
+    data={**settings, **beside},
     settings={"dictionaries": config.data["dictionaries"], "teacher": config.teacher},
     vocabulary=weights.tokenizer_files if weights else {},
     extras=extras,
@@ -173,10 +178,9 @@ def fill_workdir(
       functools.partial(
         preparation.prepare,
         tokenizer_directory=folder / "tokenizer",
-        fixed_ids=fixed_ids,
-        max_tokens=config.max_tokens,
         extras=extras,
         workers=engine(folder),
+        **beside,
       ),
     ],
     settings,
@@ -187,14 +191,14 @@ def fill_workdir(
 
 
 def make_extras(
-  needed: set[str], *, data: dict[str, Any], teacher: teachers.Teacher | None
+  needed: set[str], *, data: dict[str, Any], teacher: teachers.Teacher | None, prompts: Sides
 ) -> list[Extra]:
   """What the objectives need of the texts beside ids; takes its section out of `data`."""
   dictionaries = data.pop("dictionaries")
   extras = [] if teacher is None else [teacher.extra]
   if "synonyms" in needed:
-    make = bind(synonyms.Synonyms, dictionaries, where="data.dictionaries", pivot=data["pivot"])
-    extras.append(make())
+    constants = {"pivot": data["pivot"], "prompts": prompts}
+    extras.append(bind(synonyms.Synonyms, dictionaries, where="data.dictionaries", **constants)())
   return extras
 
 

@@ -21,6 +21,7 @@ from dap_jax.training import initial_weights
 from dap_jax.training.build import TrainProgram
 from dap_jax.training.teacher.teachers import Teacher
 from dap_jax.utils.errors import UserError
+from dap_jax.utils.prompts import Prompts, of_section
 from dap_jax.workdir import restore
 from dap_jax.workdir.checkpointing import Checkpoints
 from dap_jax.workdir.layout import has_checkpoints, read_config
@@ -76,14 +77,18 @@ def resume_or_begin(
   return Start(train_program.init(params), 0, description)
 
 
-def decided_before(workdir: epath.Path, init_from: str) -> dict[str, Any]:
-  """What `init_from` decided of the model when a run began that has checkpoints; else empty."""
+def decided_before(workdir: epath.Path, init_from: str) -> tuple[dict[str, Any], Prompts]:
+  """What `init_from` decided when a run began that has checkpoints: else empty.
+
+  Of the config's `model` section, and the prompts.
+  """
   if not init_from or not has_checkpoints(workdir):
-    return {}
+    return {}, Prompts()
   config = read_config(workdir)
   if config.get("init_from") != init_from:
-    return {}
-  return {name: config["model"][name] for name in initial_weights.DECIDED}
+    return {}, Prompts()
+  model = {name: config["model"][name] for name in initial_weights.DECIDED}
+  return model, of_section(**config["prompts"])[0]
 
 
 def place_frozen(

@@ -28,6 +28,12 @@ ADDED = {  # key -> the value that means what was done without it
   "objectives.translation_ranking.false_negative_margin": 0.1,  # not read
   "objectives.translation_ranking.hardness": 0.0,
   "tokenizer.prune": 0,
+  "prompts": {
+    "texts": {"query": "", "document": ""},
+    "pivot": "",
+    "translation": "",
+    "default": "",
+  },
 }
 
 
@@ -35,7 +41,7 @@ def with_current_keys(config: Mapping[str, Any], *, announce: bool = True) -> di
   """A copy of a config, nested dicts, that has the keys of today.
 
   If a key is there under both names, the old one's value counts: a user's old config sets it on top
-  of a base that has the new one. A section that is absent or empty stays so.
+  of a base that has the new one. A section that is absent or empty stays so, unless it came later.
 
   Args:
     config: the whole config.

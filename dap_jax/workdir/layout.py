@@ -39,7 +39,7 @@ FREE = (
   "data.cache",
 )
 # Sections and keys that the files in data/ and tokenizer/ depend on.
-PREPARED = ("init_from", "max_tokens", "data", "tokenizer", "teacher")
+PREPARED = ("init_from", "max_tokens", "prompts", "data", "tokenizer", "teacher")
 # Of these, the keys that only the batches depend on.
 UNPREPARED = ("data.views", "data.hard_negatives", "data.bucket_tokens")
 # What the commands read of a run again; the rest of its folder is free for reports and scores.

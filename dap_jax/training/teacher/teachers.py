@@ -220,6 +220,7 @@ class IdMaker:
 
   def __init__(self, model: Embedder, *, digest: str):
     self._tokenizer, self._length, self._digest = model.tokenizer, model.max_tokens, digest
+    self._prompt = model.prompt
 
   @property
   def features(self) -> tuple[Feature, ...]:
@@ -230,7 +231,7 @@ class IdMaker:
     )
 
   def make(self, texts: Sequence[str | None]) -> dict[str, list[np.ndarray] | np.ndarray]:
-    encoded = self._tokenizer.encode_ragged([text or "" for text in texts])
+    encoded = self._tokenizer.encode_ragged([f"{self._prompt}{text or ''}" for text in texts])
     ids = [
       np.array([] if text is None else sequence, np.int32)
       for text, sequence in zip(texts, encoded, strict=True)
