@@ -111,7 +111,8 @@ def get_config() -> ConfigDict:
   config.model.dense = ConfigDict({"width": 0, "activation": "identity"})  # identity, tanh
   config.model.normalize = True  # sentence vectors have unit length; `init_from` replaces it
   config.model.dropout = 0.1  # of embeddings, attention weights and both residual branches
-  config.model.pooling = ""  # cls, mean, mean_top2, mean_first_last; "" = the checkpoint's, or cls
+  # One of dap_jax/model/pooling.py, or several, as in "cls+mean"; "" = the checkpoint's, or cls.
+  config.model.pooling = ""
   config.model.projection = True  # Linear + tanh on the pooled vector, in training only
   config.model.compute_dtype = "bfloat16"  # of matmuls; parameters and losses stay float32
 

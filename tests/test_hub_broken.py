@@ -286,6 +286,6 @@ def test_modules_that_we_do_not_have(folder, modules, message):
 def test_a_pooling_that_we_do_not_have(folder):
   (folder / "modules.json").write_text(json.dumps(LISTED))
   (folder / "1_P").mkdir()
-  for config in ({"pooling_mode": "max"}, {"pooling_mode_max_tokens": True}, {}):
-    (folder / "1_P" / "config.json").write_text(json.dumps(config))
-    assert "expected one of cls, mean" in refused(folder)
+  for mode in ("median", ["cls", "median"], ["cls", "cls"], 3, [["cls"]]):
+    (folder / "1_P" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
+    assert "expected one of cls, max, mean" in refused(folder)

@@ -56,7 +56,9 @@ HONOURED = [
   ("bert", MODULE, {"tokenizer_args": {"model_max_length": 5}}),
   ("bert", MODULE, {"processor_kwargs": {"model_max_length": 7}}),
   ("bert", MODULE, {"max_seq_length": None}),
-  ("bert", POOLING, {"pooling_mode": "cls"}),
+  *(("bert", POOLING, {"pooling_mode": mode}) for mode in ("cls", "max", "lasttoken")),
+  *(("bert", POOLING, {"pooling_mode": [mode]}) for mode in ("weightedmean", "lasttoken")),
+  ("bert", POOLING, {"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}),
 ]
 # Without max_seq_length, so that the tokenizer's own limit counts.
 LIMITS = [{"model_max_length": 5}, {"max_len": 6}, {"max_len": 4, "model_max_length": 7}]
@@ -122,7 +124,7 @@ REFUSED = [
   ("bert", SETTINGS, {"truncate_dim": 8}),
   ("bert", SETTINGS, {"model_type": "SparseEncoder"}),
   ("bert", SETTINGS, {"prompts": {"query": "query: "}, "default_prompt_name": "passage"}),
-  ("bert", POOLING, {"pooling_mode": ["cls", "mean"]}),
+  ("bert", POOLING, {"pooling_mode": ["cls", "median"]}),
   ("bert", POOLING, {"surprise": True}),
   ("bert", NORMALIZE, {"module_input_name": "token_embeddings"}),
   ("bert", NORMALIZE, {"module_output_name": "other"}),

@@ -9,6 +9,7 @@ from dap_jax.core import train_step, unit_vectors
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Context
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
+from dap_jax.model.pooling import POOLINGS
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import representation_translation, translation_ranking
 from dap_jax.training import build
@@ -134,7 +135,7 @@ def losses_of(model, params, batch):
   return {"loss": loss, **{name: mean.compute() for name, mean in means.items()}}
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "mean_top2", "mean_first_last"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_padding_changes_nothing(pooling):
   """The same sentences padded to 9 and to 12: every loss stays, since RTL's slots start at 12."""
   model, lengths = tiny(pooling=pooling), [[5, 9], [7, 4], [3, 6]]

@@ -11,7 +11,8 @@ import optax
 
 from dap_jax.core.bound_model import BoundModel
 from dap_jax.core.unit_vectors import unit
-from dap_jax.model.dual_alignment import DualAlignment, pool
+from dap_jax.model.dual_alignment import DualAlignment
+from dap_jax.model.pooling import pool
 
 
 def embed_step(

@@ -7,7 +7,7 @@ Normalize. Without modules.json sentence-transformers would silently fall back t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -18,14 +18,15 @@ from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
 from dap_jax.utils.prompts import Prompts, check_texts
 
-# Pooling -> its key in 1_Pooling/config.json, as every version of sentence-transformers reads it.
-POOLING_KEYS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
-OTHER_KEYS = (
-  "pooling_mode_max_tokens",
-  "pooling_mode_mean_sqrt_len_tokens",
-  "pooling_mode_weightedmean_tokens",
-  "pooling_mode_lasttoken",
-)
+# Pooling -> its flag in 1_Pooling/config.json, in the order in which their vectors are joined.
+POOLING_FLAGS = {
+  "cls": "pooling_mode_cls_token",
+  "max": "pooling_mode_max_tokens",
+  "mean": "pooling_mode_mean_tokens",
+  "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+  "weightedmean": "pooling_mode_weightedmean_tokens",
+  "lasttoken": "pooling_mode_lasttoken",
+}
 KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 CLASS = rf"sentence_transformers\.(?:\w+\.)*({'|'.join(KINDS)})"
 DENSE = "2_Dense"  # its folder, where there is one
@@ -40,7 +41,7 @@ class Modules(NamedTuple):
 
   Attributes:
     transformer: the folder with config.json and the weights.
-    pooling: a key of `POOLING_KEYS`.
+    pooling: one of `POOLING_FLAGS`, or several, joined by +.
     dense: the folder of the Dense module; None = there is none.
     dense_width: D of its output, 0 where there is none.
     dense_activation: a key of `ACTIVATIONS`.
@@ -140,12 +141,14 @@ def read_pooling(path: epath.Path) -> str:
   keys.check_keys(config, keys.POOLING, where=str(path))
   chosen = config.get("pooling_mode")
   if chosen is None:
-    names = {key: name for name, key in POOLING_KEYS.items()} | {key: key for key in OTHER_KEYS}
-    chosen = [name for key, name in names.items() if config.get(key)]
+    chosen = [name for name, flag in POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
   chosen = chosen if isinstance(chosen, list) else [chosen]
-  if len(chosen) != 1 or chosen[0] not in tuple(POOLING_KEYS):
-    raise UserError(f"{path}: pooling {chosen}; expected one of {', '.join(POOLING_KEYS)}")
-  return str(chosen[0])
+  if not all(name in list(POOLING_FLAGS) for name in chosen) or len(set(chosen)) < len(chosen):
+    raise UserError(
+      f"{path}: pooling {keys.shown(chosen)}; expected one of {', '.join(POOLING_FLAGS)}, or"
+      " several of them, each once"
+    )
+  return "+".join(chosen)
 
 
 def read_dense(folder: epath.Path) -> tuple[int, str]:
@@ -167,12 +170,8 @@ def module_files(
   model_config: Mapping[str, Any], *, max_tokens: int, prompts: Prompts
 ) -> dict[str, Any]:
   """The files of the layout, name -> JSON content, for the config's `model` section."""
-  pooling, width = model_config["pooling"], model_config["encoder"]["width"]
-  if pooling not in POOLING_KEYS:
-    raise UserError(
-      f"model.pooling={pooling!r} cannot be exported: sentence-transformers' classic layout has"
-      f" no such pooling; train with one of {', '.join(POOLING_KEYS)}, or use dap_jax.embed"
-    )
+  width = model_config["encoder"]["width"]
+  poolings = model_config["pooling"].split("+")
   chain = ["Transformer", "Pooling"]
   content: dict[str, Any] = {
     "sentence_bert_config.json": {
@@ -184,16 +183,12 @@ def module_files(
       "default_prompt_name": prompts.default or None,
       "similarity_fn_name": "cosine",
     },
-    "1_Pooling/config.json": {
-      "word_embedding_dimension": width,
-      **{key: name == pooling for name, key in POOLING_KEYS.items()},
-      **dict.fromkeys(OTHER_KEYS[:2], False),
-    },
+    "1_Pooling/config.json": pooling_config(poolings, width=width),
   }
   if model_config["dense"]["width"]:
     chain.append("Dense")
     content[f"{DENSE}/config.json"] = {
-      "in_features": width,
+      "in_features": width * len(poolings),
       "out_features": model_config["dense"]["width"],
       "bias": True,
       "activation_function": ACTIVATIONS[model_config["dense"]["activation"]],
@@ -211,3 +206,21 @@ def module_files(
     for i, kind in enumerate(chain)
   ]
   return content
+
+
+def pooling_config(poolings: Sequence[str], *, width: int) -> dict[str, Any]:
+  """1_Pooling/config.json: flags, as every version of sentence-transformers reads them.
+
+  Raises:
+    UserError: the flags cannot say it.
+  """
+  if list(poolings) != [name for name in POOLING_FLAGS if name in poolings]:
+    raise UserError(
+      f"model.pooling={'+'.join(poolings)!r} cannot be exported: sentence-transformers' classic"
+      f" layout has {', '.join(POOLING_FLAGS)}, and several of them in this order; train with"
+      " these, or use dap_jax.embed"
+    )
+  flags = {flag: name in poolings for name, flag in POOLING_FLAGS.items()}
+  new = [POOLING_FLAGS["weightedmean"], POOLING_FLAGS["lasttoken"]]  # old versions do not know them
+  flags = {flag: is_on for flag, is_on in flags.items() if is_on or flag not in new}
+  return {"word_embedding_dimension": width, **flags}

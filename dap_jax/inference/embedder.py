@@ -109,7 +109,7 @@ class Embedder:
   @property
   def width(self) -> int:
     """D of the sentence vectors."""
-    return self.network.dense_width or self.network.encoder.family.width
+    return self.network.vector_width
 
   def describe(self) -> dict[str, Any]:
     """Everything its vectors depend on beside its name and the texts: name -> value."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,10 +13,10 @@ from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dropout import Dropout
 from dap_jax.model.encoder import Encoder
 from dap_jax.model.layers import Dense
+from dap_jax.model.pooling import parts_of, pool
 from dap_jax.model.vector_decoder import VectorDecoder
 
 ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
-POOLINGS = ("cls", "mean", "mean_top2", "mean_first_last")
 
 
 class Encodings(NamedTuple):
@@ -34,29 +32,6 @@ class Encodings(NamedTuple):
   h: jax.Array
   pooled: jax.Array
   z: jax.Array
-
-
-def pool(hidden: Sequence[jax.Array], mask: jax.Array, *, pooling: str) -> jax.Array:
-  """One vector a sequence: `hidden` (embeddings, then each layer) [N, L, D], mask [N, L] -> [N, D].
-
-  Means run over the real tokens, [CLS] and [SEP] included, in float32.
-
-  Examples:
-    >>> states = jnp.array([[[1.0, 5.0], [3.0, 7.0], [99.0, 99.0]]])
-    >>> print(pool([states], jnp.array([[True, True, False]]), pooling="mean"))
-    [[2. 6.]]
-  """
-  if pooling == "cls":
-    return hidden[-1][:, 0]
-  layers = {
-    "mean": hidden[-1:],
-    "mean_top2": hidden[-2:],
-    "mean_first_last": [hidden[0], hidden[-1]],
-  }[pooling]
-  wide = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in layers]
-  states = functools.reduce(jnp.add, wide)
-  weights = mask[..., None].astype(states.dtype)
-  return (states * weights).sum(1) / weights.sum(1) / len(layers)
 
 
 class Classifier(nn.Module):
@@ -88,7 +63,7 @@ class DualAlignment(nn.Module):
     masked_lm, unmasking: heads that predict masked tokens, of MLM and TLM and of MEXMA; or None.
     bag_of_tokens: the head that predicts a translation's tokens from a sentence vector; or None.
     vector_decoder: writes a translation from a sentence vector; or None.
-    pooling: one of `POOLINGS`.
+    pooling: see `model.pooling`.
     dense_width: D_out of a dense layer after the pooling, a part of the model; 0 = none.
     dense_activation: its activation, one of `ACTIVATIONS`.
     normalize: whether the sentence vectors of evaluation and export have unit length.
@@ -119,6 +94,11 @@ class DualAlignment(nn.Module):
       )
     if self.classes:
       self.classifier = Classifier(family.width, self.classes, family.dropout, family.dtype)
+
+  @property
+  def vector_width(self) -> int:
+    """D_out of the sentence vectors of evaluation and export."""
+    return self.dense_width or len(parts_of(self.pooling)) * self.encoder.family.width
 
   def encode(
     self,

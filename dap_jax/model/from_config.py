@@ -10,9 +10,10 @@ import jax.numpy as jnp
 
 from dap_jax.model.bert import Bert
 from dap_jax.model.decoder import BagHead, Decoder, TokenHead
-from dap_jax.model.dual_alignment import ACTIVATIONS, POOLINGS, DualAlignment
+from dap_jax.model.dual_alignment import ACTIVATIONS, DualAlignment
 from dap_jax.model.encoder import REMATS, Encoder, Family
 from dap_jax.model.modernbert import ModernBert
+from dap_jax.model.pooling import parts_of
 from dap_jax.model.vector_decoder import VectorDecoder
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.utils.binding import bind
@@ -139,8 +140,7 @@ def make_model(
 
 def check_vector_settings(pooling: str, dense: Mapping[str, Any]) -> None:
   """Raises UserError for a pooling or an activation that does not exist."""
-  if pooling not in POOLINGS:
-    raise UserError(f"model.pooling={pooling!r} is none of {', '.join(POOLINGS)}")
+  parts_of(pooling)
   if dense.get("activation") not in ACTIVATIONS:
     raise UserError(
       f"model.dense.activation={dense.get('activation')!r} is none of {', '.join(ACTIVATIONS)}"
@@ -209,9 +209,7 @@ def make_decoder(
 
 def check_dimensions(dimensions: Sequence[int], network: DualAlignment) -> None:
   """Refuses Matryoshka dimensions that are no part of the vectors which training contrasts."""
-  width = network.encoder.family.width
-  if network.dense_width and not network.projection:
-    width = network.dense_width
+  width = network.encoder.family.width if network.projection else network.vector_width
   if not all(1 <= size < width for size in dimensions):
     raise UserError(
       f"matryoshka_dimensions={tuple(dimensions)}: expected 1 or more, and less than the width,"

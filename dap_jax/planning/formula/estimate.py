@@ -175,9 +175,9 @@ def sentence_vectors(train_program: build.TrainProgram, batch: Mapping[str, Any]
   if sharding.row_shards(train_program.mesh) == 1:
     return 0.0
   model = train_program.model
-  width = model.encoder.family.width if model.projection or not model.dense_width else 0
+  width = model.encoder.family.width if model.projection else model.vector_width
   rows, views, _ = batch["ids"].shape
-  return 4.0 * rows * views * (width or model.dense_width)
+  return 4.0 * rows * views * width
 
 
 def parameter_collectives(
