@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,7 @@ def write_folder(
   readme: str,
   dtype: str,
   prompts: Prompts = NO_PROMPTS,
+  beside: Callable[[Path], None] | None = None,
 ) -> None:
   """Writes the folder, all of it or nothing.
 
@@ -123,6 +125,7 @@ def write_folder(
     readme: the model card.
     dtype: of the weights, one of `weights.FLOATS`; PyTorch computes in it too.
     prompts: what may go before texts.
+    beside: writes more into the folder, once all else is there.
 
   Raises:
     UserError: the folder exists already, or the layout or the dtype cannot represent the model.
@@ -156,3 +159,5 @@ def write_folder(
     for file in epath.Path(tokenizer_directory).iterdir():
       (folder / file.name).write_bytes(file.read_bytes())
     tokenizer_files.set_limit(folder / "tokenizer_config.json", max_tokens=max_tokens)
+    if beside:
+      beside(Path(folder))
