@@ -1,6 +1,7 @@
 """When a run evaluates, saves and logs; how its time between two lines is counted."""
 
 import itertools
+import time
 
 import jax.numpy as jnp
 import pytest
@@ -68,7 +69,7 @@ def means(loss, *, broken=False):
 
 def test_a_line_is_the_mean_of_the_finite_steps():
   """Losses 1 and 3; the step between them is told once, by its number."""
-  metrics = MetricAccumulator(8, unit="pair")
+  metrics = MetricAccumulator(8, unit="pair", started=time.monotonic())
   metrics.add(5, means(1.0))
   assert metrics.new_not_finite() == []
   metrics.add(6, means(jnp.inf, broken=True))
@@ -88,16 +89,23 @@ def test_the_time_of_an_evaluation_does_not_count(monkeypatch):
   """Ten seconds of evaluation, one of waiting for data, three of the step."""
   now = 100.0
   monkeypatch.setattr(metric_accumulator.time, "monotonic", lambda: now)
-  metrics = MetricAccumulator(8, unit="example")
+  metrics = MetricAccumulator(8, unit="example", started=95.0, peak_flops=50.0)
   with metrics.not_timed():
     now += 10
   with metrics.waiting_for_data():
     now += 1
   now += 3
-  metrics.add(0, means(1.0))
+  metrics.add(0, means(1.0), flops=120.0)
   numbers = metrics.compute()
   assert numbers["examples_per_second"] == 8 / 4
   assert numbers["data_wait"] == 1 / 4
+  assert numbers["mfu"] == 120 / 4 / 50
+  assert numbers["goodput"] == 3 / 19  # of 5 s before the first batch, and the 14 since
+  metrics.restart()
+  now += 1
+  metrics.add(1, means(1.0), flops=10.0)
+  numbers = metrics.compute()
+  assert numbers["mfu"] == 10 / 50 and numbers["goodput"] == 4 / 20
 
 
 def test_decisions_are_those_of_one_formula():
@@ -105,7 +113,7 @@ def test_decisions_are_those_of_one_formula():
   for first, step, stop, missing in itertools.product(
     range(5), range(9), (False, True), (False, True)
   ):
-    if step < first or (missing and not first):
+    if step < first:
       continue
     plan = Schedule(first, 8, log_steps=2, eval_steps=3, save_steps=2, scores_are_missing=missing)
     last, fresh = step == 8, step > first

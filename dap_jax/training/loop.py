@@ -20,6 +20,7 @@ from dap_jax.distributed.watchdog import Watchdog
 from dap_jax.training.build import TrainProgram
 from dap_jax.training.metric_accumulator import MetricAccumulator, NotFinite
 from dap_jax.training.metric_writer import MetricWriter
+from dap_jax.training.utilisation import Utilisation
 from dap_jax.utils.errors import NotFiniteError, UserError
 from dap_jax.workdir.checkpointing import Checkpoints
 
@@ -33,8 +34,8 @@ class Schedule(NamedTuple):
     first_step: where this start of the run begins.
     steps: the last step.
     log_steps, eval_steps, save_steps: every how many.
-    scores_are_missing: the run was stopped at `first_step` and saved, but was not evaluated there,
-      where that was due: this start makes up for it.
+    scores_are_missing: there are none of `first_step`, where they are due: the run was stopped and
+      saved there, or is to be evaluated before it trains.
   """
 
   first_step: int
@@ -97,6 +98,7 @@ def train_loop(
   session: Session,
   evaluate: Callable[[TrainState, int], dict[str, float]] | None,
   on_not_finite: Callable[[NotFinite], None],
+  utilisation: Utilisation | None = None,
 ) -> tuple[TrainState, int]:
   """Steps until the last one, or until the job is to be stopped -> the newest state and its step.
 
@@ -110,6 +112,7 @@ def train_loop(
     evaluate: (state, step) -> scores, `eval/SUITE/METRIC`; None evaluates nothing.
     on_not_finite: called for each step that was not finite before the state is evaluated, saved or
       logged; raises where the run must not go on.
+    utilisation: counts FLOPs; None where there is no peak to compare them with.
   """
   step, checkpoints, writer = schedule.first_step, session.checkpoints, session.writer
   while True:
@@ -131,7 +134,9 @@ def train_loop(
     compiles = step == schedule.first_step
     with session.watchdog.paused() if compiles else contextlib.nullcontext():
       state, means = take_step(train_program, state, batch, frozen, wait=compiles)
-    metrics.add(step, means)
+    with metrics.not_timed():
+      flops = utilisation.flops(batch) if utilisation else 0.0
+    metrics.add(step, means, flops=flops)
     step += 1
     writer.advance()
     if compiles:
