@@ -145,7 +145,7 @@ def main() -> None:
   logger.info("exported %s%s to %s", of_step, WORKDIR.value or MODEL.value, OUTPUT.value)
   tell_limit(loaded)
   if PUSH.value:
-    url = push.push(Path(OUTPUT.value), PUSH.value, public=PUBLIC.value)
+    url = push.push(Path(OUTPUT.value or ""), PUSH.value, public=PUBLIC.value)
     logger.info("uploaded to %s", url)
 
 

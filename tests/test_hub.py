@@ -15,7 +15,7 @@ import transformers
 from dap_jax.data import tokenizer_training
 from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf, weights
-from dap_jax.inference import embedder
+from dap_jax.inference import embedder, encoder_network
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from tests.models import ENCODERS, model_section, transformers_model

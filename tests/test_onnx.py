@@ -49,7 +49,6 @@ def test_the_states_are_nearly_those_of_the_whole_model(commands, tmp_path, mode
   commands.run("export", f"--model={whole}", f"--output={out}", "--quantise=int8")
   for texts in (LINES[:1], LINES[:20], LINES[40:47]):
     assert both(out, texts).mean() > 0.98  # of 32 dimensions with noise in all weights
-  assert (out / "model.safetensors").stat().st_size > 1.5 * (out / FILE).stat().st_size
 
 
 @pytest.mark.slow
