@@ -97,6 +97,35 @@ def whole_folder(directory: epath.Path) -> Iterator[epath.Path]:
     (directory / locks.FILE).unlink(missing_ok=True)
 
 
+def contents(
+  params: Mapping[str, Any],
+  model_config: Mapping[str, Any],
+  *,
+  special_ids: Mapping[str, int],
+  english_ids: np.ndarray | None,
+  dtype: str,
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+  """Path -> JSON content of a folder's configs, and path -> tensors; see `write_folder`."""
+  section = model_config["encoder"]
+  config = configs.hf_config(
+    section,
+    dropout=model_config["dropout"],
+    special_ids=special_ids,
+    masked_lm="masked_lm" in params,
+  )
+  config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
+  files = {"config.json": config}
+  tensors = {weights.FILE: encoder_tensors(params, section)}
+  if "dense" in params:
+    tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
+      params["dense"], names.DENSE_ENTRIES
+    )
+  if "decoder" in params:
+    files[f"{DECODER}/config.json"] = {**config, "architectures": [ARCHITECTURE]}
+    tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
+  return files, tensors
+
+
 def write_folder(
   directory: epath.PathLike,
   *,
@@ -130,24 +159,10 @@ def write_folder(
   Raises:
     UserError: the folder exists already, or the layout or the dtype cannot represent the model.
   """
-  section = model_config["encoder"]
-  config = configs.hf_config(
-    section,
-    dropout=model_config["dropout"],
-    special_ids=special_ids,
-    masked_lm="masked_lm" in params,
+  files, tensors = contents(
+    params, model_config, special_ids=special_ids, english_ids=english_ids, dtype=dtype
   )
-  config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
-  files = {"config.json": config}
   files |= modules.module_files(model_config, max_tokens=max_tokens, prompts=prompts)
-  tensors = {weights.FILE: encoder_tensors(params, section)}
-  if "dense" in params:
-    tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
-      params["dense"], names.DENSE_ENTRIES
-    )
-  if "decoder" in params:
-    files[f"{DECODER}/config.json"] = {**config, "architectures": [ARCHITECTURE]}
-    tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
   with whole_folder(epath.Path(directory)) as folder:
     for path, content in files.items():
       target = folder / path

@@ -168,7 +168,8 @@ def training_charts(runs: Sequence[LoadedRun], drawn: Charts) -> list[dict[str, 
       if (points := run.curve(key))
     ]
     if lines:
-      names = list(curve.series.values())
+      there = {line.series for line in lines}
+      names = [name for name in curve.series.values() if name in there]
       chart = drawn.add(charts.curves(lines, series=names, share=curve.share))
       dashes = names if len(names) > 1 else []
       figure = {"title": curve.title, "sentence": curve.sentence, "chart": chart}

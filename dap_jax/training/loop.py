@@ -20,7 +20,6 @@ from dap_jax.distributed.watchdog import Watchdog
 from dap_jax.training.build import TrainProgram
 from dap_jax.training.metric_accumulator import MetricAccumulator, NotFinite
 from dap_jax.training.metric_writer import MetricWriter
-from dap_jax.training.utilisation import Utilisation
 from dap_jax.utils.errors import NotFiniteError, UserError
 from dap_jax.workdir.checkpointing import Checkpoints
 
@@ -98,7 +97,6 @@ def train_loop(
   session: Session,
   evaluate: Callable[[TrainState, int], dict[str, float]] | None,
   on_not_finite: Callable[[NotFinite], None],
-  utilisation: Utilisation | None = None,
 ) -> tuple[TrainState, int]:
   """Steps until the last one, or until the job is to be stopped -> the newest state and its step.
 
@@ -112,7 +110,6 @@ def train_loop(
     evaluate: (state, step) -> scores, `eval/SUITE/METRIC`; None evaluates nothing.
     on_not_finite: called for each step that was not finite before the state is evaluated, saved or
       logged; raises where the run must not go on.
-    utilisation: counts FLOPs; None where there is no peak to compare them with.
   """
   step, checkpoints, writer = schedule.first_step, session.checkpoints, session.writer
   while True:
@@ -134,9 +131,7 @@ def train_loop(
     compiles = step == schedule.first_step
     with session.watchdog.paused() if compiles else contextlib.nullcontext():
       state, means = take_step(train_program, state, batch, frozen, wait=compiles)
-    with metrics.not_timed():
-      flops = utilisation.flops(batch) if utilisation else 0.0
-    metrics.add(step, means, flops=flops)
+    metrics.add(step, means, batch)
     step += 1
     writer.advance()
     if compiles:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
 
 from dap_jax.core.mean import Mean
+from dap_jax.training.utilisation import Utilisation
 
 
 class NotFinite(NamedTuple):
@@ -30,12 +31,19 @@ class MetricAccumulator:
     examples_per_step: what one step trains on.
     unit: what an example is called in the name of the speed, `{unit}s_per_second`.
     started: `time.monotonic()` at the start, from which goodput counts.
-    peak_flops: of all devices, FLOP/s; 0 = that is not known.
+    utilisation: counts FLOPs; None where there is no peak to compare them with.
   """
 
-  def __init__(self, examples_per_step: int, *, unit: str, started: float, peak_flops: float = 0.0):
+  def __init__(
+    self,
+    examples_per_step: int,
+    *,
+    unit: str,
+    started: float,
+    utilisation: Utilisation | None = None,
+  ):
     self.examples_per_step, self.unit = examples_per_step, unit
-    self._born, self._peak, self._productive_s = started, peak_flops, 0.0
+    self._born, self._utilisation, self._productive_s = started, utilisation, 0.0
     self.restart()
 
   def restart(self) -> None:
@@ -65,19 +73,21 @@ class MetricAccumulator:
     yield
     self._waited_s += time.monotonic() - started
 
-  def add(self, step: int, means: dict[str, Mean], *, flops: float = 0.0) -> None:
+  def add(self, step: int, means: dict[str, Mean], batch: Mapping[str, jax.Array]) -> None:
     """Takes a step's means, still on the device, and lets the device be one step behind.
 
     Args:
       step: its number.
       means: of the step.
-      flops: that it needs, on all devices together.
+      batch: what it was computed on.
     """
     if self._means:
       jax.block_until_ready(self._means[-1][1]["loss"])
     self._means.append((step, means))
     self._steps += 1
-    self._flops += flops
+    if self._utilisation:
+      with self.not_timed():
+        self._flops += self._utilisation.flops(batch)
 
   def new_not_finite(self) -> list[NotFinite]:
     """The steps since the last call whose loss or gradient is not finite. Waits for the device."""
@@ -110,8 +120,8 @@ class MetricAccumulator:
     numbers[self.speed] = self._steps * self.examples_per_step / elapsed
     numbers["tokens_per_second"] = self._steps * tokens / elapsed
     numbers["data_wait"] = self._waited_s / elapsed
-    if self._peak:
-      numbers["mfu"] = self._flops / elapsed / self._peak
+    if self._utilisation:
+      numbers["mfu"] = self._flops / elapsed / self._utilisation.peak
     self._productive_s += elapsed - self._waited_s
     numbers["goodput"] = self._productive_s / (time.monotonic() - self._born)
     return numbers

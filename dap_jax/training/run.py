@@ -102,14 +102,7 @@ def train(
         replay_one(parts, start, workdir=workdir, step=replay_step)
         return
       log_run_summary(parts.train_program, parts.data, start=start.description)
-      writes = multihost.is_first()
-      with MetricWriter(
-        workdir,
-        steps=config.steps,
-        first_step=start.step,
-        writes=writes,
-        tracker=open_tracker(tracker, workdir, config.to_dict()) if tracker and writes else None,
-      ) as writer:
+      with open_writer(config, workdir, tracker, first_step=start.step) as writer:
         session = Session(
           checkpoints=checkpoints,
           preemption=preemption,
@@ -118,6 +111,18 @@ def train(
           started=started,
         )
         train_from(start, parts, session, workdir=workdir)
+
+
+def open_writer(config: RunConfig, workdir: str, tracker: str, *, first_step: int) -> MetricWriter:
+  """What takes the metrics of a start; process 0 alone has a tracker, as it alone writes."""
+  writes = multihost.is_first()
+  return MetricWriter(
+    workdir,
+    steps=config.steps,
+    first_step=first_step,
+    writes=writes,
+    tracker=open_tracker(tracker, workdir, config.to_dict()) if tracker and writes else None,
+  )
 
 
 def source_of(config: RunConfig) -> OpenSource:
@@ -241,13 +246,12 @@ def train_from(start: Start, parts: RunParts, session: Session, *, workdir: str)
       config.batch_size * (data.corpus.views - 1),
       unit="pair",
       started=session.started,
-      peak_flops=parts.utilisation.peak if parts.utilisation else 0.0,
+      utilisation=parts.utilisation,
     ),
     schedule=schedule,
     session=session,
     evaluate=evaluate,
     on_not_finite=SkipOrStop(session, data, at_most=config.skip_not_finite),
-    utilisation=parts.utilisation,
   )
   if step == config.steps:
     best = session.checkpoints.best_step()
