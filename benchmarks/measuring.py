@@ -100,7 +100,7 @@ def import_encoder(folder: str, *, max_tokens: int) -> tuple[Any, dict[str, Any]
   """The network and the parameters of an encoder in a folder that transformers saved."""
   from dap_jax.distributed import sharding
   from dap_jax.hub import from_hf
-  from dap_jax.inference import embedder
+  from dap_jax.inference import embedder, encoder_network
   from dap_jax.model.from_config import ENCODER_ALONE, make_model
   from dap_jax.model.vocabulary import Vocabulary
 
@@ -112,5 +112,5 @@ def import_encoder(folder: str, *, max_tokens: int) -> tuple[Any, dict[str, Any]
     **ENCODER_ALONE,
     **{**embedder.MODEL_DEFAULTS, **checkpoint.model_config},
   )
-  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
+  abstract = encoder_network.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   return network, sharding.place(from_hf.encoder_leaves(checkpoint), abstract)

@@ -19,6 +19,9 @@ def get_config() -> ConfigDict:
   config.skip_not_finite = 0
   config.log_steps = 100  # steps between two lines of metrics.jsonl
   config.eval_steps = 5_000  # steps between two held-out retrievals (and one at the end)
+  # Also before the first update, where a run starts from a checkpoint: what training gains, and the
+  # checkpoint is step 0, which `best` may turn out to be.
+  config.eval_at_start = False
   # Benchmarks to run with each, "tatoeba=FOLDER,sts=FOLDER": suites of dap_jax/evals with their
   # default settings. A score's name, as in metrics.jsonl, may be checkpoint.best_metric.
   config.eval_suites = ""

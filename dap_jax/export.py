@@ -1,8 +1,13 @@
-"""Writes a trained model as a Hugging Face and sentence-transformers folder.
+"""Writes a model as a Hugging Face and sentence-transformers folder.
 
     python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
+    python -m dap_jax.export --model=intfloat/multilingual-e5-small --output=e5 --dtype=bfloat16
 
 A masked-LM head is written where the run trained one, so that `AutoModelForMaskedLM` fills masks.
+`--prune_vocabulary=de.txt,en.txt` keeps the ids that the texts in these files use, and what keeps
+all other texts readable: they have the vectors of before, from a smaller model.
+`--quantise=int8` adds an ONNX file for CPUs, `--push_to_hub=ORGANISATION/NAME` uploads the folder:
+you alone may read it, unless you say `--public`.
 `--include_decoder` adds the RTL decoder and the projection, so that `init_from` can continue from
 the folder. On several hosts run the same command on each, with the flags that train takes; process
 0 writes.
@@ -11,8 +16,9 @@ the folder. On several hosts run the same command on each, with the flags that t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from etils import epath
@@ -21,7 +27,12 @@ from dap_jax.cli import command, distributed_flags, model_flags
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
 
+if TYPE_CHECKING:
+  from dap_jax.inference.embedder import Embedder
+  from dap_jax.inference.exporting import Export
+
 WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
+MODEL = flags.DEFINE_string("model", None, "A checkpoint's folder or a hub id, in place of it.")
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write; it must not exist, or be empty.")
 STEP = model_flags.define_step()
 MAX_TOKENS = flags.DEFINE_integer(
@@ -35,73 +46,146 @@ DTYPE = flags.DEFINE_enum(
   "Of the weights; half the size in 16 bits. PyTorch then computes in it too.",
 )
 DECODER = flags.DEFINE_bool("include_decoder", False, "Writes RTL decoder and projection too.")
+PRUNE = flags.DEFINE_list(
+  "prune_vocabulary", [], "Text files: ids that none of their lines uses are left out."
+)
+QUANTISE = flags.DEFINE_enum(
+  "quantise", None, ["int8"], "Also writes an ONNX file whose weights have 8 bits, for CPUs."
+)
+PUSH = flags.DEFINE_string(
+  "push_to_hub", None, "Also uploads the folder to ORGANISATION/NAME on the Hugging Face hub."
+)
+PUBLIC = flags.DEFINE_bool("public", False, "A new repository there is for all to read.")
 
 logger = logging.getLogger("dap_jax.export")  # __name__ is __main__ here
 
 
-def readme_of(folder: epath.Path, step: int, *, config: Mapping[str, Any], max_tokens: int) -> str:
-  """The model card of a workdir's checkpoint."""
+def readme_of(loaded: Embedder, export: Export) -> str:
+  """The model card."""
   from dap_jax.data import manifest
   from dap_jax.hub import card
-  from dap_jax.workdir import records
+  from dap_jax.workdir import layout, records
 
-  pairs = manifest.read_info(folder / "data")["pairs"]
+  name = epath.Path(OUTPUT.value).name
+  common: dict[str, Any] = {"max_tokens": loaded.max_tokens, "license": LICENSE.value}
+  if MODEL.value is not None:
+    rows = len(loaded.params["encoder"]["embeddings"]["word"]["embedding"])
+    changes = [f"in {DTYPE.value}"]
+    if PRUNE.value:
+      changes.append(f"with {export.rows:,} of its {rows:,} rows of the vocabulary")
+    return card.derived_card(name=name, source=MODEL.value, changes=changes, **common)
+  folder = epath.Path(WORKDIR.value or "")
+  assert loaded.step is not None  # every checkpoint of a workdir has one
   return card.model_card(
-    name=epath.Path(OUTPUT.value).name,
-    metrics=records.scores_at(folder, step),
-    pairs=pairs,
-    max_tokens=max_tokens,
+    name=name,
+    metrics=records.scores_at(folder, loaded.step),
+    pairs=manifest.read_info(folder / "data")["pairs"],
     commit=read_json(folder / "versions.json").get("commit", "unknown"),
-    config=config,
-    license=LICENSE.value,
+    config=layout.read_config(folder),
+    **common,
   )
+
+
+def load() -> tuple[Embedder, Export]:
+  """The model that the flags name, and what is to be written of it. All processes call it."""
+  from dap_jax.inference import embedder, exporting
+  from dap_jax.workdir import layout
+
+  if MODEL.value is not None:
+    if layout.is_workdir(MODEL.value):
+      raise UserError(f"--model={MODEL.value} is a workdir: say --workdir={MODEL.value}")
+    loaded = embedder.load(MODEL.value, max_tokens=MAX_TOKENS.value)
+    return loaded, exporting.of_folder(MODEL.value, loaded)
+  folder = epath.Path(WORKDIR.value or "")
+  if not layout.is_workdir(folder):
+    raise UserError(f"--workdir={folder} is no workdir: give a folder that train wrote")
+  loaded = embedder.load(folder, step=STEP.value, max_tokens=MAX_TOKENS.value)
+  return loaded, exporting.of_workdir(folder, loaded, with_decoder=DECODER.value)
+
+
+def check_flags() -> None:
+  """Ends with status 2 where flags are missing or contradict each other."""
+  if OUTPUT.value is None or (WORKDIR.value is None) == (MODEL.value is None):
+    command.fail("--output is needed, and --workdir or --model; --help lists the flags", status=2)
+  if MODEL.value is not None:
+    for flag in (STEP, DECODER):
+      if flags.FLAGS[flag.name].present:
+        command.fail(f"--{flag.name} has no effect with --model: it is of a workdir", status=2)
+  if PUBLIC.value and not PUSH.value:
+    command.fail("--public has no effect without --push_to_hub", status=2)
+  if "://" in OUTPUT.value and (PUSH.value or QUANTISE.value):
+    command.fail("--push_to_hub and --quantise take an --output on this machine", status=2)
+  if PRUNE.value and DECODER.value:
+    command.fail("--prune_vocabulary and --include_decoder exclude each other", status=2)
 
 
 def main() -> None:
-  if WORKDIR.value is None or OUTPUT.value is None:
-    command.fail("--workdir and --output are both needed; --help lists the flags", status=2)
+  check_flags()
   writes = distributed_flags.take_part()
-  import jax
+  from dap_jax.hub import push, tokenizer_files
+  from dap_jax.inference import exporting, onnx_files
 
-  from dap_jax.data import manifest
-  from dap_jax.hub import to_hf
-  from dap_jax.inference import embedder
-  from dap_jax.workdir import layout, restore
-
-  folder = epath.Path(WORKDIR.value)
-  if not layout.is_workdir(folder):
-    raise UserError(f"--workdir={folder} is no workdir: give a folder that train wrote")
-  config = layout.read_config(folder)
-  loaded = embedder.load(folder, step=STEP.value, max_tokens=MAX_TOKENS.value)
-  params, step = loaded.params, loaded.step
-  assert step is not None  # every checkpoint of a workdir has one
-  heads = ["masked_lm", *(["decoder", "projection"] if DECODER.value else [])]
-  params |= restore.restore_parts(folder, heads, step=str(step))
-  if DECODER.value and "decoder" not in params:
-    raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
+  if QUANTISE.value:
+    onnx_files.check_packages()
+  if PUSH.value:
+    push.check(PUSH.value)
+  loaded, export = load()
   if not writes:
     return
-  params = jax.device_get(params)
-  rows = len(params["encoder"]["embeddings"]["word"]["embedding"])
-  tokens = loaded.tokenizer
+  encoder = loaded.model_config["encoder"]
+  if PRUNE.value:
+    used = exporting.used_ids(PRUNE.value, export.tokenizer)
+    export = exporting.prune(export, used, position_offset=encoder.get("position_offset", 0))
+  with tempfile.TemporaryDirectory() as folder:
+    tokenizer_files.write_tokenizer(export.tokenizer, folder)
+    for name, content in export.sentencepiece.items():
+      (epath.Path(folder) / name).write_bytes(content)
+    write(loaded, export, tokenizer_directory=folder)
+  of_step = "" if loaded.step is None else f"step {loaded.step} of "
+  logger.info("exported %s%s to %s", of_step, WORKDIR.value or MODEL.value, OUTPUT.value)
+  tell_limit(loaded)
+  if PUSH.value:
+    url = push.push(Path(OUTPUT.value or ""), PUSH.value, public=PUBLIC.value)
+    logger.info("uploaded to %s", url)
+
+
+def write(loaded: Embedder, export: Export, *, tokenizer_directory: str) -> None:
+  """Writes the folder."""
+  import jax
+
+  from dap_jax.data.tokenizer import Tokenizer
+  from dap_jax.hub import card, to_hf
+  from dap_jax.inference import onnx_files
+
+  tokens = Tokenizer.load(tokenizer_directory, max_tokens=loaded.max_tokens)
+  encoder = {**loaded.model_config["encoder"], "vocabulary_size": export.rows}
+  readme, name = readme_of(loaded, export), epath.Path(OUTPUT.value).name
+  if QUANTISE.value:
+    config = loaded.model_config
+    readme += card.onnx_section(name=name, file=onnx_files.FILE, model_config=config)
   to_hf.write_folder(
     OUTPUT.value,
-    params=params,
-    model_config={
-      **loaded.model_config,
-      "encoder": {**loaded.model_config["encoder"], "vocabulary_size": rows},
-    },
-    english_ids=manifest.english_ids(folder / "data"),
-    tokenizer_directory=folder / "tokenizer",
+    params=jax.device_get(export.params),
+    model_config={**loaded.model_config, "encoder": encoder},
+    english_ids=export.english_ids,
+    tokenizer_directory=tokenizer_directory,
     special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
     max_tokens=loaded.max_tokens,
-    readme=readme_of(folder, step, config=config, max_tokens=loaded.max_tokens),
+    readme=readme,
     dtype=DTYPE.value,
     prompts=loaded.prompts,
+    beside=onnx_files.write_int8 if QUANTISE.value else None,
   )
-  logger.info("exported step %d of %s to %s", step, folder, OUTPUT.value)
-  most = embedder.most_tokens(folder)
-  if MAX_TOKENS.value is None and loaded.max_tokens < most:
+
+
+def tell_limit(loaded: Embedder) -> None:
+  """Says so where texts could be longer than in training."""
+  from dap_jax.inference import embedder
+
+  if WORKDIR.value is None or MAX_TOKENS.value is not None:
+    return
+  most = embedder.most_tokens(WORKDIR.value)
+  if loaded.max_tokens < most:
     logger.info(
       "it cuts texts at %d tokens, as in training; --max_tokens takes up to %d",
       loaded.max_tokens,

@@ -22,6 +22,9 @@ REPLAY_STEP = flags.DEFINE_integer(
 HANG_SECONDS = flags.DEFINE_float(
   "hang_seconds", 1800, "Ends the run after so long without a step, when a host hangs; 0 = never."
 )
+TRACKER = flags.DEFINE_string(
+  "tracker", "", "Takes the metrics too: wandb or trackio, or with a project wandb:PROJECT."
+)
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def main() -> None:
     workdir=WORKDIR.value,
     replay_step=REPLAY_STEP.value,
     hang_seconds=HANG_SECONDS.value,
+    tracker=TRACKER.value,
   )
 
 

@@ -1,9 +1,10 @@
 """A stand-in of the Hugging Face hub on loopback: the requests by which its client fetches a model
-or a data set.
+or a data set, and uploads a folder over git LFS.
 
 What it answers follows https://huggingface.co/docs/hub/api and the client's own error codes.
 """
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -18,6 +19,9 @@ API = re.compile(
 FILE = re.compile(
   r"/(?:datasets/)?(?P<model>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>[^?]+)"
 )
+UPLOAD = re.compile(r"/api/models/(?P<model>[^/]+/[^/]+)/preupload/main")
+COMMIT = re.compile(r"/api/models/(?P<model>[^/]+/[^/]+)/commit/main")
+BATCH = re.compile(r"/(?P<model>[^/]+/[^/]+)\.git/info/lfs/objects/batch")
 
 
 class Hub(ThreadingHTTPServer):
@@ -27,6 +31,9 @@ class Hub(ThreadingHTTPServer):
     gated: names of models that only those may read who accepted their terms.
     cut: how many bytes of a file's body to send before the line breaks; None = all.
     served: path and first byte of each file that was asked for.
+    token: what a writer has to show.
+    repositories: name -> whether it is private, of those that were made here.
+    uploaded: name of a repository -> path -> content, of all commits.
   """
 
   daemon_threads = True
@@ -34,6 +41,7 @@ class Hub(ThreadingHTTPServer):
   def __init__(self, models):
     super().__init__(("127.0.0.1", 0), Answer)
     self.models, self.gated, self.cut, self.served = models, set(), None, []
+    self.token, self.repositories, self.uploaded, self.large = "hf_writer", {}, {}, {}
     self.address = f"http://127.0.0.1:{self.server_port}"
 
   def handle_error(self, request, client_address):
@@ -68,6 +76,69 @@ class Answer(BaseHTTPRequestHandler):
     names = [{"rfilename": file["path"]} for file in files]
     info = {"id": match["model"], "sha": commit, "siblings": names}
     return self.reply(json.dumps(info if match["what"] == "revision" else files).encode())
+
+  def do_POST(self):
+    length = self.headers.get("Content-Length")
+    body = self.rfile.read(int(length)) if length else b"".join(self.chunks())
+    hub = self.server
+    if self.headers.get("Authorization") != f"Bearer {hub.token}":
+      return self.refuse(401, "")
+    if self.path == "/api/repos/create":
+      asked = json.loads(body)
+      name = (
+        f"{asked['organization']}/{asked['name']}" if "organization" in asked else asked["name"]
+      )
+      status = 409 if name in hub.repositories else 200
+      hub.repositories.setdefault(name, asked["visibility"] == "private")
+      return self.reply_json({"url": f"{hub.address}/{name}", "id": name}, status=status)
+    if self.path == "/api/validate-yaml":
+      return self.reply_json({"errors": [], "warnings": []})
+    if UPLOAD.match(self.path):
+      files = json.loads(body)["files"]
+      modes = [
+        {"path": file["path"], "shouldIgnore": False, "oid": None}
+        | {"uploadMode": "lfs" if file["path"].endswith((".safetensors", ".onnx")) else "regular"}
+        for file in files
+      ]
+      return self.reply_json({"files": modes})
+    if BATCH.match(self.path):
+      asked = json.loads(body)["objects"]
+      objects = [
+        each | {"actions": {"upload": {"href": f"{hub.address}/large/{each['oid']}"}}}
+        for each in asked
+      ]
+      return self.reply_json({"transfer": "basic", "objects": objects})
+    if commit := COMMIT.match(self.path):
+      self.commit(commit["model"], [json.loads(line) for line in body.splitlines()])
+      url = f"{hub.address}/{commit['model']}/commit/{'c' * 40}"
+      return self.reply_json({"commitUrl": url, "commitOid": "c" * 40, "success": True})
+    return self.refuse(404, "")
+
+  def do_PUT(self):
+    oid, data = self.path.rsplit("/", 1)[1], self.rfile.read(int(self.headers["Content-Length"]))
+    assert hashlib.sha256(data).hexdigest() == oid
+    self.server.large[oid] = data
+    self.reply(b"")
+
+  def chunks(self):
+    """The parts of a body that is sent in chunks."""
+    while size := int(self.rfile.readline(), 16):
+      yield self.rfile.read(size)
+      self.rfile.readline()
+    self.rfile.readline()
+
+  def commit(self, model, lines):
+    files = self.server.uploaded.setdefault(model, {})
+    for line in lines:
+      value = line["value"]
+      if line["key"] == "file":
+        files[value["path"]] = base64.b64decode(value["content"])
+      elif line["key"] == "lfsFile":
+        files[value["path"]] = self.server.large[value["oid"]]
+
+  def reply_json(self, content, *, status=200):
+    headers = {"Content-Type": "application/json"}
+    self.reply(json.dumps(content).encode(), status=status, headers=headers)
 
   def file(self, path, commit):
     data = path.read_bytes()

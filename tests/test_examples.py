@@ -17,7 +17,7 @@ from dap_jax.model.vocabulary import Vocabulary
 WITH_EXAMPLES = {
   *("core.cross_entropy", "core.geometry", "core.matryoshka", "core.mean"),
   *("core.microbatches", "core.objective"),
-  *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.dual_alignment"),
+  *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.pooling"),
 }
 # What an example may name beside the names of its own module.
 NAMES = {

@@ -16,7 +16,7 @@ import pytest
 from tests.topics import write_topics
 
 COMMANDS = ("embed", "evaluate", "export", "finetune", "mine", "prepare", "report")
-TIMES = ("pairs_per_second", "examples_per_second", "tokens_per_second", "data_wait")
+TIMES = ("pairs_per_second", "examples_per_second", "tokens_per_second", "data_wait", "goodput")
 STAMPED = {"checkpoints", "checksums", ".tfevents"}  # their bytes or names hold the time
 
 

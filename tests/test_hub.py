@@ -15,7 +15,7 @@ import transformers
 from dap_jax.data import tokenizer_training
 from dap_jax.distributed import sharding
 from dap_jax.hub import from_hf, to_hf, weights
-from dap_jax.inference import embedder
+from dap_jax.inference import embedder, encoder_network
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from tests.models import ENCODERS, model_section, transformers_model
@@ -59,8 +59,8 @@ def network_of(checkpoint, *, size, max_tokens=24):
   """Our network for an imported folder, and its parameters."""
   tokens = type("Tokens", (), {"size": size, "pad_id": 0, "cls_id": 2, "sep_id": 3, "mask_id": 4})
   section = model_section(**checkpoint.model_config)
-  network = embedder.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
-  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
+  network = encoder_network.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
+  abstract = encoder_network.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   return network, sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
 
 
@@ -228,7 +228,7 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   module = transformers_model("modernbert", vocabulary_size=24)
   checkpoint = from_hf.read_folder(saved(tmp_path, module, tokenizer_folder))
   network, whole = network_of(checkpoint, size=23)
-  abstract = embedder.abstract_params(network, sharding.make_mesh(data=-1, model=1))
+  abstract = encoder_network.abstract_params(network, sharding.make_mesh(data=-1, model=1))
   abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
   spread = sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
   qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]

@@ -21,7 +21,7 @@ from dap_jax.cli.main import commands
 from tests.commands import ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"beam", "demo", "dev", "faiss", "plan"}
+EXTRAS = {"beam", "demo", "dev", "faiss", "plan", "onnx", "trackers"}
 PYTHONS = ("3.11", "3.12", "3.13")
 SEVERAL_HOSTS = ("prepare", "train", "evaluate", "export", "embed", "mine", "align", "selfcheck")
 
@@ -50,7 +50,7 @@ def ranges(entries, python="3.11"):
     ("requirements.txt", [None]),
     ("requirements-demo.txt", ["demo"]),
     ("requirements-plan.txt", ["plan"]),
-    ("requirements-dev.txt", ["dev", "faiss"]),
+    ("requirements-dev.txt", ["dev", "faiss", "onnx", "trackers"]),
   ],
 )
 def test_every_pin_lies_in_the_range_of_its_dependency(python, file, parts):

@@ -17,9 +17,9 @@ from dap_jax.data import store
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import sharding
 from dap_jax.model.vocabulary import vocabulary_of
-from dap_jax.planning import chips, cost, flops, predict, step, suggestions
+from dap_jax.planning import chips, cost, predict, step, suggestions
 from dap_jax.planning.compiled import compiler, hlo, traffic
-from dap_jax.training import build
+from dap_jax.training import build, flops
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import layout
 

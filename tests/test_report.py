@@ -1,6 +1,7 @@
 """The report: its measures by hand and by brute force, its page in a real headless Chromium."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from dap_jax.data import store
 from dap_jax.inference import embedder
 from dap_jax.report_page import charts, heldout, page, runs, scripts, tokens
+from dap_jax.report_page.failures import failures
 from dap_jax.utils.errors import UserError
 from tests.commands import without_checksums
 
@@ -402,3 +404,21 @@ def test_colors_of_scripts():
   assert colors["S1"] == charts.COLORS[0]
   assert colors["S8"] == colors["S9"] == charts.OTHER
   assert len({colors[f"S{i}"] for i in range(1, 8)}) == charts.SCRIPTS
+
+
+def test_failures_by_hand():
+  """Angles of three sentences; of the translations one is found, two are nearer to another."""
+  rows = [
+    {"en": "zero", "aa": "a0", "bb": "b0"},
+    {"en": "forty", "aa": "a40", "bb": "b40"},
+    {"en": "ninety", "aa": "a90"},
+  ]
+  degrees = {"zero": 0, "forty": 40, "ninety": 90}
+  degrees |= {"a0": 5, "b0": 35, "a40": 85, "b40": 40, "a90": 70}
+  found = failures(angles(rows, degrees))
+  assert [(each.text, each.own, each.found) for each in found] == [
+    ("a40", "forty", "ninety"),  # cos 45 - cos 5
+    ("b0", "zero", "forty"),  # cos 35 - cos 5
+  ]
+  assert found[0].own_cosine == pytest.approx(math.cos(math.radians(45)), abs=1e-6)
+  assert found[0].found_cosine == pytest.approx(math.cos(math.radians(5)), abs=1e-6)

@@ -67,11 +67,10 @@ class PairSource:
 
   def __init__(self, pairs: Pairs, layout: Layout, *, indices: np.ndarray | None = None):
     assert len(pairs.pivot) == len(pairs.translation)
-    self._pairs, self._layout = pairs, layout
-    self._indices = np.arange(len(pairs.pivot)) if indices is None else indices
+    self._pairs, self._layout, self._indices = pairs, layout, indices
 
   def __len__(self) -> int:
-    return len(self._indices)
+    return len(self._pairs.pivot) if self._indices is None else len(self._indices)
 
   @property
   def sequences(self) -> int:
@@ -81,19 +80,28 @@ class PairSource:
     return grain.MapDataset.range(len(self)).seed(seed).shuffle().repeat()
 
   def gather(self, elements: Sequence[int]) -> dict[str, np.ndarray]:
-    indices = self._indices[np.asarray(elements)[:, None]]
+    indices = np.asarray(elements)[:, None]
+    if self._indices is not None:
+      indices = self._indices[indices].astype(np.int64)
     return gather([self._pairs], np.zeros_like(indices), indices, self._layout)
 
   def longest(self) -> np.ndarray:
-    return self._pairs.lengths(self._layout.negatives).max(1)[self._indices]
+    return self._mine(self._pairs.lengths(self._layout.negatives).max(1))
 
   def real_tokens(self) -> np.ndarray:
-    return self._pairs.lengths(self._layout.negatives).sum(1)[self._indices]
+    return self._mine(self._pairs.lengths(self._layout.negatives).sum(1))
 
   def between(self, shorter: int, longest: int) -> PairSource:
     lengths = self.longest()
-    indices = self._indices[(shorter < lengths) & (lengths <= longest)]
+    places = np.flatnonzero((shorter < lengths) & (lengths <= longest))
+    # All that a host holds for each pair of a corpus: four bytes, where there are four billion.
+    small = np.uint32 if len(lengths) <= np.iinfo(np.uint32).max else np.int64
+    indices = self._mine(np.arange(len(self._pairs.pivot), dtype=small))[places]
     return PairSource(self._pairs, self._layout._replace(max_tokens=longest), indices=indices)
+
+  def _mine(self, of_pairs: np.ndarray) -> np.ndarray:
+    """Of an array with an entry for each pair, those of this source."""
+    return of_pairs if self._indices is None else of_pairs[self._indices]
 
 
 def padding_share(

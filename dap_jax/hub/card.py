@@ -60,6 +60,49 @@ Made by dap_jax, commit {commit}.
 """
 
 
+DERIVED = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+license: {license}
+{base_model}tags:
+- sentence-transformers
+- feature-extraction
+- dap_jax
+---
+
+# {name}
+
+`{source}`, {changes}: written by dap_jax. It was not trained any further.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{name}")
+vectors = model.encode(["Egypt", "Ägypten", "مصر"])
+```
+
+Texts are cut after {max_tokens} tokens. The licence is that of the model that it was made of.
+"""
+
+
+ONNX = """
+## Without PyTorch
+
+`{file}` has the transformer with weights of 8 bits, for CPUs. Its last states become a vector by
+{pooling} pooling{behind}:
+
+```python
+import onnxruntime
+from transformers import AutoTokenizer
+
+inputs = AutoTokenizer.from_pretrained("{name}")(["Egypt"], padding=True, return_tensors="np")
+session = onnxruntime.InferenceSession("{name}/{file}")
+feed = {{key: inputs[key] for key in ("input_ids", "attention_mask")}}
+(states,) = session.run(None, feed)  # [N, L, D]
+```
+"""
+
+
 # What an objective of the config is called in a sentence.
 OBJECTIVES = {
   "translation_ranking": "translation ranking",
@@ -103,12 +146,11 @@ def model_card(
   """
   pivot, init_from = config["data"]["pivot"], config.get("init_from", "")
   codes = sorted({language.split("_")[0] for language in (pivot, *pairs)})
-  is_on_hub = HUB_ID.fullmatch(init_from) and not os.path.exists(init_from)
   most = sorted(pairs, key=lambda language: (-pairs[language], language))
   return TEMPLATE.format(
     name=name,
     license=license,
-    base_model=f"base_model: {init_from.partition('@')[0]}\n" if is_on_hub else "",
+    base_model=base_model(init_from),
     languages="\n".join(f'- "{code}"' for code in codes),  # quoted: YAML reads a bare no as false
     objectives=objectives_in_words(config.get("objectives", {})),
     examples=json.dumps(examples([pivot, *most]), ensure_ascii=False),
@@ -123,6 +165,48 @@ def model_card(
     config=json.dumps(without_folders(config), indent=1),
     commit=commit,
   )
+
+
+def derived_card(
+  *, name: str, source: str, changes: Sequence[str], max_tokens: int, license: str
+) -> str:
+  """The card of a model that was only written anew.
+
+  Args:
+    name: of the folder.
+    source: the folder or the hub id that it was made of.
+    changes: what is different, in words.
+    max_tokens, license: as in `model_card`.
+  """
+  is_path = os.path.exists(source)
+  return DERIVED.format(
+    name=name,
+    license=license,
+    base_model=base_model(source),
+    source=os.path.basename(os.path.abspath(source)) if is_path else source,
+    changes=" and ".join(changes) or "as it is",
+    max_tokens=max_tokens,
+  )
+
+
+def onnx_section(*, name: str, file: str, model_config: Mapping[str, Any]) -> str:
+  """A section of a card about a file of 8 bits.
+
+  Args:
+    name: of the folder.
+    file: in it.
+    model_config: the config's `model` section.
+  """
+  steps = ["the dense layer"] if model_config["dense"]["width"] else []
+  steps += ["a division by its length"] if model_config["normalize"] else []
+  behind = f", and then {' and '.join(steps)}" if steps else ""
+  return ONNX.format(name=name, file=file, pooling=model_config["pooling"] or "cls", behind=behind)
+
+
+def base_model(source: str) -> str:
+  """The line of a card's head that names a hub id; nothing for a folder or a workdir."""
+  is_on_hub = HUB_ID.fullmatch(source) and not os.path.exists(source)
+  return f"base_model: {source.partition('@')[0]}\n" if is_on_hub else ""
 
 
 def objectives_in_words(objectives: Mapping[str, Mapping[str, Any]]) -> str:

@@ -166,6 +166,16 @@ def has_head(checkpoint: HfFolder) -> bool:
   return checkpoint.table.head_bias in checkpoint.tensors
 
 
+def has_tied_head(checkpoint: HfFolder) -> bool:
+  """Whether the checkpoint has a masked-LM head whose projection is the word embeddings."""
+  kernel = checkpoint.tensors.get(checkpoint.table.head_kernel)
+  if not has_head(checkpoint) or kernel is None:
+    return has_head(checkpoint)
+  leaves = trees.flatten(encoder_leaves(checkpoint))
+  words = leaves["encoder/embeddings/word/embedding"].stored
+  return bool(np.array_equal(kernel.map(), words.map()))
+
+
 def decoder_from_checkpoint(
   checkpoint: HfFolder, *, layers: int, english_ids: np.ndarray | None
 ) -> dict[str, Any]:

@@ -183,7 +183,10 @@ def module_files(
       "default_prompt_name": prompts.default or None,
       "similarity_fn_name": "cosine",
     },
-    "1_Pooling/config.json": pooling_config(poolings, width=width),
+    "1_Pooling/config.json": {
+      **pooling_config(poolings, width=width),
+      **({} if prompts.are_pooled else {"include_prompt": False}),
+    },
   }
   if model_config["dense"]["width"]:
     chain.append("Dense")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,35 @@ def whole_folder(directory: epath.Path) -> Iterator[epath.Path]:
     (directory / locks.FILE).unlink(missing_ok=True)
 
 
+def contents(
+  params: Mapping[str, Any],
+  model_config: Mapping[str, Any],
+  *,
+  special_ids: Mapping[str, int],
+  english_ids: np.ndarray | None,
+  dtype: str,
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+  """Path -> JSON content of a folder's configs, and path -> tensors; see `write_folder`."""
+  section = model_config["encoder"]
+  config = configs.hf_config(
+    section,
+    dropout=model_config["dropout"],
+    special_ids=special_ids,
+    masked_lm="masked_lm" in params,
+  )
+  config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
+  files = {"config.json": config}
+  tensors = {weights.FILE: encoder_tensors(params, section)}
+  if "dense" in params:
+    tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
+      params["dense"], names.DENSE_ENTRIES
+    )
+  if "decoder" in params:
+    files[f"{DECODER}/config.json"] = {**config, "architectures": [ARCHITECTURE]}
+    tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
+  return files, tensors
+
+
 def write_folder(
   directory: epath.PathLike,
   *,
@@ -108,6 +138,7 @@ def write_folder(
   readme: str,
   dtype: str,
   prompts: Prompts = NO_PROMPTS,
+  beside: Callable[[Path], None] | None = None,
 ) -> None:
   """Writes the folder, all of it or nothing.
 
@@ -123,28 +154,15 @@ def write_folder(
     readme: the model card.
     dtype: of the weights, one of `weights.FLOATS`; PyTorch computes in it too.
     prompts: what may go before texts.
+    beside: writes more into the folder, once all else is there.
 
   Raises:
     UserError: the folder exists already, or the layout or the dtype cannot represent the model.
   """
-  section = model_config["encoder"]
-  config = configs.hf_config(
-    section,
-    dropout=model_config["dropout"],
-    special_ids=special_ids,
-    masked_lm="masked_lm" in params,
+  files, tensors = contents(
+    params, model_config, special_ids=special_ids, english_ids=english_ids, dtype=dtype
   )
-  config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
-  files = {"config.json": config}
   files |= modules.module_files(model_config, max_tokens=max_tokens, prompts=prompts)
-  tensors = {weights.FILE: encoder_tensors(params, section)}
-  if "dense" in params:
-    tensors[f"{modules.DENSE}/{weights.FILE}"] = names.to_torch(
-      params["dense"], names.DENSE_ENTRIES
-    )
-  if "decoder" in params:
-    files[f"{DECODER}/config.json"] = {**config, "architectures": [ARCHITECTURE]}
-    tensors[f"{DECODER}/{weights.FILE}"] = decoder_tensors(params, section, english_ids)
   with whole_folder(epath.Path(directory)) as folder:
     for path, content in files.items():
       target = folder / path
@@ -156,3 +174,5 @@ def write_folder(
     for file in epath.Path(tokenizer_directory).iterdir():
       (folder / file.name).write_bytes(file.read_bytes())
     tokenizer_files.set_limit(folder / "tokenizer_config.json", max_tokens=max_tokens)
+    if beside:
+      beside(Path(folder))

@@ -24,9 +24,9 @@ def jitted(step: Callable, network: DualAlignment, mesh: Mesh) -> Callable:
 
 
 def encoder_of(
-  model_config: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int
+  model_config: Mapping[str, Any], *, tokenizer: Tokenizer, max_tokens: int, masked_lm: bool = False
 ) -> DualAlignment:
-  """The network without the parts that only training needs."""
+  """The network without the parts that only training needs; masked_lm: with that head."""
   rows = model_config["encoder"]["vocabulary_size"]
   vocabulary = vocabulary_of(tokenizer, rows=rows, english_ids=None)
   return bind(
@@ -35,7 +35,7 @@ def encoder_of(
     where="model",
     vocabulary=vocabulary,
     max_tokens=max_tokens,
-    **ENCODER_ALONE,
+    **{**ENCODER_ALONE, "masked_lm": masked_lm},
   )()
 
 

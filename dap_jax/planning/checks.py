@@ -11,19 +11,15 @@ import numpy as np
 from etils import epath
 
 from dap_jax.core.train_step import NOTHING_FROZEN, TrainState
-from dap_jax.distributed import multihost, sharding
-from dap_jax.planning.chips import CHIPS
-from dap_jax.planning.flops import matmul_flops
+from dap_jax.distributed import multihost, peaks, sharding
 from dap_jax.planning.step import guess_vocabulary, plan_step
 from dap_jax.training import build
+from dap_jax.training.flops import matmul_flops
 from dap_jax.workdir.checkpointing import Checkpoints
 
 STEPS = 3
 LANGUAGES = 37
 Batch = dict[str, jax.Array]
-# JAX's names of devices -> those of `CHIPS`.
-KINDS = {"TPU v4": "v4", "TPU v5 lite": "v5e", "TPU v5": "v5p", "TPU v6 lite": "v6e"}
-KINDS |= {"NVIDIA H100": "h100", "NVIDIA H200": "h200"}
 
 
 class Check(NamedTuple):
@@ -173,13 +169,11 @@ class Checks:
       self._train(train_program, batch, state)
       seconds = (time.monotonic() - clock) / STEPS
     message = f"{seconds * 1e3:.0f} ms a step, {self._config['batch_size'] / seconds:,.0f} pairs/s"
-    device_kind = jax.devices()[0].device_kind
-    kind = next((kind for name, kind in KINDS.items() if name in device_kind), None)
-    if kind is not None:
+    peak = peaks.flops_of_mesh(train_program.mesh)
+    if peak is not None:
       with jax.set_mesh(train_program.mesh):
-        flops = matmul_flops(train_program.trace(batch).jaxpr) / jax.device_count()
-      share = flops / seconds / CHIPS[kind].flops
-      message += f", {share:.0%} of the peak of {device_kind}"
+        flops = matmul_flops(train_program.trace(batch).jaxpr)
+      message += f", {flops / seconds / peak:.0%} of the peak of {jax.devices()[0].device_kind}"
     return Check("speed", True, message)
 
 

@@ -1,6 +1,7 @@
 """The accelerators that `plan` knows: the peaks of a chip, and the links between chips.
 
-All figures are the manufacturers' peaks. TPU: docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, read
+All figures are the manufacturers' peaks; how fast a chip computes is in `distributed.peaks`. TPU:
+docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, read
 November 2026; the links of v4 from the paper on it (arXiv 2304.01433, 6 links of 50 GB/s each way).
 GPU: the data sheets of the H100 SXM and H200 SXM (dense bfloat16; NVLink 900 GB/s both ways);
 between hosts one InfiniBand port (ConnectX-7, NDR, 400 Gb/s) a GPU, as in NVIDIA's DGX H100 and
@@ -13,9 +14,10 @@ import math
 import re
 from typing import NamedTuple
 
+from dap_jax.distributed.peaks import FLOPS
 from dap_jax.utils.errors import UserError
 
-GB, TERA = 1e9, 1e12
+GB = 1e9
 
 
 class Chip(NamedTuple):
@@ -49,12 +51,12 @@ class Chip(NamedTuple):
 
 
 CHIPS = {
-  "v4": Chip(275 * TERA, 32 * 2**30, 0.97, 1200 * GB, 50 * GB, 3, 4, most=4096, ring=4),
-  "v5e": Chip(197 * TERA, 16 * GB, 0.97, 819 * GB, 50 * GB, 2, 8, most=256, ring=16),
-  "v5p": Chip(459 * TERA, 95 * 2**30, 0.97, 2765 * GB, 100 * GB, 3, 4, most=8960, ring=4),
-  "v6e": Chip(918 * TERA, 32 * GB, 0.97, 1638 * GB, 100 * GB, 2, 8, most=256, ring=16),
-  "h100": Chip(989 * TERA, 80 * GB, 0.75, 3350 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
-  "h200": Chip(989 * TERA, 141 * GB, 0.75, 4800 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
+  "v4": Chip(FLOPS["v4"], 32 * 2**30, 0.97, 1200 * GB, 50 * GB, 3, 4, most=4096, ring=4),
+  "v5e": Chip(FLOPS["v5e"], 16 * GB, 0.97, 819 * GB, 50 * GB, 2, 8, most=256, ring=16),
+  "v5p": Chip(FLOPS["v5p"], 95 * 2**30, 0.97, 2765 * GB, 100 * GB, 3, 4, most=8960, ring=4),
+  "v6e": Chip(FLOPS["v6e"], 32 * GB, 0.97, 1638 * GB, 100 * GB, 2, 8, most=256, ring=16),
+  "h100": Chip(FLOPS["h100"], 80 * GB, 0.75, 3350 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
+  "h200": Chip(FLOPS["h200"], 141 * GB, 0.75, 4800 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
 }
 
 

@@ -18,10 +18,10 @@ from dap_jax.planning.cost import (
   collective_seconds,
   least_seconds,
 )
-from dap_jax.planning.flops import matmul_flops
 from dap_jax.planning.formula.estimate import estimate
 from dap_jax.planning.step import plan_step, trace_on_one
 from dap_jax.training import build
+from dap_jax.training.flops import matmul_flops
 
 Report = dict[str, Any]
 

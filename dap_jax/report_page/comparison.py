@@ -49,6 +49,9 @@ def figures(
   def score(key: str) -> list[float | None]:
     return of_checkpoint(lambda each: each.scores[key])
 
+  def before(key: str) -> list[float | None]:
+    return [run.before(f"eval/retrieval/{key}") for run in runs]
+
   def mean_true(each: Measured) -> float | None:
     return None if each.similarities is None else float(each.similarities.true.mean())
 
@@ -63,11 +66,15 @@ def figures(
   return [
     ("step of the checkpoint", of_checkpoint(lambda each: each.step), WHOLE),
     ("to the pivot", score("to_pivot_accuracy"), SHARE),
+    ("to the pivot, before training", before("to_pivot_accuracy"), SHARE),
     ("from the pivot", score("from_pivot_accuracy"), SHARE),
+    ("from the pivot, before training", before("from_pivot_accuracy"), SHARE),
     ("held-out translations", score("queries"), WHOLE),
     *losses,
     ("mean cosine, true pairs", of_checkpoint(mean_true), NUMBER),
     ("mean cosine, other sentences", of_checkpoint(mean_other), NUMBER),
     ("encoder parameters", of_checkpoint(lambda each: each.parameters), WHOLE),
     ("pairs per second, median", [run.median("pairs_per_second") for run in runs], WHOLE),
+    ("goodput, at the end", [run.last("goodput") for run in runs], SHARE),
+    ("MFU, median", [run.median("mfu") for run in runs], SHARE),
   ]

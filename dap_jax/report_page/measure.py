@@ -12,6 +12,7 @@ from dap_jax.data import manifest, store
 from dap_jax.evals import by_row
 from dap_jax.inference import embedder
 from dap_jax.report_page import heldout, tokens
+from dap_jax.report_page.failures import Failure, failures
 from dap_jax.report_page.runs import LoadedRun
 from dap_jax.utils.errors import UserError
 
@@ -26,6 +27,7 @@ class Measured(NamedTuple):
     heldout: texts and vectors.
     pairs: see `pairs_to_show`.
     similarities: None with a single held-out sentence.
+    failures: the worst, possibly none.
     alignments: of tokens, possibly none.
     plane: None where there is nothing to see.
   """
@@ -36,6 +38,7 @@ class Measured(NamedTuple):
   heldout: heldout.Heldout
   pairs: heldout.Pairs | None
   similarities: heldout.Similarities | None
+  failures: list[Failure]
   alignments: list[tokens.Alignment]
   plane: heldout.Plane | None
 
@@ -80,6 +83,7 @@ def measure_run(run: LoadedRun, *, step: str) -> Measured:
     heldout=texts,
     pairs=pairs_to_show(texts, ranked(scores)),
     similarities=heldout.similarities(texts) if len(rows) > 1 else None,
+    failures=failures(texts),
     alignments=tokens.alignments(texts, model),
     plane=heldout.plane(texts),
   )

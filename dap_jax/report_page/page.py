@@ -25,6 +25,10 @@ from dap_jax.utils.errors import UserError
 HERE = Path(__file__).parent
 COLUMNS = 3  # of the bars of languages, where the screen is wide
 EXTREMES = 5  # languages that the text names
+HEADINGS = (  # of run.html, for the list of contents
+  *("Languages", "Every language with every other", "True pairs and hardest negatives"),
+  *("Worst failures", "Tokens of translations", "Map of sentences"),
+)
 
 
 class Curve(NamedTuple):
@@ -72,6 +76,13 @@ CURVES = (
   Curve("Learning rate", {"learning_rate": "rate"}, "As scheduled."),
   Curve("Gradient norm", {"grad_norm": "norm"}, "Of all parameters, before clipping."),
   Curve("Speed", {"pairs_per_second": "pairs"}, "Training pairs per second."),
+  Curve(
+    "Use of the machine",
+    {"goodput": "goodput", "mfu": "MFU"},
+    "Goodput: the share of all time since the start that went into steps. MFU: the share of the"
+    " chips' bfloat16 peak that the model's matrix products make use of.",
+    share=True,
+  ),
 )
 
 
@@ -157,7 +168,8 @@ def training_charts(runs: Sequence[LoadedRun], drawn: Charts) -> list[dict[str, 
       if (points := run.curve(key))
     ]
     if lines:
-      names = list(curve.series.values())
+      there = {line.series for line in lines}
+      names = [name for name in curve.series.values() if name in there]
       chart = drawn.add(charts.curves(lines, series=names, share=curve.share))
       dashes = names if len(names) > 1 else []
       figure = {"title": curve.title, "sentence": curve.sentence, "chart": chart}
@@ -174,11 +186,17 @@ def section(
     "color": color,
     "settings": {**run.settings, **{f"version of {k}": v for k, v in run.versions.items()}},
     "speed": run.median("pairs_per_second"),
+    "goodput": run.last("goodput"),
+    "mfu": run.median("mfu"),
     "data": training_data.read(run.folder),
+    "before": {way: run.before(f"eval/retrieval/{way}_pivot_accuracy") for way in ("to", "from")},
   }
+  of_data = ["Training data"] if common["data"] else []
   if isinstance(measured, UserError):
-    return common | {"error": str(measured)}
+    return common | {"error": str(measured), "contents": of_data}
   return common | {
+    "contents": [*HEADINGS, *of_data],
+    "failures": measured.failures,
     "error": None,
     "measured": measured,
     "languages": language_charts(measured, drawn),

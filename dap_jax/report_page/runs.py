@@ -67,6 +67,10 @@ class LoadedRun:
     """The key's newest value, None where no line has it."""
     return next((line[key] for line in reversed(self.records) if key in line), None)
 
+  def before(self, key: str) -> float | None:
+    """The key's value before the first update, None where the run was not evaluated then."""
+    return next((line[key] for line in self.records if line["step"] == 0 and key in line), None)
+
   def median(self, key: str) -> float | None:
     """The key's median over the records, None where no line has it."""
     values = [line[key] for line in self.records if key in line]

@@ -23,7 +23,8 @@ from dap_jax.sweeps.plan import Plan, SweepRun
 from dap_jax.utils.json_files import read_json
 from dap_jax.workdir.records import is_score
 
-SPEEDS = ("pairs_per_second", "tokens_per_second", "data_wait")  # columns of these are medians
+# Columns of these are medians.
+SPEEDS = ("pairs_per_second", "tokens_per_second", "data_wait", "mfu", "goodput")
 
 
 class Cell(NamedTuple):

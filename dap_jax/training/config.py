@@ -34,6 +34,7 @@ class RunConfig:
   skip_not_finite: int
   log_steps: int
   eval_steps: int
+  eval_at_start: bool
   eval_suites: str
   init_from: str
   prompts: Section

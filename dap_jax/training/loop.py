@@ -33,8 +33,8 @@ class Schedule(NamedTuple):
     first_step: where this start of the run begins.
     steps: the last step.
     log_steps, eval_steps, save_steps: every how many.
-    scores_are_missing: the run was stopped at `first_step` and saved, but was not evaluated there,
-      where that was due: this start makes up for it.
+    scores_are_missing: there are none of `first_step`, where they are due: the run was stopped and
+      saved there, or is to be evaluated before it trains.
   """
 
   first_step: int
@@ -131,7 +131,7 @@ def train_loop(
     compiles = step == schedule.first_step
     with session.watchdog.paused() if compiles else contextlib.nullcontext():
       state, means = take_step(train_program, state, batch, frozen, wait=compiles)
-    metrics.add(step, means)
+    metrics.add(step, means, batch)
     step += 1
     writer.advance()
     if compiles:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
 
 from dap_jax.core.mean import Mean
+from dap_jax.training.utilisation import Utilisation
 
 
 class NotFinite(NamedTuple):
@@ -29,10 +30,20 @@ class MetricAccumulator:
   Args:
     examples_per_step: what one step trains on.
     unit: what an example is called in the name of the speed, `{unit}s_per_second`.
+    started: `time.monotonic()` at the start, from which goodput counts.
+    utilisation: counts FLOPs; None where there is no peak to compare them with.
   """
 
-  def __init__(self, examples_per_step: int, *, unit: str):
+  def __init__(
+    self,
+    examples_per_step: int,
+    *,
+    unit: str,
+    started: float,
+    utilisation: Utilisation | None = None,
+  ):
     self.examples_per_step, self.unit = examples_per_step, unit
+    self._born, self._utilisation, self._productive_s = started, utilisation, 0.0
     self.restart()
 
   def restart(self) -> None:
@@ -44,6 +55,7 @@ class MetricAccumulator:
   def restart_clock(self) -> None:
     """Begins to measure the speed anew; the means stay."""
     self._started, self._steps, self._waited_s = time.monotonic(), 0, 0.0
+    self._flops = 0.0
 
   @contextlib.contextmanager
   def not_timed(self) -> Iterator[None]:
@@ -61,12 +73,21 @@ class MetricAccumulator:
     yield
     self._waited_s += time.monotonic() - started
 
-  def add(self, step: int, means: dict[str, Mean]) -> None:
-    """Takes a step's means, still on the device, and lets the device be one step behind."""
+  def add(self, step: int, means: dict[str, Mean], batch: Mapping[str, jax.Array]) -> None:
+    """Takes a step's means, still on the device, and lets the device be one step behind.
+
+    Args:
+      step: its number.
+      means: of the step.
+      batch: what it was computed on.
+    """
     if self._means:
       jax.block_until_ready(self._means[-1][1]["loss"])
     self._means.append((step, means))
     self._steps += 1
+    if self._utilisation:
+      with self.not_timed():
+        self._flops += self._utilisation.flops(batch)
 
   def new_not_finite(self) -> list[NotFinite]:
     """The steps since the last call whose loss or gradient is not finite. Waits for the device."""
@@ -79,7 +100,11 @@ class MetricAccumulator:
     ]
 
   def compute(self) -> dict[str, float]:
-    """The numbers of one line: means over the steps that were finite, and the speed."""
+    """The numbers of one line: means over the steps that were finite, and the speed.
+
+    `mfu`: see `utilisation`. `goodput`: the share of all the time since the start that went into
+    steps; the rest went into starting, compiling, waiting for data, evaluating and saving.
+    """
     fetched = [means for _, means in jax.device_get(self._means)]
     elapsed = time.monotonic() - self._started
     not_finite = sum(float(means["not_finite"].total) for means in fetched)
@@ -95,6 +120,10 @@ class MetricAccumulator:
     numbers[self.speed] = self._steps * self.examples_per_step / elapsed
     numbers["tokens_per_second"] = self._steps * tokens / elapsed
     numbers["data_wait"] = self._waited_s / elapsed
+    if self._utilisation:
+      numbers["mfu"] = self._flops / elapsed / self._utilisation.peak
+    self._productive_s += elapsed - self._waited_s
+    numbers["goodput"] = self._productive_s / (time.monotonic() - self._born)
     return numbers
 
   @property

@@ -1,4 +1,4 @@
-"""What a run writes as it trains: metrics.jsonl, TensorBoard, a progress bar or plain lines."""
+"""What a run writes as it trains: metrics.jsonl, TensorBoard, a tracker, a bar or plain lines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from etils import epath
 from tqdm import tqdm
 
 from dap_jax.distributed import multihost
+from dap_jax.training.trackers import Tracker
 from dap_jax.utils.errors import writing
 from dap_jax.utils.json_files import write_json
 from dap_jax.workdir import records
@@ -37,10 +38,20 @@ class MetricWriter:
     first_step: where this start begins: later lines, of a run that was killed after its last
       checkpoint, are dropped, since they will be written again.
     writes: whether this process is the one that writes.
+    tracker: takes the same metrics; None without one.
   """
 
-  def __init__(self, workdir: epath.PathLike, *, steps: int, first_step: int, writes: bool):
+  def __init__(
+    self,
+    workdir: epath.PathLike,
+    *,
+    steps: int,
+    first_step: int,
+    writes: bool,
+    tracker: Tracker | None = None,
+  ):
     self._writes, self._steps, self._folder = writes, steps, epath.Path(workdir)
+    self._tracker = tracker
     if not writes:
       return
     # The package's own switch: without this module's name it would load TensorFlow, 5 s a start.
@@ -68,6 +79,8 @@ class MetricWriter:
       for name, value in metrics.items():
         self._events.add_scalar(name, value, step)
       self._events.flush()
+    if self._tracker:
+      self._tracker.log(step, metrics)
 
   def keep_protocol(self, suite: str, protocol: Mapping[str, Any]) -> None:
     """Writes WORKDIR/protocols/SUITE.json, once: what the scores eval/SUITE/... mean."""
@@ -120,3 +133,5 @@ class MetricWriter:
       # Each line was flushed; where that failed, this fails too, and the first error is reported.
       with contextlib.suppress(OSError):
         self._events.close()
+      if self._tracker:
+        self._tracker.finish()

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
@@ -27,6 +27,8 @@ from dap_jax.training.run_data import OpenSource, RunData
 from dap_jax.training.start import Start, decided_before, place_frozen, resume_or_begin
 from dap_jax.training.summary import log_run_summary
 from dap_jax.training.teacher import teachers
+from dap_jax.training.trackers import load_package, open_tracker
+from dap_jax.training.utilisation import Utilisation, of_run
 from dap_jax.utils import prompts
 from dap_jax.utils.binding import bind
 from dap_jax.workdir.checkpointing import Checkpoints
@@ -40,15 +42,24 @@ class RunParts(NamedTuple):
     train_program: the network, its step, and where arrays lie.
     data: what it trains on.
     teacher: of the objectives that need one, or None.
+    utilisation: of its devices, or None where their peak is not known.
   """
 
   config: RunConfig
   train_program: build.TrainProgram
   data: RunData
   teacher: teachers.Teacher | None
+  utilisation: Utilisation | None
 
 
-def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seconds: float) -> None:
+def train(
+  config: RunConfig,
+  *,
+  workdir: str,
+  replay_step: int | None,
+  hang_seconds: float,
+  tracker: str = "",
+) -> None:
   """Trains, from where the workdir is to the last step, or until the job is to be stopped.
 
   Args:
@@ -56,11 +67,14 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
     workdir: where the run lives.
     replay_step: looks at this one step again, and trains nothing; None trains.
     hang_seconds: without a step for so long it ends; 0 waits for ever.
+    tracker: see `trackers.open_tracker`; "" = none.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir; the training diverged.
   """
   started = time.monotonic()
+  if tracker:  # first, so that a mistake costs no time
+    load_package(tracker.partition(":")[0])
   multihost.check_same_run(config.to_dict(), workdir=workdir)
   config.check()
   open_checkpoints = bind(checkpoints_of, config.retention, where="checkpoint", workdir=workdir)
@@ -88,9 +102,7 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
         replay_one(parts, start, workdir=workdir, step=replay_step)
         return
       log_run_summary(parts.train_program, parts.data, start=start.description)
-      with MetricWriter(
-        workdir, steps=config.steps, first_step=start.step, writes=multihost.is_first()
-      ) as writer:
+      with open_writer(config, workdir, tracker, first_step=start.step) as writer:
         session = Session(
           checkpoints=checkpoints,
           preemption=preemption,
@@ -99,6 +111,18 @@ def train(config: RunConfig, *, workdir: str, replay_step: int | None, hang_seco
           started=started,
         )
         train_from(start, parts, session, workdir=workdir)
+
+
+def open_writer(config: RunConfig, workdir: str, tracker: str, *, first_step: int) -> MetricWriter:
+  """What takes the metrics of a start; process 0 alone has a tracker, as it alone writes."""
+  writes = multihost.is_first()
+  return MetricWriter(
+    workdir,
+    steps=config.steps,
+    first_step=first_step,
+    writes=writes,
+    tracker=open_tracker(tracker, workdir, config.to_dict()) if tracker and writes else None,
+  )
 
 
 def source_of(config: RunConfig) -> OpenSource:
@@ -123,13 +147,11 @@ def assemble(
     rows=config.model["encoder"]["vocabulary_size"],
     english_ids=data.corpus.english_ids,
   )
-  train_program = build.build(
-    vocabulary=vocabulary,
-    languages=1 + len(data.corpus.languages),
-    teacher=None if teacher is None else teacher.network,
-    **{key: getattr(config, key) for key in build.KEYS},
-  )
-  return RunParts(config, train_program, data, teacher)
+  settings: dict[str, Any] = {key: getattr(config, key) for key in build.KEYS}
+  settings |= {"vocabulary": vocabulary, "languages": 1 + len(data.corpus.languages)}
+  settings["teacher"] = None if teacher is None else teacher.network
+  train_program = build.build(**settings)
+  return RunParts(config, train_program, data, teacher, of_run(train_program, **settings))
 
 
 def prepare(config: RunConfig, *, workdir: str, engine: run_data.Engine) -> run_data.RunData:
@@ -210,7 +232,8 @@ def train_from(start: Start, parts: RunParts, session: Session, *, workdir: str)
     log_steps=config.log_steps,
     eval_steps=config.eval_steps,
     save_steps=config.save_steps,
-    scores_are_missing=start.step > 0 and not was_evaluated(workdir, start.step),
+    scores_are_missing=(start.step > 0 or config.eval_at_start)
+    and not was_evaluated(workdir, start.step),
   )
   rows = sharding.local_rows(train_program.mesh, config.batch_size)
   _, step = train_loop(
@@ -219,7 +242,12 @@ def train_from(start: Start, parts: RunParts, session: Session, *, workdir: str)
     frozen=frozen,
     batches=data.batches(first_step=start.step, rows=rows),
     batch_size=config.batch_size,
-    metrics=MetricAccumulator(config.batch_size * (data.corpus.views - 1), unit="pair"),
+    metrics=MetricAccumulator(
+      config.batch_size * (data.corpus.views - 1),
+      unit="pair",
+      started=session.started,
+      utilisation=parts.utilisation,
+    ),
     schedule=schedule,
     session=session,
     evaluate=evaluate,

@@ -28,6 +28,7 @@ ADDED = {  # key -> the value that means what was done without it
   "objectives.translation_ranking.false_negative_margin": 0.1,  # not read
   "objectives.translation_ranking.hardness": 0.0,
   "tokenizer.prune": 0,
+  "eval_at_start": False,
   "prompts": {
     "texts": {"query": "", "document": ""},
     "pivot": "",

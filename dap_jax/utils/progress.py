@@ -18,12 +18,12 @@ class Progress:
 
   Args:
     what: the name of the work, before the figures.
-    total: how many units there are to do.
+    total: how many units there are to do; None = that is not known.
     done: how many of them an earlier start has done.
     unit: the unit's name, in the singular.
   """
 
-  def __init__(self, what: str, *, total: int, done: int = 0, unit: str):
+  def __init__(self, what: str, *, total: int | None, done: int = 0, unit: str):
     self._what, self._unit, self._total = what, unit, total
     self._first, self._done = done, done
     self._started = self._last_line = time.monotonic()
@@ -48,15 +48,13 @@ class Progress:
       return
     self._last_line = now
     speed = (self._done - self._first) / (now - self._started)
-    left = tqdm.format_interval((self._total - self._done) / speed) if speed else "?"
+    of_all, left = "", ""
+    if self._total is not None:
+      of_all = f" of {self._total}"
+      left = tqdm.format_interval((self._total - self._done) / speed) if speed else "?"
+      left = f", {left} left"
     logger.info(
-      "%s: %d of %d %ss, %.3g a second, %s left",
-      self._what,
-      self._done,
-      self._total,
-      self._unit,
-      speed,
-      left,
+      "%s: %d%s %ss, %.3g a second%s", self._what, self._done, of_all, self._unit, speed, left
     )
 
   def __enter__(self) -> Progress:

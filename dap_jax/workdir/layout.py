@@ -5,6 +5,7 @@ versions.json   of the packages that started it    checkpoints/    see `checkpoi
 tokenizer/      the vocabulary                     data/           see `data.store`
 events.out.*    TensorBoard                        protocols/      what the scores of suites mean
 checksums/      of the checkpoints' files          .lock           held by the process that trains
+tracker.json    its ids in --tracker's projects
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ FREE = (
   "skip_not_finite",
   "log_steps",
   "eval_steps",
+  "eval_at_start",
   "eval_suites",
   "program",
   "mesh",
@@ -115,14 +117,23 @@ def claim(workdir: epath.PathLike, config: Mapping[str, Any]) -> None:
 
 def refuse_other(workdir: epath.Path, config: Mapping[str, Any]) -> None:
   """Raises UserError where the workdir holds a run of another config; `config` as JSON has it."""
+  recorded, binds = read_config(workdir), binding_keys(workdir)
   refuse_difference(
-    flatten(read_config(workdir), separator="."),
+    flatten(recorded, separator="."),
     flatten(config, separator="."),
     holds=f"--workdir={workdir} holds a run",
     this="this config",
     cure="use another --workdir, or the same value to resume",
-    binds=binding_keys(workdir),
+    binds=lambda key: key != "steps" and binds(key),
   )
+  before, now = recorded.get("steps"), config.get("steps")
+  is_constant = config.get("optimizer", {}).get("schedule_name") == "constant"
+  if before != now and binds("steps") and not is_constant:
+    raise UserError(
+      f"--workdir={workdir} holds a run with steps={before}, this config has {now}: its learning"
+      f" rate is planned for {before} steps. To train on, use another --workdir with"
+      f" --config.init_from={workdir}; with optimizer.schedule_name=constant, steps may change"
+    )
 
 
 def binding_keys(workdir: epath.Path) -> Callable[[str], bool]:

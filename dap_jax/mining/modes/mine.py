@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,10 @@ from dap_jax.mining import pairing, pairs_file
 from dap_jax.mining.exact_search import Neighbours
 from dap_jax.mining.options import Options
 from dap_jax.mining.work_folder import Sentences
+
+logger = logging.getLogger(__name__)
+
+CCMATRIX = 1.06  # a score by margin, of the ratio
 
 
 def write(
@@ -30,4 +36,12 @@ def write(
   pairs_file.warn_of_hubs(forward, target)
   pairs_file.warn_of_hubs(backward, source)
   mined = pairing.combine(forward, backward, retrieval=options.retrieval)
+  if options.margin == "ratio" and options.threshold == -math.inf:
+    logger.info(
+      "%d of %d pairs score %.2f or more, the threshold of CCMatrix (arXiv 1911.04944);"
+      " --threshold keeps these alone",
+      int((mined.scores >= CCMATRIX).sum()),
+      len(mined.scores),
+      CCMATRIX,
+    )
   return pairs_file.write_pairs(mined, source, target, path)

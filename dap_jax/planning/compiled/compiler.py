@@ -8,11 +8,10 @@ from typing import Any
 
 import jax
 
-from dap_jax.planning import flops
 from dap_jax.planning.chips import Topology
 from dap_jax.planning.compiled import hlo, traffic
 from dap_jax.planning.cost import StepCost, TooLarge, bytes_of
-from dap_jax.training import build
+from dap_jax.training import build, flops
 from dap_jax.utils.errors import UserError
 
 

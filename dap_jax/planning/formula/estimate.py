@@ -27,11 +27,11 @@ import jax
 
 from dap_jax.distributed import sharding
 from dap_jax.planning.cost import Collective, StepCost, bytes_of
-from dap_jax.planning.flops import matmul_flops
 from dap_jax.planning.formula.footprint import footprint, readers_of
 from dap_jax.planning.formula.lookups import is_lookup_table, summed_rows
 from dap_jax.planning.formula.trace import FlatTrace, Operation, flat_trace, share_rows
 from dap_jax.training import build
+from dap_jax.training.flops import matmul_flops
 
 # By how much the temporary memory may be larger: by this share of it, and by a second copy of all
 # parameters and gradients in the compute dtype, which a compiler may clear or lay out differently.

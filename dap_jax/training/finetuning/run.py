@@ -216,7 +216,7 @@ def train(
         frozen=Frozen(),
         batches=map(batches.batch, itertools.count(first_step)),
         batch_size=size,
-        metrics=MetricAccumulator(size, unit="example"),
+        metrics=MetricAccumulator(size, unit="example", started=started),
         schedule=Schedule(
           first_step=first_step,
           steps=steps,
