@@ -21,6 +21,8 @@ PAGES, SOURCES = "docs", "source"
 FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 EQUATION = re.compile(r'<(div|span) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+CELL = re.compile(r"<(t[dh])\b.*?</\1>", re.DOTALL)
+CODE = re.compile(r"(?<=<code>)[^<]+(?=</code>)")
 LEXERS = {".py": "python", ".sh": "bash", ".yml": "yaml", ".toml": "toml", ".json": "json"}
 
 
@@ -106,12 +108,18 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
   return rewritten(markdown, page.file.src_uri)[0]
 
 
+def breakable(cell: str) -> str:
+  """A cell of a table, in which long keys and paths may break after their dots and dashes."""
+  return CODE.sub(lambda code: re.sub(r"([._/=+])(?=\w)(?!py\b)", r"\1<wbr>", code[0]), cell)
+
+
 def on_page_content(content: str, **_: Any) -> str:
-  """Makes MathML of the equations of a page."""
+  """Makes MathML of the equations of a page; lets keys in tables break where one would read on."""
 
   def replace(match: re.Match[str]) -> str:
     display = "block" if match[1] == "div" else "inline"
     mathml = convert(html.unescape(match[2]).strip(), display=display)
     return f'<div class="equation">{mathml}</div>' if match[1] == "div" else mathml
 
+  content = CELL.sub(lambda cell: breakable(cell[0]), content)
   return EQUATION.sub(replace, content)

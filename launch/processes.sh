@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs one command in N processes of this machine, as N hosts would: to try out a pod.
 #   bash launch/processes.sh N COMMAND [its flags]
-# COMMAND: train, evaluate, export, embed, mine, selfcheck. JAX_NUM_CPU_DEVICES=D gives each process
-# D devices. If one ends with an error, all of them do; SIGTERM is passed on to all.
+# COMMAND: prepare, train, evaluate, export, embed, mine, align, selfcheck. JAX_NUM_CPU_DEVICES=D gives
+# each process D devices. If one ends with an error, all of them do; SIGTERM is passed on to all.
 usage="usage: processes.sh N COMMAND [its flags]"
 processes=${1:?$usage}
 command=${2:?$usage}
