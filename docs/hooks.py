@@ -109,8 +109,15 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def breakable(cell: str) -> str:
-  """A cell of a table, in which long keys and paths may break after their dots and dashes."""
-  return CODE.sub(lambda code: re.sub(r"([._/=+])(?=\w)(?!py\b)", r"\1<wbr>", code[0]), cell)
+  """A cell of a table: long keys and paths may break after a dot or a dash, flags stay whole."""
+
+  def replace(code: re.Match[str]) -> str:
+    text = code[0]
+    if text.startswith("-") and len(text) <= 24:
+      return f'<span class="whole">{text}</span>'
+    return re.sub(r"([._/=+])(?=\w)(?!py\b)", r"\1<wbr>", text)
+
+  return CODE.sub(replace, cell)
 
 
 def on_page_content(content: str, **_: Any) -> str:
