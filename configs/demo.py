@@ -2,7 +2,7 @@
 
     python -m dap_jax.train --config=configs/demo.py --workdir=runs/demo
 
-`bash launch/local.sh` runs this, then evaluates and exports. README.md shows its results.
+`bash launch/local.sh` runs this, then evaluates and exports. docs/index.md shows its results.
 """
 
 from ml_collections import ConfigDict
