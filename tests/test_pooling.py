@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 import sentence_transformers
 import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
@@ -57,6 +58,33 @@ def test_folders_go_in_and_out(commands, tmp_path, pooling, flags):
   theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu")
   ours = embedder.load(tmp_path / "run").encode(LINES[:20])
   np.testing.assert_allclose(ours, theirs.encode(LINES[:20]), atol=1e-5)
+
+
+def test_a_dense_layer_behind_joined_poolings(tmp_path):
+  """It reads all of their vectors; one that reads less is refused."""
+  for width in (64, 32):
+    folder = sentence_folder(
+      tmp_path / str(width), "bert", {POOLING: {"pooling_mode": ["cls", "mean"]}}
+    )
+    listed = json.loads((folder / "modules.json").read_text())
+    dense = {"idx": 2, "name": "2", "path": "2_Dense"}
+    listed[2:] = [dense | {"type": "sentence_transformers.models.Dense"}]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "2_Dense").mkdir()
+    config = {"in_features": width, "out_features": 20, "bias": True}
+    config |= {"activation_function": "torch.nn.modules.linear.Identity"}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(config))
+    rng = np.random.default_rng(0)
+    tensors = {"linear.weight": rng.normal(size=(20, width)), "linear.bias": rng.normal(size=20)}
+    tensors = {name: array.astype(np.float32) for name, array in tensors.items()}
+    safetensors.numpy.save_file(tensors, folder / "2_Dense" / "model.safetensors")
+    if width == 64:
+      theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+      ours = embedder.load(folder).encode(LINES[:9])
+      np.testing.assert_allclose(ours, theirs.encode(LINES[:9]), atol=1e-5)
+    else:
+      with pytest.raises(UserError, match="linear.weight"):
+        embedder.load(folder)
 
 
 def test_no_flag_at_all_is_the_mean(tmp_path):

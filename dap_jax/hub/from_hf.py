@@ -148,7 +148,8 @@ def check_folder(checkpoint: HfFolder) -> None:
   )
   if checkpoint.dense:
     rows = checkpoint.model_config["dense"]["width"]
-    expected = {"linear.weight": (rows, encoder["width"]), "linear.bias": (rows,)}
+    width = encoder["width"] * len(checkpoint.model_config["pooling"].split("+"))
+    expected = {"linear.weight": (rows, width), "linear.bias": (rows,)}
     weights.check_tensors(checkpoint.dense, expected, where=f"{checkpoint.folder}, its Dense")
 
 
