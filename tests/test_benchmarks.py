@@ -32,6 +32,7 @@ SCRIPTS = {
   "pods/start_up.py": f"{TINY} --layers=scan",
   "prepare_speed.py": "{pairs}/*-en.tsv --vocabulary_size=50 --batches=2",
   "scaling/corpus.py": "--data={texts} --output={new} --pairs=900",
+  "scaling/formats.py": "--folder={new} --gigabytes=0.001 tmx parquet moses",
   "scaling/measure.py": "{pairs} --results={new} -- --config.tokenizer.vocabulary_size=50"
   " --config.data.heldout.min_languages=1 --config.data.heldout.sentences=20 --config.steps=2"
   " --config.eval_steps=2 --config.batch_size=8",

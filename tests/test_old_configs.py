@@ -12,7 +12,7 @@ LATER = {
   "near_duplicates": 0.0,
 }  # keys of `data`
 NO_PROMPTS = {"texts": {"query": "", "document": ""}, "pivot": "", "translation": "", "default": ""}
-NEW = {"prompts": NO_PROMPTS}  # a section
+NEW = {"prompts": NO_PROMPTS, "eval_at_start": False}  # at the top level
 
 
 def test_an_old_config_has_the_last_word(caplog):
