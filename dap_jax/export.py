@@ -24,7 +24,7 @@ from absl import flags
 from etils import epath
 
 from dap_jax.cli import command, distributed_flags, model_flags
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import read_json
 
 if TYPE_CHECKING:
@@ -137,9 +137,10 @@ def main() -> None:
     used = exporting.used_ids(PRUNE.value, export.tokenizer)
     export = exporting.prune(export, used, position_offset=encoder.get("position_offset", 0))
   with tempfile.TemporaryDirectory() as folder:
-    tokenizer_files.write_tokenizer(export.tokenizer, folder)
-    for name, content in export.sentencepiece.items():
-      (epath.Path(folder) / name).write_bytes(content)
+    with writing(f"--output={OUTPUT.value}", cure=""):  # of the same disk, or of one as full
+      tokenizer_files.write_tokenizer(export.tokenizer, folder)
+      for name, content in export.sentencepiece.items():
+        (epath.Path(folder) / name).write_bytes(content)
     write(loaded, export, tokenizer_directory=folder)
   of_step = "" if loaded.step is None else f"step {loaded.step} of "
   logger.info("exported %s%s to %s", of_step, WORKDIR.value or MODEL.value, OUTPUT.value)
