@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 
 import datasets
 import openpyxl
@@ -458,3 +459,21 @@ def test_a_set_of_the_hub(folder, tmp_path, monkeypatch):
       rows("hugging_face", name="a b")
   point_at(monkeypatch, hub.address, tmp_path / "cache", offline=True)
   assert rows("hugging_face", name="org/set", config="de-en") == DE
+
+
+def test_memory_does_not_grow_with_a_parquet_file(tmp_path):
+  """30 MB in 30 row groups; what is read of the file is held for a few of them at a time."""
+  path = tmp_path / "de-en.parquet"
+  schema = pa.schema([("de", pa.string()), ("en", pa.string())])
+  with pq.ParquetWriter(path, schema, compression="none") as writer:
+    for group in range(30):
+      texts = [f"{group} {number} " + "x" * 490 for number in range(1000)]
+      columns = [pa.array(texts), pa.array([text[::-1] for text in texts])]
+      writer.write_table(pa.table(columns, schema=schema))
+  tracemalloc.start()
+  try:
+    rows = sum(1 for _ in formats.read_rows("parquet", pivot="en", paths=(str(path),)))
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert rows == 30_000 and peak < 10e6 < path.stat().st_size / 2.5

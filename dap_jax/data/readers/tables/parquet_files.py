@@ -46,7 +46,8 @@ def parquet_rows(path: epath.Path, *, want: Wanted) -> Iterator[Row]:
 
   with path.open("rb") as raw:
     with reading(f"cannot read {path} as Parquet"):
-      file = pyarrow.parquet.ParquetFile(raw, buffer_size=BUFFER)
+      # Buffered beforehand, all that was read would stay in memory until the file's end.
+      file = pyarrow.parquet.ParquetFile(raw, buffer_size=BUFFER, pre_buffer=False)
     heads = [field.name for field in file.schema_arrow if may_be_texts(field.type)]
     if want.columns and not want.has_names():  # numbers count the columns that are no texts, too
       want = dataclasses.replace(want, columns=numbered(file.schema_arrow.names, want, path=path))
