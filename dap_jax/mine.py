@@ -122,7 +122,6 @@ MODES_OF = {
   **dict.fromkeys(("negatives", "max_share", "rules"), ("negatives",)),
 }
 
-
 logger = logging.getLogger("dap_jax.mine")  # __name__ is __main__ here
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import babel
 
-TEMPLATE = """---
+HEAD = """---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 license: {license}
@@ -19,7 +19,11 @@ license: {license}
 - sentence-transformers
 - feature-extraction
 - dap_jax
-language:
+"""
+
+TEMPLATE = (
+  HEAD
+  + """language:
 {languages}
 ---
 
@@ -58,17 +62,12 @@ Pairs with {pivot}: {pairs}.
 
 Made by dap_jax, commit {commit}.
 """
+)
 
 
-DERIVED = """---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-license: {license}
-{base_model}tags:
-- sentence-transformers
-- feature-extraction
-- dap_jax
----
+DERIVED = (
+  HEAD
+  + """---
 
 # {name}
 
@@ -83,6 +82,7 @@ vectors = model.encode(["Egypt", "Ägypten", "مصر"])
 
 Texts are cut after {max_tokens} tokens. The licence is that of the model that it was made of.
 """
+)
 
 
 ONNX = """

@@ -27,11 +27,10 @@ class Tracker:
 
   Args:
     run: what the package's `init` gave.
-    name: of the package, for messages.
   """
 
-  def __init__(self, run: Any, *, name: str):
-    self._run, self._name = run, name
+  def __init__(self, run: Any):
+    self._run = run
 
   def log(self, step: int, metrics: Mapping[str, float]) -> None:
     """Takes the metrics of a step; of those that it has already it takes none again."""
@@ -65,7 +64,7 @@ def open_tracker(flag: str, workdir: epath.PathLike, config: Mapping[str, Any]) 
   else:  # its runs are known by their names
     settings["name"] = f"{folder.name}-{key}"
   with reading(f"--tracker={flag}: it cannot start"):
-    return Tracker(package.init(**settings), name=name)
+    return Tracker(package.init(**settings))
 
 
 def load_package(name: str) -> ModuleType:
