@@ -25,12 +25,14 @@ class EncoderSettings(NamedTuple):
     prompts: what goes before the texts of each side.
     definition: a hash of `Tokenizer.definition`: it tells tokenizers apart that are in the same
       directory one after the other.
+    ids: how many it has.
   """
 
   directory: str
   max_tokens: int
   prompts: Sides
   definition: int
+  ids: int
 
   @classmethod
   def load(
@@ -38,7 +40,7 @@ class EncoderSettings(NamedTuple):
   ) -> EncoderSettings:
     """Of the tokenizer that is in a directory now."""
     tokens = Tokenizer.load(directory, max_tokens=max_tokens)
-    return cls(str(directory), max_tokens, prompts, hash_of(tokens.definition()))
+    return cls(str(directory), max_tokens, prompts, hash_of(tokens.definition()), tokens.size)
 
   def tokenizer(self) -> Tokenizer:
     """The one that is in the directory."""

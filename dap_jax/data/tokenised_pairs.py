@@ -144,7 +144,7 @@ def tokenise(
     workers: tokenise.
   """
   sequences, counts = RawSequences(work / "sequences"), Counter[str]()
-  english, cut = np.zeros(settings.tokenizer().size, bool), 0
+  english, cut = np.zeros(settings.ids, bool), 0
   total = int((selection.states == KEPT).sum())
   tokenise_one = functools.partial(tokenise_part, settings=settings)
   with Progress("tokenising", total=total, unit="pair") as progress:
@@ -183,7 +183,7 @@ def count_ids(
   Args:
     stage, selection, settings, workers: as in `tokenise`.
   """
-  counts = np.zeros(settings.tokenizer().size, np.int64)
+  counts = np.zeros(settings.ids, np.int64)
   total = int((selection.states == choice.KEPT).sum())
   with Progress("counting ids", total=total, unit="pair") as progress:
     count_one = functools.partial(count_part, settings=settings)
