@@ -44,6 +44,8 @@ SCRIPTS = {
   "systems/corpus.py": "--data={texts} --output={new}",
   "systems/rtl_plot.py": "--sweep={swept} --output={swept}/rtl.png",
   "systems/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/systems/sweep.py --output={new} --print",
+  "token_alignment/ablations.py": "--results=benchmarks/token_alignment/ablations.json"
+  " --output={new}.png",
   "token_alignment/config.py": "-m dap_jax.train"
   " --config=benchmarks/token_alignment/config.py:mlm --workdir={new} --config.steps=2"
   " --config.tokenizer.vocabulary_size=90 --config.data.heldout.sentences=20 --config.batch_size=8"
@@ -55,7 +57,7 @@ SCRIPTS = {
   " --output={new}",
   "token_alignment/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/token_alignment/sweep.py"
   " --output={new} --print",
-  "token_alignment/table.py": "{aligned}",
+  "token_alignment/table.py": "{aligned} --json={new}.json",
   "tr_against_dap.py": "{new} --seeds=1 --config=tests/tiny.py:{tiny} --config.steps=2"
   " --config.eval_steps=2",
   "train_step.py": "--seconds=0.1 --rounds=1 --layers=1 --width=32 --vocabulary=500 --batch=4"

@@ -5,8 +5,9 @@
 
 `config.py` says what is the same for all, README.md what came out. `sweep.py:controls` asks which
 of the paper's choices it needs: a decoder from the masked LM, the sentence vector, more steps;
-`sweep.py:scratch`, to be run without START, whether it needs the masked LM. `sweep.py:table` is
-every system of the project, `sweep.py:rtl` the ablations of RTL, both for half the steps.
+`sweep.py:scratch`, to be run without START, whether it needs the masked LM. Three more for half the
+steps: `sweep.py:table` is every system of the project, `sweep.py:rtl` the ablations of RTL,
+`sweep.py:better` DAP with one change at a time, and with those that help.
 """
 
 from typing import Any
@@ -47,6 +48,22 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
   "DAP + multi-way + bag of tokens": ("dap_multiway", {BAG: 1.0}),
 }
 
+# Title -> keys: DAP with one change.
+CHANGES: dict[str, dict[str, Any]] = {
+  "ranking both ways": {f"{RANKING}.direction": "both"},
+  "same-tower negatives": {f"{RANKING}.same_tower_negatives": True},
+  "mean pooling": MEAN,
+  "learning rate 1e-3": {"optimizer.learning_rate": 1e-3},
+  "margin 4": {f"{RANKING}.margin": 4.0},
+  "hardness 4": {f"{RANKING}.hardness": 4.0},
+  "temperature 0.03": {f"{RANKING}.temperature": 0.03},
+  "lambda 2": {f"{RTL}.weight": 2.0},
+  "bag of tokens": {BAG: 1.0},
+}
+# What `configs/best.py` is made of.
+BEST = ("ranking both ways", "same-tower negatives", "mean pooling", "learning rate 1e-3")
+BEST_WITH_CLS = ("ranking both ways", "same-tower negatives", "margin 4", "learning rate 1e-3")
+
 
 def get_hyper(part: str = "systems") -> list[hyper.Settings]:
   tr, dap, tlm = (f"{CONFIG}:{name}" for name in ("tr", "demo", "tr_tlm"))
@@ -57,8 +74,8 @@ def get_hyper(part: str = "systems") -> list[hyper.Settings]:
     return hyper.product([hyper.seeds(3), runs])  # all systems once, then all again
   if part == "scratch":
     return hyper.system("TR, random weights", tr) + hyper.system("DAP, random weights", dap)
-  if part in ("table", "rtl"):
-    runs = all_systems() if part == "table" else ablations()
+  if part in ("table", "rtl", "better"):
+    runs = {"table": all_systems, "rtl": ablations, "better": better}[part]()
     return hyper.product([hyper.seeds(3), [half_the_steps()], runs])
   steps = config.get_config("tr").steps
   runs = hyper.system("TR, mean", tr, MEAN) + hyper.system("DAP, mean", dap, MEAN)
@@ -93,6 +110,18 @@ def ablations() -> list[hyper.Settings]:
     runs += hyper.system(f"K = {layers}", dap, {"decoder.layers": layers})
   for weight in (0.1, 0.4):
     runs += hyper.system(f"lambda {weight}", dap, {f"{RTL}.weight": weight})
+  return runs
+
+
+def better() -> list[hyper.Settings]:
+  """TR, DAP, DAP with each of `CHANGES`, and with several."""
+  dap = f"{CONFIG}:demo"
+  runs = hyper.system("TR", f"{CONFIG}:tr") + hyper.system("DAP", dap)
+  for title, keys in CHANGES.items():
+    runs += hyper.system(f"DAP, {title}", dap, keys)
+  for title, changes in (("best", BEST), ("best, [CLS] and margin", BEST_WITH_CLS)):
+    keys = {key: value for change in changes for key, value in CHANGES[change].items()}
+    runs += hyper.system(title, dap, keys)
   return runs
 
 

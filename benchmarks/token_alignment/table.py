@@ -1,12 +1,14 @@
 """The tables of README.md: each system's figures, and paired differences between systems.
 
     python -m benchmarks.token_alignment.table runs/alignment/systems runs/alignment/controls ...
+        [--json=FILE]
 
 Reads runs.csv of each sweep and metrics.jsonl of its runs. A figure is a mean over languages, of
 retrieval over queries; then over seeds, with the standard deviation over seeds. A difference is
 paired by seed and language (retrieval's by seed): its interval is Student's over the seeds' mean
 differences, 95 %; p is that of a permutation test that flips the signs of pairs, exact up to
 `EXACT` pairs. The pairs of one seed share a model, so the interval is the more careful of the two.
+The file of --json has the figures of each seed, system -> title -> values, for `ablations.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -37,7 +40,7 @@ FIGURES = {
   "Tatoeba xx->en": ("eval/tatoeba/to_english_accuracy", True),
   "Tatoeba en->xx": ("eval/tatoeba/from_english_accuracy", True),
 }
-COMPARED = ("AER", "mining F1", "xx->en")
+COMPARED = ("AER", "mining F1", "xx->en", "Tatoeba xx->en")
 # A system, and the one that it is compared with.
 PAIRS = (
   ("DAP", "TR"),
@@ -48,6 +51,14 @@ PAIRS = (
   ("DAP", "TR, twice the steps"),
   ("DAP, mean", "TR, mean"),
   ("DAP, random weights", "TR, random weights"),
+  ("DAP", "RTL both ways"),
+  ("DAP", "RTL from English"),
+  ("DAP", "mask ratio 0.6"),
+  ("DAP", "mask ratio 0.2"),
+  ("DAP", "K = 1"),
+  ("DAP", "K = 4"),
+  ("best, [CLS] and margin", "DAP"),
+  ("best", "DAP"),
 )
 Figures = dict[str, dict[str, float]]  # title -> language, or ALL -> value
 ALL = "all"
@@ -147,10 +158,25 @@ def comparison(rows: Sequence[Sequence[float]], *, larger_is_better: bool) -> li
   ]
 
 
+def write_values(runs: Mapping[str, Mapping[int, Figures]], path: pathlib.Path) -> None:
+  """Writes the means over languages of each seed, a system a line."""
+  lines = []
+  for system, seeds in runs.items():
+    values = {
+      title: [round(float(value), 4) for value in language_means(seeds, title)] for title in FIGURES
+    }
+    lines.append(f"  {json.dumps(system)}: {json.dumps(values)}")
+  path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description="Tables of the token alignment experiment.")
   parser.add_argument("sweeps", nargs="+", type=pathlib.Path, help="outputs of sweep.py")
-  runs = read_runs(parser.parse_args().sweeps)
+  parser.add_argument("--json", type=pathlib.Path, help="a file to write")
+  flags = parser.parse_args()
+  runs = read_runs(flags.sweeps)
+  if flags.json:
+    write_values(runs, flags.json)
   measuring.print_header("system", "seeds", *FIGURES)
   for system, seeds in runs.items():
     cells = (mean_and_deviation(language_means(seeds, title)) for title in FIGURES)
