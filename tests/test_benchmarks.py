@@ -33,6 +33,7 @@ SCRIPTS = {
   "prepare_speed.py": "{pairs}/*-en.tsv --vocabulary_size=50 --batches=2",
   "scaling/corpus.py": "--data={texts} --output={new} --pairs=900",
   "scaling/formats.py": "--folder={new} --gigabytes=0.001 tmx parquet moses",
+  "scaling/loading.py": "{trained} --seconds=0.1",
   "scaling/measure.py": "{pairs} --results={new} -- --config.tokenizer.vocabulary_size=50"
   " --config.data.heldout.min_languages=1 --config.data.heldout.sentences=20 --config.steps=2"
   " --config.eval_steps=2 --config.batch_size=8",
@@ -91,6 +92,7 @@ def inputs(commands, tmp_path_factory):
 
   return {
     "exported": exported,
+    "trained": lambda: commands.straight,
     "new": lambda: folder / f"new{next(numbers)}",
     "swept": lambda: write_sweep_table(folder / "swept"),
     "pairs": lambda: write_pairs(folder / "pairs", commands.corpus),
