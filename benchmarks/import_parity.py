@@ -1,10 +1,11 @@
 """Imported checkpoints at their real sizes, beside transformers' torch models: largest differences.
 
-    python -m benchmarks.import_parity [--types=bert,distilbert,xlm-roberta,modernbert]
+    python -m benchmarks.import_parity [--types=bert,distilbert,xlm-roberta,modernbert,m2m_100]
 
-Weights are random (the sizes are those of mBERT, DistilmBERT, XLM-R base and mmBERT base; norms and
-biases random too), the batch is padded, float32 on both sides. Compared are the last hidden states
-at real tokens and the mean- and cls-pooled unit vectors. Needs requirements-dev.txt and about 5 GB.
+Weights are random (the sizes are those of mBERT, DistilmBERT, XLM-R base, mmBERT base and SONAR's
+text encoder; norms and biases random too), the batch is padded, float32 on both sides. Compared are
+the last hidden states at real tokens and the mean- and cls-pooled unit vectors. Needs
+requirements-dev.txt and about 5 GB, m2m_100 8.
 In seconds a type: --layers=1 --vocabulary=1000 --tokens=40, instead of the real sizes.
 """
 
@@ -19,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
 from benchmarks import measuring
 from dap_jax.model.dual_alignment import pool
 from dap_jax.utils.unit_vectors import unit
 
-TOKENS = {"bert": 512, "distilbert": 512, "xlm-roberta": 512, "modernbert": 2048}
+TOKENS = {"bert": 512, "distilbert": 512, "xlm-roberta": 512, "modernbert": 2048, "m2m_100": 512}
 SIZES: dict[str, dict[str, int | float]] = {
   "bert": {"vocab_size": 119_547},
   "distilbert": {"vocab_size": 119_547},
@@ -36,7 +38,13 @@ SIZES: dict[str, dict[str, int | float]] = {
     "pad_token_id": 1,
   },
   "modernbert": {"vocab_size": 256_000, "local_rope_theta": 160_000.0, "pad_token_id": 0},
+  "m2m_100": {
+    "vocab_size": 256_206,
+    "encoder_layers": 24,
+    "encoder_ffn_dim": 8192,
+  },
 }
+LAYERS = {"distilbert": "n_layers", "m2m_100": "encoder_layers"}  # the others: num_hidden_layers
 SPECIAL_IDS = {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
 
 
@@ -48,9 +56,12 @@ def torch_model(model_type: str, flags: argparse.Namespace) -> torch.nn.Module:
     sizes["vocab_size"] = flags.vocabulary
     sizes |= SPECIAL_IDS if model_type == "modernbert" else {}
   if flags.layers:
-    sizes["n_layers" if model_type == "distilbert" else "num_hidden_layers"] = flags.layers
+    sizes[LAYERS.get(model_type, "num_hidden_layers")] = flags.layers
   config = transformers.AutoConfig.for_model(model_type, **sizes)
-  module = transformers.AutoModel.from_config(config).eval()
+  if model_type == "m2m_100":
+    module = M2M100Encoder(config).eval()
+  else:
+    module = transformers.AutoModel.from_config(config).eval()
   with torch.no_grad():
     for name, parameter in module.named_parameters():
       if "norm" in name.lower() or name.endswith("bias"):

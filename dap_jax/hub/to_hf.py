@@ -14,6 +14,7 @@ from etils import epath
 
 from dap_jax.hub import configs, modules, names, tokenizer_files, weights
 from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
+from dap_jax.hub.model_types.tensor_names import TABLES
 from dap_jax.utils import locks
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.prompts import NO_PROMPTS, Prompts
@@ -31,14 +32,14 @@ def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> di
     params: the trees `encoder` and perhaps `masked_lm`.
     section: the config's `model.encoder` section.
   """
-  table, width = names.TABLES[section["model_type"]], section["width"]
+  table, width = TABLES[section["model_type"]], section["width"]
   tensors = names.to_torch(params["encoder"], names.encoder_entries(table, section["layers"]))
   if any("pooler" in pattern for pattern in table.dropped):
     tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
     tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
   if "masked_lm" not in params:
     return tensors
-  tensors = {f"{table.prefix}{name}": array for name, array in tensors.items()}
+  tensors = {f"{table.prefixes[0]}{name}": array for name, array in tensors.items()}
   return tensors | names.to_torch(params["masked_lm"], names.head_entries(table, tied=True))
 
 
@@ -57,7 +58,7 @@ def decoder_tensors(
   Raises:
     UserError: the decoder has more layers than the encoder.
   """
-  table, depth = names.TABLES[section["model_type"]], section["layers"]
+  table, depth = TABLES[section["model_type"]], section["layers"]
   decoder = {name: tree for name, tree in params["decoder"].items() if name != "language"}
   layers, tied = names.decoder_layers(decoder), names.is_tied(decoder)
   if layers > depth:

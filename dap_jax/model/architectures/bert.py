@@ -1,7 +1,7 @@
 """The BERT family: BERT, (XLM-)RoBERTa, DistilBERT.
 
 Numerics follow BERT (arXiv 1810.04805): post-LayerNorm, learned positions, exact (erf) GELU.
-`dap_jax/model/__init__.py` explains shapes and dtypes, `encoder.py` what a family offers.
+`dap_jax/model/__init__.py` explains shapes and dtypes, `model/encoder.py` what a family offers.
 """
 
 from __future__ import annotations
