@@ -97,13 +97,18 @@ def compare(model_type: str, flags: argparse.Namespace) -> dict[str, float]:
   return differences | {"tokens": tokens, "largest state": np.abs(expected[mask]).max()}
 
 
+def parser() -> argparse.ArgumentParser:
+  """The flags."""
+  flags = argparse.ArgumentParser(description="Imported checkpoints beside transformers.")
+  flags.add_argument("--types", default=",".join(SIZES))
+  flags.add_argument("--layers", type=int, default=0, help="0 = the real model's")
+  flags.add_argument("--vocabulary", type=int, default=0, help="0 = the real model's")
+  flags.add_argument("--tokens", type=int, default=0, help="0 = as many as the type is used with")
+  return flags
+
+
 def main() -> None:
-  parser = argparse.ArgumentParser(description="Imported checkpoints beside transformers.")
-  parser.add_argument("--types", default=",".join(SIZES))
-  parser.add_argument("--layers", type=int, default=0, help="0 = the real model's")
-  parser.add_argument("--vocabulary", type=int, default=0, help="0 = the real model's")
-  parser.add_argument("--tokens", type=int, default=0, help="0 = as many as the type is used with")
-  flags = parser.parse_args()
+  flags = parser().parse_args()
   jax.config.update("jax_default_matmul_precision", "highest")
   transformers.utils.logging.disable_progress_bar()
   print(f"{measuring.machine('jax', 'torch', 'transformers')}, float32\n")

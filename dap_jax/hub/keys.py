@@ -239,6 +239,7 @@ TOKENIZER: Table = {  # tokenizer_config.json
   **rules(HONOURED, "legacy", "from_slow", "fix_mistral_regex"),
   "src_lang": HONOURED,  # NLLB's, of all texts
   "tgt_lang": NO_EFFECT,
+  **rules(HONOURED, "language_codes", "num_madeup_words"),  # of a class without tokenizer.json
   "legacy_behaviour": only(False),  # the language behind the text; dap_jax has it before
   **rules(only("right"), "truncation_side", "padding_side"),
   "split_special_tokens": only(False),

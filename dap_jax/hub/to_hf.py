@@ -23,6 +23,7 @@ from dap_jax.utils.prompts import NO_PROMPTS, Prompts
 def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
   """transformers' tensors of the encoder and, where it was trained, of its masked-LM head.
 
+  The head is left out where transformers has no class with one (`configs.WITHOUT_MASKED_LM`).
   Without a head they are those of the bare model, `BertModel`; with one of `BertForMaskedLM`, which
   the bare model reads too. The head's projection is the word embeddings, so it has no tensor.
   BERT's classes have a pooler, which our model does not. It is written as zeros: without it
@@ -37,10 +38,15 @@ def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> di
   if any("pooler" in pattern for pattern in table.dropped):
     tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
     tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
-  if "masked_lm" not in params:
+  if not has_head(params, section):
     return tensors
   tensors = {f"{table.prefixes[0]}{name}": array for name, array in tensors.items()}
   return tensors | names.to_torch(params["masked_lm"], names.head_entries(table, tied=True))
+
+
+def has_head(params: Mapping[str, Any], section: Mapping[str, Any]) -> bool:
+  """Whether the folder of such a model has a masked-LM head; see `encoder_tensors`."""
+  return "masked_lm" in params and section["model_type"] not in configs.WITHOUT_MASKED_LM
 
 
 def decoder_tensors(
@@ -112,7 +118,7 @@ def contents(
     section,
     dropout=model_config["dropout"],
     special_ids=special_ids,
-    masked_lm="masked_lm" in params,
+    masked_lm=has_head(params, section),
   )
   config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
   files = {"config.json": config}

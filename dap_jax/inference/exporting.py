@@ -64,7 +64,6 @@ def of_workdir(folder: epath.Path, loaded: Embedder, *, with_decoder: bool) -> E
   model_type = loaded.model_config["encoder"]["model_type"]
   if "masked_lm" in params and model_type in configs.WITHOUT_MASKED_LM:
     logger.warning("its masked-LM head is left out: transformers has none for %s", model_type)
-    del params["masked_lm"]
   if with_decoder and "decoder" not in params:
     raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   files = (folder / "tokenizer").glob("*.json")
