@@ -84,6 +84,7 @@ def test_states_of_every_form(tmp_path, form, changes):
   module.save_pretrained(tmp_path)
   checkpoint = from_hf.read_folder(tmp_path)
   assert checkpoint.max_tokens == 24 and not from_hf.has_head(checkpoint)
+  assert checkpoint.model_config["pooling"] == "mean"
   ids, mask = batch(module.config.pad_token_id)
   expected = states_of(encoder, ids, mask)
   np.testing.assert_allclose(ours_of(tmp_path, ids, mask)[mask], expected[mask], atol=1e-5)

@@ -33,7 +33,7 @@ class HfFolder(NamedTuple):
   Attributes:
     folder: the folder with the encoder's config.json.
     model_config: the part of the config's `model` section that the folder determines: `encoder`,
-      and with sentence-transformers `pooling`, `dense` and `normalize`.
+      and with sentence-transformers `pooling`, `dense` and `normalize`; m2m_100 has a `pooling`.
     max_tokens: where texts are cut.
     tensors: of the encoder and the masked-LM head, by `names.standard_name`.
     dense: tensors of the Dense module; empty where there is none.
@@ -74,6 +74,8 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
       "dense": {"width": layout.dense_width, "activation": layout.dense_activation},
       "normalize": layout.normalize,
     }
+  elif encoder["model_type"] == "m2m_100":  # SONAR's pooling; the first token is a language's code
+    model_config["pooling"] = "mean"
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]

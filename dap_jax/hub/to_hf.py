@@ -1,4 +1,7 @@
-"""Writes a Hugging Face folder, which all versions of sentence-transformers load as it is."""
+"""Writes a Hugging Face folder, which all versions of sentence-transformers load as it is.
+
+M2M-100's encoder loads from 5.4 on: older ones would take the folder for a translation model.
+"""
 
 from __future__ import annotations
 
