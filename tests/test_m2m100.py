@@ -20,12 +20,12 @@ from benchmarks import import_parity
 from dap_jax.hub import from_hf, tokenizer_files
 from dap_jax.inference import embedder
 from dap_jax.model.architectures.m2m100 import sinusoids
-from dap_jax.model.from_config import make_family
+from dap_jax.model.from_config import ENCODER_ALONE, make_family, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.hub_folders import LANGUAGE_CODES, LINES, sentence_folder
-from tests.models import encoder_section
+from tests.models import encoder_section, model_section
 from tests.test_hub import network_of
 
 CLASSES = {
@@ -132,6 +132,22 @@ def test_a_width_without_sinusoids(width):
     make_family(
       section, vocabulary=Vocabulary(40, 1, 2, 3, 4, None), dropout=0.0, compute_dtype="float32"
     )
+
+
+@pytest.mark.parametrize(("compute_dtype", "atol"), [("float32", 1e-5), ("bfloat16", 0.1)])
+def test_layers_in_a_loop(compute_dtype, atol):
+  """The states of layers one after the other, whatever is kept for the backward pass."""
+  given = ENCODER_ALONE | {"vocabulary": Vocabulary(40, 1, 2, 3, 4, None), "max_tokens": 24}
+  section = model_section(encoder=encoder_section("m2m_100"), compute_dtype=compute_dtype)
+  ids, mask = map(jnp.array, batch(0))
+  plain = make_model(**given, **section).encoder
+  params = plain.init(jax.random.key(0), ids, mask, deterministic=True)
+  looped = make_model(**given | {"scan_layers": True, "remat": "layers"}, **section).encoder
+  expected, states = (
+    np.float32(encoder.apply(params, ids, mask, deterministic=True)[-1])
+    for encoder in (plain, looped)
+  )
+  np.testing.assert_allclose(states, expected, atol=atol)
 
 
 def translation_folder(folder):
