@@ -13,7 +13,7 @@ TEXTS = [
   "red page old user opens the new file Straße élan façade 我们 Grüße naïve Hello " * 3,
 ]
 ADDED = "<url>"
-TYPES = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "m2m_100")
+TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "distilbert", "modernbert", "m2m_100")
 ROLE_NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 

@@ -122,6 +122,9 @@ def tokenizer_of(model_type):
     return byte_pairs(BERT_ROLES), "PreTrainedTokenizerFast", BERT_ROLES
   if model_type == "roberta":
     return byte_pairs(ROBERTA_ROLES), "RobertaTokenizer", ROBERTA_ROLES
+  if model_type == "xlm-roberta-xl":  # transformers 5 reads a tokenizer.json alone
+    files = {"tokenizer.json": byte_pairs(ROBERTA_ROLES)["tokenizer.json"]}
+    return files, "PreTrainedTokenizerFast", ROBERTA_ROLES
   if model_type == "m2m_100":
     return language_pieces(), "NllbTokenizer", ROBERTA_ROLES
   return sentence_pieces(), "XLMRobertaTokenizer", ROBERTA_ROLES
@@ -169,7 +172,7 @@ def sentence_folder(folder, model_type="bert", changes=None):
 
   Args:
     folder: where; created if absent.
-    model_type: one of the six.
+    model_type: one of the seven.
     changes: file -> keys to set in it; a file that is not there yet is written anew.
   """
   config, tensors = base_model(model_type)

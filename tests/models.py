@@ -16,6 +16,7 @@ ENCODERS = {
   "bert": OF_BERT,
   "roberta": {"token_types": 1, "position_offset": 1, "norm_eps": 1e-5},
   "xlm-roberta": {"token_types": 1, "position_offset": 1, "norm_eps": 1e-5},
+  "xlm-roberta-xl": {"token_types": 1, "position_offset": 1, "norm_eps": 1e-5},
   "distilbert": OF_BERT | {"token_types": 0},
   "modernbert": {
     "layers": 4,  # one more than the period: a second global layer
@@ -79,7 +80,7 @@ def transformers_model(model_type, *, vocabulary_size, **changes):
   else:
     sizes |= {"num_hidden_layers": 3, "hidden_size": 48, "num_attention_heads": 4}
     sizes |= {"intermediate_size": 96}
-  if model_type in ("roberta", "xlm-roberta"):
+  if "roberta" in model_type:
     sizes |= {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
   if model_type == "modernbert":
     sizes |= {"num_hidden_layers": 4, "local_attention": 8, "global_attn_every_n_layers": 3}

@@ -34,6 +34,8 @@ HONOURED = [
   ("bert", CONFIG, {"layer_norm_eps": 0.05}),
   ("xlm-roberta", CONFIG, {"pad_token_id": 0}),
   ("roberta", CONFIG, {"pad_token_id": 3}),
+  ("xlm-roberta-xl", CONFIG, {"pad_token_id": 3}),
+  ("xlm-roberta-xl", CONFIG, {"layer_norm_eps": 0.05}),
   ("modernbert", CONFIG, {"norm_eps": 0.05}),
   ("modernbert", CONFIG, {"local_attention": 2}),
   ("modernbert", CONFIG, {"sliding_window": 1}),
@@ -92,6 +94,7 @@ NO_EFFECT = [
 ]
 REFUSED = [
   *((kind, CONFIG, {"is_decoder": True}) for kind in ("bert", "roberta", "distilbert")),
+  ("xlm-roberta-xl", CONFIG, {"hidden_act": "gelu_new"}),
   *(("bert", CONFIG, {"hidden_act": name}) for name in ("relu", "gelu_new", "gelu_pytorch_tanh")),
   ("bert", CONFIG, {"position_embedding_type": "relative_key"}),
   ("bert", CONFIG, {"add_cross_attention": True}),

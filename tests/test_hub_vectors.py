@@ -50,7 +50,7 @@ def test_ten_generated_folders_agree_or_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_two_hundred_generated_folders_agree_or_are_refused(tmp_path):
-  """Six model types, all poolings; each option of `generated_folders` occurs several times."""
+  """Seven model types, all poolings; each option of `generated_folders` occurs several times."""
   outcomes = compare(tmp_path, range(10, 210))
   assert outcomes["agrees"] >= 60
   assert outcomes["refused"] >= 60

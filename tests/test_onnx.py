@@ -18,7 +18,7 @@ from tests.hub_folders import LINES, sentence_folder
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="of requirements-dev.txt")
 pytest.importorskip("onnxscript", reason="of requirements-dev.txt")
-TYPES = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "m2m_100")
+TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "distilbert", "modernbert", "m2m_100")
 FILE = "onnx/model_qint8.onnx"
 PAIRS = ["He bought a red car.", "Er kaufte ein rotes Auto.", "The meeting starts at nine o'clock."]
 PAIRS += ["Water boils at 100 degrees.", "Open the window, please.", "yes", "I do not know."]

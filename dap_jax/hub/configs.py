@@ -34,13 +34,14 @@ ARCHITECTURES = {  # with "ForMaskedLM" in place of "Model" the class that has a
   "bert": "BertModel",
   "roberta": "RobertaModel",
   "xlm-roberta": "XLMRobertaModel",
+  "xlm-roberta-xl": "XLMRobertaXLModel",
   "distilbert": "DistilBertModel",
   "modernbert": "ModernBertModel",
   "m2m_100": "M2M100Encoder",
 }
 WITHOUT_MASKED_LM = ("m2m_100",)  # transformers has no class of it with such a head
 LARGEST = 10**15  # no size of a model is larger
-OFFSET_TYPES = ("roberta", "xlm-roberta")  # positions start at the padding id + 1
+OFFSET_TYPES = ("roberta", "xlm-roberta", "xlm-roberta-xl")  # positions start at the padding id + 1
 
 
 def read_number(

@@ -149,6 +149,7 @@ CONFIGS: dict[str, Table] = {
   "bert": BERT_CONFIG,
   "roberta": ROBERTA_CONFIG,
   "xlm-roberta": ROBERTA_CONFIG,
+  "xlm-roberta-xl": ROBERTA_CONFIG,
   "distilbert": DISTILBERT_CONFIG,
   "modernbert": MODERNBERT_CONFIG,
   "m2m_100": M2M100_CONFIG,

@@ -21,13 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.distributed import sharding
-from dap_jax.model.architectures import bert, m2m100, modernbert
 from dap_jax.model.architectures.bert import Bert
 from dap_jax.model.architectures.m2m100 import M2M100
 from dap_jax.model.architectures.modernbert import ModernBert
 
 Family = Bert | ModernBert | M2M100
-Layer = bert.Layer | modernbert.Layer | m2m100.Layer
 
 # What a layer keeps for its backward pass: everything, nothing but its input, or the results of
 # its matrix multiplications with parameters.
@@ -89,7 +87,7 @@ class Encoder(nn.Module):
   ) -> list[jax.Array]:
     """[N, L, D] -> the states of each layer."""
 
-    def apply(layer: Layer, *arrays: jax.Array) -> jax.Array:
+    def apply(layer: nn.Module, *arrays: jax.Array) -> jax.Array:
       return sharding.by_rows(layer(*arrays, deterministic=deterministic))
 
     if self.remat != "none":

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from dap_jax.model.architectures.bert import Bert
 from dap_jax.model.architectures.m2m100 import M2M100
 from dap_jax.model.architectures.modernbert import ModernBert
+from dap_jax.model.architectures.pre_norm import XlmRobertaXl
 from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, DualAlignment
 from dap_jax.model.encoder import REMATS, Encoder, Family
@@ -25,6 +26,7 @@ FAMILIES: dict[str, Callable[..., Family]] = {
   "bert": Bert,
   "roberta": Bert,
   "xlm-roberta": Bert,
+  "xlm-roberta-xl": XlmRobertaXl,
   "distilbert": Bert,
   "modernbert": ModernBert,
   "m2m_100": M2M100,
@@ -59,7 +61,7 @@ def make_family(
     raise UserError(
       f"model.encoder.vocabulary_size={rows}, but the vocabulary has {vocabulary.size} ids"
     )
-  is_bert = FAMILIES[model_type] is Bert
+  is_bert = FAMILIES[model_type] in (Bert, XlmRobertaXl)
   if is_bert and (model_type == "distilbert") == bool(sizes.get("token_types")):
     raise UserError(
       f"model.encoder.token_types={sizes.get('token_types')} does not fit"

@@ -90,6 +90,17 @@ ROBERTA = BERT._replace(
     r"lm_head\.decoder\.bias",
   ),
 )
+XLM_ROBERTA_XL = ROBERTA._replace(
+  embeddings=BERT.embeddings[:3],
+  final=(("final_norm", "encoder.LayerNorm", NORM),),
+  layer=(
+    *BERT.layer[:4],
+    ("attention_norm", "attention.self_attn_layer_norm", NORM),
+    ("mlp_in", "intermediate.dense", DENSE),
+    ("mlp_out", "output.dense", DENSE),
+    ("mlp_norm", "LayerNorm", NORM),
+  ),
+)
 DISTILBERT = BERT._replace(
   prefixes=("distilbert.",),
   embeddings=tuple(module for module in BERT.embeddings if "token_type" not in module[0]),
@@ -163,6 +174,7 @@ TABLES = {
   "bert": BERT,
   "roberta": ROBERTA,
   "xlm-roberta": ROBERTA,
+  "xlm-roberta-xl": XLM_ROBERTA_XL,
   "distilbert": DISTILBERT,
   "modernbert": MODERNBERT,
   "m2m_100": M2M100,

@@ -8,7 +8,6 @@ translation model it is the encoder alone. `dap_jax/model/__init__.py` explains 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import flax.linen as nn
@@ -16,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dap_jax.model.architectures.bert import Attention
+from dap_jax.model.architectures.pre_norm import Layer
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.dropout import Dropout
-from dap_jax.model.layers import Dense, Embed, spread
+from dap_jax.model.layers import Embed, spread
 
 LONGEST_WAVE = 10_000.0  # in positions / 2 pi
 
@@ -82,36 +81,6 @@ class Embeddings(nn.Module):
     return self.drop(placed, deterministic=deterministic)
 
 
-def norm(sizes: M2M100, name: str | None = None) -> nn.LayerNorm:
-  """LayerNorm with a bias."""
-  return nn.LayerNorm(epsilon=sizes.norm_eps, dtype=sizes.dtype, name=name)
-
-
-class Layer(nn.Module):
-  """One layer with LayerNorm before each branch."""
-
-  sizes: M2M100
-
-  @nn.compact
-  def __call__(
-    self, x: jax.Array, mask: jax.Array, positions: jax.Array, *, deterministic: bool
-  ) -> jax.Array:
-    """x [N, L, D], mask as of `Attention` -> [N, L, D]; positions came in with the embeddings."""
-    del positions
-    sizes = self.sizes
-
-    def dense(features: int, name: str) -> Dense:
-      return Dense(features, dtype=sizes.dtype, kernel_init=INITIALIZER, name=name)
-
-    drop = functools.partial(Dropout(sizes.dropout), deterministic=deterministic)
-    attention = Attention(sizes.heads, sizes.dropout, sizes.dtype, name="attention")
-    y = norm(sizes, "attention_norm")(x)
-    x = x + drop(attention(y, mask, deterministic=deterministic))
-    y = nn.relu(dense(sizes.mlp_width, "mlp_in")(norm(sizes, "mlp_norm")(x)))
-    output: jax.Array = x + drop(dense(sizes.width, "mlp_out")(y))
-    return output
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class M2M100:
   """Sizes of an encoder of this family.
@@ -147,8 +116,16 @@ class M2M100:
   def layer(self, index: int, *, name: str, in_decoder: bool = False) -> Layer:
     """Every layer is alike, in the decoder too."""
     del index, in_decoder
-    return Layer(self, name=name)
+    return Layer(
+      heads=self.heads,
+      mlp_width=self.mlp_width,
+      activation=nn.relu,
+      norm_eps=self.norm_eps,
+      dropout=self.dropout,
+      dtype=self.dtype,
+      name=name,
+    )
 
   def final_norm(self) -> nn.LayerNorm:
     """What follows the last layer."""
-    return norm(self)
+    return nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
