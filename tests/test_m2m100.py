@@ -17,7 +17,7 @@ import transformers
 from transformers.models.m2m_100 import modeling_m2m_100
 
 from benchmarks import import_parity
-from dap_jax.hub import from_hf, tokenizer_files
+from dap_jax.hub import configs, from_hf, tokenizer_files
 from dap_jax.inference import embedder
 from dap_jax.model.architectures.m2m100 import sinusoids
 from dap_jax.model.from_config import ENCODER_ALONE, make_family, make_model
@@ -125,6 +125,23 @@ def test_sinusoids(width):
   assert (differences[:10] < 1e-6).all() and not differences[1]
 
 
+def test_the_config_of_nllb():
+  """As nllb-200-distilled-600M has it: two names for the layers, keys of generation, a decoder."""
+  config = {"activation_dropout": 0.0, "activation_function": "relu", "attention_dropout": 0.1}
+  config |= {"architectures": ["M2M100ForConditionalGeneration"], "model_type": "m2m_100"}
+  config |= {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+  config |= {"d_model": 1024, "vocab_size": 256_206, "max_position_embeddings": 1024}
+  for side in ("encoder", "decoder"):
+    config |= {f"{side}_attention_heads": 16, f"{side}_ffn_dim": 4096, f"{side}_layerdrop": 0}
+    config |= {f"{side}_layers": 12}
+  config |= {"dropout": 0.1, "init_std": 0.02, "is_encoder_decoder": True, "max_length": 200}
+  config |= {"num_hidden_layers": 12, "scale_embedding": True, "tokenizer_class": "NllbTokenizer"}
+  config |= {"torch_dtype": "float32", "transformers_version": "4.21.0.dev0", "use_cache": True}
+  sizes = {"layers": 12, "width": 1024, "heads": 16, "mlp_width": 4096, "positions": 1026}
+  sizes |= {"vocabulary_size": 256_206, "position_offset": 2, "scale_embedding": True}
+  assert configs.encoder_section(config, where="") == {"model_type": "m2m_100", **sizes}
+
+
 @pytest.mark.parametrize("width", [2, 3])
 def test_a_width_without_sinusoids(width):
   section = encoder_section("m2m_100", width=width, heads=1)
@@ -158,7 +175,8 @@ def translation_folder(folder):
   tensors = safetensors.numpy.load_file(folder / "model.safetensors")
   words = tensors.pop("embed_tokens.weight")
   tensors = {f"model.encoder.{name}": array for name, array in tensors.items()}
-  tensors |= {"model.shared.weight": words, "model.decoder.layer_norm.bias": words[0]}
+  tensors |= {"model.shared.weight": words, "lm_head.weight": words}
+  tensors["model.decoder.layer_norm.bias"] = words[0]
   safetensors.numpy.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
   (folder / "config.json").write_text(json.dumps(config))
   return folder
