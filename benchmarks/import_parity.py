@@ -1,10 +1,11 @@
 """Imported checkpoints at their real sizes, beside transformers' torch models: largest differences.
 
-    python -m benchmarks.import_parity [--types=bert,distilbert,xlm-roberta,modernbert]
+    python -m benchmarks.import_parity [--types=bert,distilbert,xlm-roberta,modernbert,m2m_100]
 
-Weights are random (the sizes are those of mBERT, DistilmBERT, XLM-R base and mmBERT base; norms and
-biases random too), the batch is padded, float32 on both sides. Compared are the last hidden states
-at real tokens and the mean- and cls-pooled unit vectors. Needs requirements-dev.txt and about 5 GB.
+Weights are random (the sizes are those of mBERT, DistilmBERT, XLM-R base, mmBERT base, SONAR's text
+encoder, and 4 of the 36 layers of XLM-R XL; norms and biases random too), the batch is padded,
+float32 on both sides. Compared are the last hidden states at real tokens and the mean- and
+cls-pooled unit vectors. Needs requirements-dev.txt and about 5 GB, m2m_100 and xlm-roberta-xl 8.
 In seconds a type: --layers=1 --vocabulary=1000 --tokens=40, instead of the real sizes.
 """
 
@@ -19,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
 from benchmarks import measuring
 from dap_jax.model.dual_alignment import pool
 from dap_jax.utils.unit_vectors import unit
 
-TOKENS = {"bert": 512, "distilbert": 512, "xlm-roberta": 512, "modernbert": 2048}
+TOKENS = {"modernbert": 2048}  # the others: 512
 SIZES: dict[str, dict[str, int | float]] = {
   "bert": {"vocab_size": 119_547},
   "distilbert": {"vocab_size": 119_547},
@@ -36,7 +38,14 @@ SIZES: dict[str, dict[str, int | float]] = {
     "pad_token_id": 1,
   },
   "modernbert": {"vocab_size": 256_000, "local_rope_theta": 160_000.0, "pad_token_id": 0},
+  "xlm-roberta-xl": {"vocab_size": 250_880, "num_hidden_layers": 4},
+  "m2m_100": {
+    "vocab_size": 256_206,
+    "encoder_layers": 24,
+    "encoder_ffn_dim": 8192,
+  },
 }
+LAYERS = {"distilbert": "n_layers", "m2m_100": "encoder_layers"}  # the others: num_hidden_layers
 SPECIAL_IDS = {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
 
 
@@ -48,9 +57,12 @@ def torch_model(model_type: str, flags: argparse.Namespace) -> torch.nn.Module:
     sizes["vocab_size"] = flags.vocabulary
     sizes |= SPECIAL_IDS if model_type == "modernbert" else {}
   if flags.layers:
-    sizes["n_layers" if model_type == "distilbert" else "num_hidden_layers"] = flags.layers
+    sizes[LAYERS.get(model_type, "num_hidden_layers")] = flags.layers
   config = transformers.AutoConfig.for_model(model_type, **sizes)
-  module = transformers.AutoModel.from_config(config).eval()
+  if model_type == "m2m_100":
+    module = M2M100Encoder(config).eval()
+  else:
+    module = transformers.AutoModel.from_config(config).eval()
   with torch.no_grad():
     for name, parameter in module.named_parameters():
       if "norm" in name.lower() or name.endswith("bias"):
@@ -60,7 +72,7 @@ def torch_model(model_type: str, flags: argparse.Namespace) -> torch.nn.Module:
 
 def compare(model_type: str, flags: argparse.Namespace) -> dict[str, float]:
   """The largest absolute differences of one architecture."""
-  tokens = flags.tokens or TOKENS[model_type]
+  tokens = flags.tokens or TOKENS.get(model_type, 512)
   module = torch_model(model_type, flags)
   lengths = np.array([tokens, tokens // 2 + 3, 17])
   mask = np.arange(tokens) < lengths[:, None]
@@ -86,13 +98,18 @@ def compare(model_type: str, flags: argparse.Namespace) -> dict[str, float]:
   return differences | {"tokens": tokens, "largest state": np.abs(expected[mask]).max()}
 
 
+def parser() -> argparse.ArgumentParser:
+  """The flags."""
+  flags = argparse.ArgumentParser(description="Imported checkpoints beside transformers.")
+  flags.add_argument("--types", default=",".join(SIZES))
+  flags.add_argument("--layers", type=int, default=0, help="0 = the real model's")
+  flags.add_argument("--vocabulary", type=int, default=0, help="0 = the real model's")
+  flags.add_argument("--tokens", type=int, default=0, help="0 = as many as the type is used with")
+  return flags
+
+
 def main() -> None:
-  parser = argparse.ArgumentParser(description="Imported checkpoints beside transformers.")
-  parser.add_argument("--types", default=",".join(SIZES))
-  parser.add_argument("--layers", type=int, default=0, help="0 = the real model's")
-  parser.add_argument("--vocabulary", type=int, default=0, help="0 = the real model's")
-  parser.add_argument("--tokens", type=int, default=0, help="0 = as many as the type is used with")
-  flags = parser.parse_args()
+  flags = parser().parse_args()
   jax.config.update("jax_default_matmul_precision", "highest")
   transformers.utils.logging.disable_progress_bar()
   print(f"{measuring.machine('jax', 'torch', 'transformers')}, float32\n")

@@ -30,6 +30,7 @@ from configs import base
 from dap_jax.core.train_step import NOTHING_FROZEN
 from dap_jax.distributed import sharding
 from dap_jax.hub import names
+from dap_jax.hub.model_types import tensor_names
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build
 
@@ -103,7 +104,7 @@ class TorchPeer:
       attention_probs_dropout_prob=0.0,
     )
     self.encoder = transformers.BertModel(config, add_pooling_layer=False)
-    entries = names.encoder_entries(names.BERT, sizes.layers)
+    entries = names.encoder_entries(tensor_names.BERT, sizes.layers)
     self.encoder.load_state_dict(to_torch(names.to_torch(params["encoder"], entries)))
     self.projection = torch.nn.Linear(sizes.width, sizes.width)
     kernel, bias = params["projection"]["kernel"], params["projection"]["bias"]
@@ -153,7 +154,7 @@ def torch_decoder(config: transformers.BertConfig, params: dict[str, Any]) -> to
   small = {**config.to_dict(), "num_hidden_layers": DECODER_LAYERS, "tie_word_embeddings": False}
   decoder = transformers.BertForMaskedLM(transformers.BertConfig(**small))
   entries = names.decoder_entries(
-    names.BERT, depth=DECODER_LAYERS, layers=DECODER_LAYERS, tied=False
+    tensor_names.BERT, depth=DECODER_LAYERS, layers=DECODER_LAYERS, tied=False
   )
   tensors = names.to_torch(params, entries)
   tensors = {name if "cls." in name else f"bert.{name}": x for name, x in tensors.items()}

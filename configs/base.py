@@ -97,8 +97,8 @@ def get_config() -> ConfigDict:
   config.model = ConfigDict()
   # What a checkpoint decides: `init_from` replaces this section by that of the checkpoint.
   config.model.encoder = ConfigDict()
-  # bert, roberta, xlm-roberta, distilbert, or modernbert, whose other keys beside the sizes are
-  # norm_eps, global_every, window, global_theta, local_theta (dap_jax/model/modernbert.py).
+  # bert, roberta, xlm-roberta, xlm-roberta-xl, distilbert; modernbert and m2m_100 have other keys
+  # beside the sizes, listed at the end of their files in dap_jax/model/architectures/.
   config.model.encoder.model_type = "bert"
   # Rows of the word embedding; 0 = as many as ids. More let it be divided by mesh.model.
   config.model.encoder.vocabulary_size = 0

@@ -13,7 +13,7 @@ TEXTS = [
   "red page old user opens the new file Straße élan façade 我们 Grüße naïve Hello " * 3,
 ]
 ADDED = "<url>"
-TYPES = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert")
+TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "distilbert", "modernbert", "m2m_100")
 ROLE_NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 
@@ -52,6 +52,12 @@ def config_options(draw, model_type):
     common |= {"global_attn_every_n_layers": (1, 2, 3), "position_embedding_type": ("sans_pos",)}
     odd |= {"hidden_activation": ("relu",), "rope_scaling": ({"type": "linear", "factor": 2.0},)}
     odd |= {"layer_types": (["sliding_attention"] * 3, ["full_attention"] * 2)}
+    return draw.some(common, odd)
+  if model_type == "m2m_100":
+    common |= {"scale_embedding": (True, False), "pad_token_id": (0, 1, 3), "decoder_layers": (7,)}
+    common |= {"num_hidden_layers": (2,), "dropout": (0.5,), "is_encoder_decoder": (True, False)}
+    odd |= {"activation_function": ("gelu",), "tie_word_embeddings": (False,)}
+    odd |= {"hidden_size": (16,)}
     return draw.some(common, odd)
   if model_type == "distilbert":
     odd |= {"activation": ("relu",), "hidden_size": (32,)}
@@ -92,7 +98,10 @@ def tokenizer_options(draw, model_type, size):
   odd = {"truncation_side": ("left",), "padding_side": ("left",), "split_special_tokens": (True,)}
   odd |= {"model_input_names": (["input_ids"],), "surprise": (1,), "model_max_length": (0, 1, "9")}
   odd |= {"auto_map": ({"AutoTokenizer": ["tok.X", None]},), "processor_class": ("X",)}
-  if model_type in ("distilbert", "roberta", "xlm-roberta", "modernbert"):
+  if model_type == "m2m_100":
+    common |= {"src_lang": ("deu_Latn", None), "tgt_lang": ("deu_Latn",)}
+    odd |= {"legacy_behaviour": (True,), "src_lang": ("de",)}
+  if model_type != "bert":
     common["model_input_names"] = (inputs,)
   return draw.some(common, odd)
 
@@ -150,6 +159,8 @@ def dense_files(draw, folder):
 
 def tensor_file(draw, model_type, tensors):
   """The weights under one of the namings that checkpoints have."""
+  if model_type == "m2m_100":  # sentence-transformers reads no other
+    return safetensors.numpy.save(tensors, metadata={"format": "pt"})
   prefix = next(name for name in tensors if "word_embed" in name or "tok_embed" in name)
   prefix = prefix.split("embeddings.")[0]
   kept = {name: array for name, array in tensors.items() if not name.endswith("position_ids")}

@@ -11,6 +11,7 @@ import sentencepiece
 import tokenizers
 import torch
 import transformers
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
 from dap_jax.data import tokenizer_training
 from tests.models import transformers_model
@@ -19,6 +20,7 @@ WORDS = ["red", "page", "old", "user", "opens", "the", "new", "file", "Straße",
 WORDS += ["我们", "Grüße", "naïve", "Hello", "WORLD"]
 LINES = [" ".join(random.Random(i).choices(WORDS, k=1 + i % 9)) for i in range(300)]
 BERT_ROLES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LANGUAGE_CODES = ("eng_Latn", "deu_Latn", "zho_Hans")
 ROBERTA_ROLES = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 TEXTS = ["red page", "old user opens the page", "new file"]
 
@@ -92,6 +94,26 @@ def sentence_pieces():
   return {"sentencepiece.bpe.model": model.getvalue()}
 
 
+@functools.cache
+def language_pieces():
+  """tokenizer.json of a BPE with a language code before each text, as NLLB's folder has it."""
+  backend = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", fuse_unk=True))
+  pieces = {"replacement": "▁", "prepend_scheme": "always"}
+  backend.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(**pieces)
+  backend.decoder = tokenizers.decoders.Metaspace(**pieces)
+  specials = ["<s>", "<pad>", "</s>", "<unk>"]
+  trainer = tokenizers.trainers.BpeTrainer(
+    vocab_size=150, special_tokens=specials, show_progress=False
+  )
+  backend.train_from_iterator(LINES, trainer)
+  backend.add_special_tokens([*LANGUAGE_CODES, "<mask>"])
+  code = LANGUAGE_CODES[0]
+  backend.post_processor = tokenizers.processors.TemplateProcessing(
+    single=f"{code} $A </s>", special_tokens=[(code, backend.token_to_id(code)), ("</s>", 2)]
+  )
+  return {"tokenizer.json": backend.to_str().encode()}
+
+
 def tokenizer_of(model_type):
   """The files of a tokenizer, its class, and the roles' tokens."""
   if model_type in ("bert", "distilbert"):
@@ -100,15 +122,28 @@ def tokenizer_of(model_type):
     return byte_pairs(BERT_ROLES), "PreTrainedTokenizerFast", BERT_ROLES
   if model_type == "roberta":
     return byte_pairs(ROBERTA_ROLES), "RobertaTokenizer", ROBERTA_ROLES
+  if model_type == "xlm-roberta-xl":  # transformers 5 reads a tokenizer.json alone
+    files = {"tokenizer.json": byte_pairs(ROBERTA_ROLES)["tokenizer.json"]}
+    return files, "PreTrainedTokenizerFast", ROBERTA_ROLES
+  if model_type == "m2m_100":
+    return language_pieces(), "NllbTokenizer", ROBERTA_ROLES
   return sentence_pieces(), "XLMRobertaTokenizer", ROBERTA_ROLES
 
 
 @functools.cache
 def base_model(model_type):
-  """config.json's content and the tensors of a model of 2 layers x 32 (ModernBERT: 3)."""
+  """config.json's content and the tensors of a model of 2 layers x 32 (ModernBERT: 3).
+
+  It has a masked-LM head, but for m2m_100: that is the encoder alone.
+  """
   sizes = {"vocab_size": 400, "max_position_embeddings": 120, "initializer_range": 0.3}
   if model_type == "distilbert":
     sizes |= {"n_layers": 2, "dim": 32, "n_heads": 4, "hidden_dim": 64, "pad_token_id": 0}
+  elif model_type == "m2m_100":
+    sizes |= {"encoder_layers": 2, "d_model": 32, "encoder_attention_heads": 4}
+    sizes |= {"encoder_ffn_dim": 64}
+    del sizes["initializer_range"]
+    sizes["init_std"] = 0.3
   else:
     layers = 3 if model_type == "modernbert" else 2
     sizes |= {"num_hidden_layers": layers, "hidden_size": 32, "num_attention_heads": 4}
@@ -120,7 +155,10 @@ def base_model(model_type):
     sizes |= {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
   config = transformers.AutoConfig.for_model(model_type, **sizes)
   torch.manual_seed(0)
-  module = transformers.AutoModelForMaskedLM.from_config(config).eval()
+  if model_type == "m2m_100":
+    module = M2M100Encoder(config).eval()
+  else:
+    module = transformers.AutoModelForMaskedLM.from_config(config).eval()
   tensors = {name: array.numpy().copy() for name, array in module.state_dict().items()}
   for name, array in tensors.items():  # biases and scales too
     noise = np.random.default_rng(len(name)).normal(0, 0.1, array.shape)
@@ -134,7 +172,7 @@ def sentence_folder(folder, model_type="bert", changes=None):
 
   Args:
     folder: where; created if absent.
-    model_type: one of the five.
+    model_type: one of the seven.
     changes: file -> keys to set in it; a file that is not there yet is written anew.
   """
   config, tensors = base_model(model_type)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import torch
 import transformers
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
 from dap_jax.core.cross_entropy import FactoredLogits
 
@@ -15,6 +16,7 @@ ENCODERS = {
   "bert": OF_BERT,
   "roberta": {"token_types": 1, "position_offset": 1, "norm_eps": 1e-5},
   "xlm-roberta": {"token_types": 1, "position_offset": 1, "norm_eps": 1e-5},
+  "xlm-roberta-xl": {"token_types": 1, "position_offset": 1, "norm_eps": 1e-5},
   "distilbert": OF_BERT | {"token_types": 0},
   "modernbert": {
     "layers": 4,  # one more than the period: a second global layer
@@ -24,6 +26,7 @@ ENCODERS = {
     "global_theta": 160_000.0,
     "local_theta": 10_000.0,
   },
+  "m2m_100": {"positions": 65, "position_offset": 1, "scale_embedding": True},
 }
 
 
@@ -63,14 +66,21 @@ def logits_of(model, params, method, *arrays, **arguments):
 
 
 def transformers_model(model_type, *, vocabulary_size, **changes):
-  """transformers' masked-LM model with random weights, norms and biases included, in eval mode."""
+  """transformers' model with random weights, norms and biases included, in eval mode.
+
+  It has a masked-LM head, but for m2m_100: that is the encoder alone.
+  """
   sizes = {"vocab_size": vocabulary_size, "max_position_embeddings": 64, "pad_token_id": 0}
   if model_type == "distilbert":
     sizes |= {"n_layers": 3, "dim": 48, "n_heads": 4, "hidden_dim": 96}
+  elif model_type == "m2m_100":
+    sizes |= {"encoder_layers": 3, "d_model": 48, "encoder_attention_heads": 4}
+    sizes |= {"encoder_ffn_dim": 96, "decoder_layers": 1, "decoder_ffn_dim": 96}
+    sizes |= {"decoder_attention_heads": 4}
   else:
     sizes |= {"num_hidden_layers": 3, "hidden_size": 48, "num_attention_heads": 4}
     sizes |= {"intermediate_size": 96}
-  if model_type in ("roberta", "xlm-roberta"):
+  if "roberta" in model_type:
     sizes |= {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
   if model_type == "modernbert":
     sizes |= {"num_hidden_layers": 4, "local_attention": 8, "global_attn_every_n_layers": 3}
@@ -78,7 +88,10 @@ def transformers_model(model_type, *, vocabulary_size, **changes):
     sizes |= {f"{role}_token_id": i for role, i in special.items()}
   config = transformers.AutoConfig.for_model(model_type, **sizes, **changes)
   torch.manual_seed(0)
-  module = transformers.AutoModelForMaskedLM.from_config(config).eval()
+  if model_type == "m2m_100":
+    module = M2M100Encoder(config).eval()
+  else:
+    module = transformers.AutoModelForMaskedLM.from_config(config).eval()
   with torch.no_grad():
     for name, parameter in module.named_parameters():
       if "norm" in name.lower() or name.endswith("bias"):

@@ -11,7 +11,7 @@ import pytest
 
 from configs import base
 from dap_jax.core.train_step import NOTHING_FROZEN
-from dap_jax.model.bert import Embeddings
+from dap_jax.model.architectures.bert import Embeddings
 from dap_jax.model.layers import Dense, Embed, spread
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build

@@ -104,7 +104,7 @@ def teacher(tmp_path):
     ("training/teacher/teachers.py", "teacher"),
     ("inference/embedder.py", "teacher"),
     ("core/inference_step.py", "teacher"),
-    ("model/bert.py", "teacher"),
+    ("model/architectures/bert.py", "teacher"),
     ("hub/from_hf.py", "teacher"),
     ("training/loop.py", "nobody"),
   ],

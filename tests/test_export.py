@@ -17,7 +17,7 @@ from dap_jax.inference import embedder
 from tests.hub_folders import LINES, WORDS, sentence_folder
 from tests.test_tokenizer_pruning import CORPUS, OTHERS, tied_folder, tokens_of
 
-TYPES = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert")
+TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "distilbert", "modernbert", "m2m_100")
 
 
 def vectors_of(folder, texts):

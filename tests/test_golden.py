@@ -18,6 +18,7 @@ from dap_jax.core import train_step
 from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Objective
 from dap_jax.hub import names
+from dap_jax.hub.model_types import tensor_names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import representation_translation, translation_ranking
@@ -73,7 +74,7 @@ def weights(golden, *, english, projection, decoder, languages=False):
   """The released weights as our parameter tree."""
   tensors = {name[2:]: golden[name] for name in golden if name.startswith("w/")}
   plain = {name.removeprefix("bert."): array for name, array in tensors.items()}
-  params = {"encoder": tree_of(plain, names.encoder_entries(names.BERT, 3))}
+  params = {"encoder": tree_of(plain, names.encoder_entries(tensor_names.BERT, 3))}
   if projection:
     params["projection"] = {
       "kernel": tensors["mlp.dense.weight"].T,
@@ -88,7 +89,7 @@ def weights(golden, *, english, projection, decoder, languages=False):
     if english:
       for name in ("cls.predictions.bias", "cls.predictions.decoder.weight"):
         head[name] = tensors[f"decoder.{name}@en"]
-    entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=not english)
+    entries = names.decoder_entries(tensor_names.BERT, depth=2, layers=2, tied=not english)
     params["decoder"] = tree_of(head, entries)
   if languages:
     params["decoder"]["language"] = {"embedding": tensors["decoder_lang_embedding.weight"]}
@@ -186,7 +187,7 @@ def precision(request):
 
 def torch_names(params):
   """Our tree of gradients under the released program's names, float arrays."""
-  entries = names.encoder_entries(names.BERT, 3)
+  entries = names.encoder_entries(tensor_names.BERT, 3)
   flat = {
     f"bert.{name}": array for name, array in names.to_torch(params["encoder"], entries).items()
   }
@@ -195,7 +196,7 @@ def torch_names(params):
     flat["mlp.dense.bias"] = np.asarray(params["projection"]["bias"])
   if "decoder" in params:
     tied = "kernel" not in params["decoder"]["head"]["vocabulary"]
-    entries = names.decoder_entries(names.BERT, depth=2, layers=2, tied=tied)
+    entries = names.decoder_entries(tensor_names.BERT, depth=2, layers=2, tied=tied)
     decoder = dict(params["decoder"])
     if language := decoder.pop("language", None):
       flat["decoder_lang_embedding.weight"] = language["embedding"]

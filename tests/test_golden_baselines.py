@@ -14,6 +14,7 @@ import numpy as np
 from dap_jax.core import train_step
 from dap_jax.core.objective import Objective
 from dap_jax.hub import names
+from dap_jax.hub.model_types import tensor_names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import masked_lm, translation_ranking
@@ -25,7 +26,7 @@ __all__ = ["golden", "precision"]  # fixtures
 NOT_IMPLEMENTED = {"rtl_TLM", "rtl_TLM_p5", "rtl_target_masked"}
 VOCABULARY, LANGUAGES = 400, 38
 FLIP = np.array([1, 0])  # the released order is (x, y); ours has the pivot y first
-HEAD = names.head_entries(names.BERT, tied=True)
+HEAD = names.head_entries(tensor_names.BERT, tied=True)
 
 
 def test_every_case_runs(golden):

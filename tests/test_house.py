@@ -110,7 +110,7 @@ def test_the_table_has_no_circle():
   [
     ("core/mean.py", "from dap_jax.training import build"),
     ("core/mean.py", "from dap_jax.distributed import multihost"),
-    ("model/bert.py", "from dap_jax.core.mean import Mean"),
+    ("model/architectures/bert.py", "from dap_jax.core.mean import Mean"),
     ("objectives/multiway.py", "import seqio"),
     ("training/loop.py", "import flax.linen as nn"),
     ("utils/trees.py", "from dap_jax.cli import command"),

@@ -236,7 +236,11 @@ def test_a_strange_folder_called_decoder_is_not_ours(folder):
 
 @pytest.mark.parametrize(
   ("architecture", "message"),
-  [("BertModel", "import AutoModel as"), ("BertForMaskedLM", "MaskedLM as")],
+  [
+    ("BertModel", "import AutoModel as"),
+    ("BertForMaskedLM", "MaskedLM as"),
+    ("M2M100Encoder", "m2m_100 import M2M100Encoder as"),
+  ],
 )
 def test_the_conversion_makes_up_no_head(folder, architecture, message):
   (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

@@ -22,6 +22,7 @@ from dap_jax.core.cross_entropy import FactoredLogits
 from dap_jax.core.objective import Objective
 from dap_jax.distributed import sharding
 from dap_jax.hub import names
+from dap_jax.hub.model_types import tensor_names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import masked_lm, translation_ranking
@@ -284,7 +285,7 @@ def released(golden):
     for name in golden.files
     if name.startswith(prefix)
   }
-  params["masked_lm"] = tree_of(head, names.head_entries(names.BERT, tied=True))
+  params["masked_lm"] = tree_of(head, names.head_entries(tensor_names.BERT, tied=True))
   return model, params, head["cls.predictions.decoder.weight"]
 
 
@@ -348,7 +349,7 @@ def test_the_released_tlm(shared, precision):
   h = encode({"params": params[0]}, drawn.ids, mask).h[:, 0]
   np.testing.assert_allclose(h, golden["tlm/f64/tlm_last_hidden"], rtol=0, atol=5 * tolerance)
 
-  head = names.to_torch(grads.pop("masked_lm"), names.head_entries(names.BERT, tied=True))
+  head = names.to_torch(grads.pop("masked_lm"), names.head_entries(tensor_names.BERT, tied=True))
   ours = torch_names(grads) | {"lm_head.decoder.weight": of_projection}
   ours |= {name.replace("cls.predictions", "lm_head"): array for name, array in head.items()}
   theirs = dict(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
 from dap_jax.inference import onnx_files
 from dap_jax.utils.errors import UserError
@@ -17,7 +18,7 @@ from tests.hub_folders import LINES, sentence_folder
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="of requirements-dev.txt")
 pytest.importorskip("onnxscript", reason="of requirements-dev.txt")
-TYPES = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert")
+TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "distilbert", "modernbert", "m2m_100")
 FILE = "onnx/model_qint8.onnx"
 PAIRS = ["He bought a red car.", "Er kaufte ein rotes Auto.", "The meeting starts at nine o'clock."]
 PAIRS += ["Water boils at 100 degrees.", "Open the window, please.", "yes", "I do not know."]
@@ -34,7 +35,9 @@ def both(folder, texts):
   inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="np")
   feed = {key: inputs[key].astype(np.int64) for key in ("input_ids", "attention_mask")}
   (ours,) = onnxruntime.InferenceSession(str(folder / FILE)).run(None, feed)
-  model = transformers.AutoModel.from_pretrained(folder).eval()
+  config = transformers.AutoConfig.from_pretrained(folder)
+  kind = M2M100Encoder if config.model_type == "m2m_100" else transformers.AutoModel
+  model = kind.from_pretrained(folder).eval()
   with torch.no_grad():
     whole = model(**{key: torch.tensor(array) for key, array in feed.items()}).last_hidden_state
   mask = feed["attention_mask"]

@@ -60,7 +60,7 @@ def test_each_prompt_gives_other_vectors(e5):
     assert np.abs(vectors[i] - vectors[j]).max() > 1e-3
 
 
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "modernbert"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "modernbert", "m2m_100"])
 def test_the_default_prompt_goes_before_every_text(tmp_path, model_type):
   settings = {"prompts": E5, "default_prompt_name": "query"}
   folder = sentence_folder(tmp_path, model_type, {SETTINGS: settings})

@@ -25,6 +25,7 @@ from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
 from tests.models import model_section, transformers_model
 
+TYPES = ["bert", "distilbert", "xlm-roberta", "xlm-roberta-xl", "modernbert"]
 ENGLISH = np.array([5, 7, 8, 11, 20], np.int32)
 
 
@@ -54,7 +55,7 @@ def parts_of(
   )
 
 
-@pytest.fixture(scope="module", params=["bert", "distilbert", "xlm-roberta", "modernbert"])
+@pytest.fixture(scope="module", params=TYPES)
 def checkpoint(request, tmp_path_factory):
   """transformers' module and its folder, a WordPiece vocabulary of 40 ids beside it."""
   folder = tmp_path_factory.mktemp("checkpoint")

@@ -23,15 +23,25 @@ DISTILBERT_SIZES = SIZES | {
   "heads": "n_heads",
   "mlp_width": "hidden_dim",
 }
+M2M100_SIZES = SIZES | {
+  "layers": "encoder_layers",
+  "width": "d_model",
+  "heads": "encoder_attention_heads",
+  "mlp_width": "encoder_ffn_dim",
+}
+SIZES_OF = {"distilbert": DISTILBERT_SIZES, "m2m_100": M2M100_SIZES}  # the others: `SIZES`
 ARCHITECTURES = {  # with "ForMaskedLM" in place of "Model" the class that has a masked-LM head
   "bert": "BertModel",
   "roberta": "RobertaModel",
   "xlm-roberta": "XLMRobertaModel",
+  "xlm-roberta-xl": "XLMRobertaXLModel",
   "distilbert": "DistilBertModel",
   "modernbert": "ModernBertModel",
+  "m2m_100": "M2M100Encoder",
 }
+WITHOUT_MASKED_LM = ("m2m_100",)  # transformers has no class of it with such a head
 LARGEST = 10**15  # no size of a model is larger
-OFFSET_TYPES = ("roberta", "xlm-roberta")  # positions start at the padding id + 1
+OFFSET_TYPES = ("roberta", "xlm-roberta", "xlm-roberta-xl")  # positions start at the padding id + 1
 
 
 def read_number(
@@ -74,7 +84,7 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
   if not isinstance(kind, str) or kind not in ARCHITECTURES:
     raise UserError(f"{where}: model_type {kind!r} is none of {', '.join(ARCHITECTURES)}")
   keys.check_keys(config, keys.CONFIGS[kind], where=where)
-  sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
+  sizes = SIZES_OF.get(kind, SIZES)
   section: dict[str, Any] = {"model_type": kind}
   section |= {key: read_number(config, hf_key, None, where=where) for key, hf_key in sizes.items()}
   if section["width"] % section["heads"]:
@@ -83,6 +93,8 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     )
   if kind == "modernbert":
     return section | attention_pattern(config, layers=section["layers"], where=where)
+  if kind == "m2m_100":
+    return section | m2m100_options(config, section, where=where)
   if kind == "distilbert":
     return section | {"token_types": 0, "norm_eps": 1e-12, "position_offset": 0}
   section["token_types"] = read_number(config, "type_vocab_size", 2, where=where)
@@ -93,6 +105,27 @@ def encoder_section(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
   if offset >= section["positions"]:
     raise UserError(f"{where}: pad_token_id {offset - 1} leaves no positions")
   return section | {"position_offset": offset}
+
+
+def m2m100_options(
+  config: Mapping[str, Any], sizes: Mapping[str, Any], *, where: str
+) -> dict[str, Any]:
+  """The keys of M2M-100's encoder that are not `sizes` as they stand in config.json."""
+  for key in ("layers", "width", "heads"):  # transformers has two names for each
+    value = config.get(SIZES[key])
+    if value not in (None, sizes[key]):
+      raise UserError(
+        f"{where}: {SIZES[key]} is {keys.shown(value)}, but {M2M100_SIZES[key]} is {sizes[key]}"
+      )
+  scale = config.get("scale_embedding")
+  if not isinstance(scale, bool | None):
+    raise UserError(f"{where}: scale_embedding is {keys.shown(scale)}, expected true or false")
+  offset = read_number(config, "pad_token_id", 1, where=where, least=0) + 1
+  return {
+    "positions": sizes["positions"] + offset,  # there the offset is not counted
+    "position_offset": offset,
+    "scale_embedding": scale is not False,
+  }
 
 
 def attention_pattern(config: Mapping[str, Any], *, layers: int, where: str) -> dict[str, Any]:
@@ -169,8 +202,9 @@ def hf_config(
     UserError: the model type has no option for a setting of the section.
   """
   kind = encoder["model_type"]
-  sizes = DISTILBERT_SIZES if kind == "distilbert" else SIZES
-  family_config = modernbert_config if kind == "modernbert" else bert_config
+  sizes = SIZES_OF.get(kind, SIZES)
+  families = {"modernbert": modernbert_config, "m2m_100": m2m100_config}
+  family_config = families.get(kind, bert_config)
   architecture = ARCHITECTURES[kind]
   return {
     "architectures": [architecture.replace("Model", "ForMaskedLM") if masked_lm else architecture],
@@ -181,17 +215,21 @@ def hf_config(
   }
 
 
+def check_offset(encoder: Mapping[str, Any], expected: int) -> None:
+  """Raises UserError where transformers' positions would start elsewhere."""
+  if encoder["position_offset"] != expected:
+    raise UserError(
+      f"model.encoder.position_offset={encoder['position_offset']} cannot be exported as"
+      f" {encoder['model_type']}: with this tokenizer its positions start at {expected}"
+    )
+
+
 def bert_config(
   encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
 ) -> dict[str, Any]:
   """The BERT family's keys beside the sizes."""
   kind = encoder["model_type"]
-  expected = special_ids["pad"] + 1 if kind in OFFSET_TYPES else 0
-  if encoder["position_offset"] != expected:
-    raise UserError(
-      f"model.encoder.position_offset={encoder['position_offset']} cannot be exported as {kind}:"
-      f" with this tokenizer its positions start at {expected}"
-    )
+  check_offset(encoder, special_ids["pad"] + 1 if kind in OFFSET_TYPES else 0)
   if kind == "distilbert":
     return {"activation": "gelu", "dropout": dropout, "attention_dropout": dropout}
   config: dict[str, Any] = {
@@ -230,4 +268,20 @@ def modernbert_config(
     **dict.fromkeys(("embedding_dropout", "attention_dropout", "mlp_dropout"), dropout),
     **dict.fromkeys(("cls_token_id", "bos_token_id"), cls),
     **dict.fromkeys(("sep_token_id", "eos_token_id"), sep),
+  }
+
+
+def m2m100_config(
+  encoder: Mapping[str, Any], *, dropout: float, special_ids: Mapping[str, int]
+) -> dict[str, Any]:
+  """The keys of M2M-100's encoder beside the sizes; what is of a decoder stays at its default."""
+  check_offset(encoder, special_ids["pad"] + 1)
+  return {
+    "max_position_embeddings": encoder["positions"] - encoder["position_offset"],
+    "scale_embedding": encoder["scale_embedding"],
+    "activation_function": "relu",
+    **dict.fromkeys(("dropout", "attention_dropout"), dropout),
+    **dict.fromkeys(("activation_dropout", "encoder_layerdrop"), 0.0),
+    "is_encoder_decoder": True,  # as transformers writes it for the encoder alone
+    "eos_token_id": special_ids["sep"],
   }

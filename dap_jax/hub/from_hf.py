@@ -1,6 +1,6 @@
 """Reads a Hugging Face folder: our config sections, and parameters that are still in their files.
 
-It may be a transformers folder of a type in `names.TABLES`, with or without a masked-LM head, or a
+It may be a transformers folder of a type in `TABLES`, with or without a masked-LM head, or a
 sentence-transformers folder around one; with `decoder/` where `export --include_decoder` wrote it.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.hub import configs, limits, modules, names, weights
+from dap_jax.hub.model_types.tensor_names import TABLES, Table
 from dap_jax.hub.weights import Leaf, StoredTensor
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
@@ -32,7 +33,7 @@ class HfFolder(NamedTuple):
   Attributes:
     folder: the folder with the encoder's config.json.
     model_config: the part of the config's `model` section that the folder determines: `encoder`,
-      and with sentence-transformers `pooling`, `dense` and `normalize`.
+      and with sentence-transformers `pooling`, `dense` and `normalize`; m2m_100 has a `pooling`.
     max_tokens: where texts are cut.
     tensors: of the encoder and the masked-LM head, by `names.standard_name`.
     dense: tensors of the Dense module; empty where there is none.
@@ -49,9 +50,9 @@ class HfFolder(NamedTuple):
   prompts: Prompts
 
   @property
-  def table(self) -> names.Table:
+  def table(self) -> Table:
     """The weight names of the model's type."""
-    return names.TABLES[self.model_config["encoder"]["model_type"]]
+    return TABLES[self.model_config["encoder"]["model_type"]]
 
 
 def read_folder(directory: epath.PathLike) -> HfFolder:
@@ -64,7 +65,7 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
   layout = modules.read_modules(folder)
   inner = layout.transformer if layout else folder
   encoder = encoder_of(inner)
-  table = names.TABLES[encoder["model_type"]]
+  table = TABLES[encoder["model_type"]]
   tensors = standard_tensors(inner, table, model_folder=folder)
   model_config: dict[str, Any] = {"encoder": encoder}
   if layout:
@@ -73,6 +74,8 @@ def read_folder(directory: epath.PathLike) -> HfFolder:
       "dense": {"width": layout.dense_width, "activation": layout.dense_activation},
       "normalize": layout.normalize,
     }
+  elif encoder["model_type"] == "m2m_100":  # SONAR's pooling; the first token is a language's code
+    model_config["pooling"] = "mean"
   decoder = folder / DECODER
   path = decoder / "config.json"
   is_ours = path.exists() and read_json(path).get("architectures") == [ARCHITECTURE]
@@ -117,17 +120,11 @@ def encoder_of(folder: epath.Path) -> dict[str, Any]:
 
 
 def standard_tensors(
-  folder: epath.Path, table: names.Table, *, model_folder: epath.Path
+  folder: epath.Path, table: Table, *, model_folder: epath.Path
 ) -> dict[str, StoredTensor]:
   """The tensors of a folder by `names.standard_name`; model_folder: the whole model's folder."""
-  tensors: dict[str, StoredTensor] = {}
-  stored_tensors = weights.find_tensors(folder, model_folder=model_folder)
-  for name, stored in names.without_wrappers(stored_tensors, table, where=str(folder)).items():
-    standard = names.standard_name(name, table)
-    if standard in tensors:
-      raise UserError(f"{folder}: two tensors for {standard}, one of them {name}")
-    tensors[standard] = stored
-  return tensors
+  tensors = weights.find_tensors(folder, model_folder=model_folder)
+  return names.by_standard_name(tensors, table, where=str(folder))
 
 
 def check_folder(checkpoint: HfFolder) -> None:

@@ -131,12 +131,28 @@ MODERNBERT_CONFIG: Table = {
     *("reference_compile", "repad_logits_with_grad"),
   ),
 }
+M2M100_CONFIG: Table = {
+  **COMMON_CONFIG,
+  **rules(HONOURED, "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"),
+  **rules(HONOURED, "hidden_size", "num_hidden_layers", "num_attention_heads"),  # other names
+  **rules(HONOURED, "scale_embedding", "pad_token_id"),
+  "activation_function": only("relu"),
+  "tie_word_embeddings": only(True),  # untied, the encoder would have words of its own
+  "is_encoder_decoder": only(True, False),  # the decoder is left out
+  **rules(
+    NO_EFFECT,
+    *("decoder_layers", "decoder_ffn_dim", "decoder_attention_heads", "decoder_layerdrop"),
+    *("encoder_layerdrop", "dropout", "attention_dropout", "activation_dropout", "init_std"),
+  ),
+}
 CONFIGS: dict[str, Table] = {
   "bert": BERT_CONFIG,
   "roberta": ROBERTA_CONFIG,
   "xlm-roberta": ROBERTA_CONFIG,
+  "xlm-roberta-xl": ROBERTA_CONFIG,
   "distilbert": DISTILBERT_CONFIG,
   "modernbert": MODERNBERT_CONFIG,
+  "m2m_100": M2M100_CONFIG,
 }
 
 # ---- sentence-transformers' files ----
@@ -222,6 +238,10 @@ TOKENIZER: Table = {  # tokenizer_config.json
   **rules(HONOURED, "never_split", "wordpieces_prefix", "add_prefix_space", "trim_offsets"),
   **rules(HONOURED, "keep_accents", "remove_space", "sp_model_kwargs", "errors", "unk_id"),
   **rules(HONOURED, "legacy", "from_slow", "fix_mistral_regex"),
+  "src_lang": HONOURED,  # NLLB's, of all texts
+  "tgt_lang": NO_EFFECT,
+  **rules(HONOURED, "language_codes", "num_madeup_words"),  # of a class without tokenizer.json
+  "legacy_behaviour": only(False),  # the language behind the text; dap_jax has it before
   **rules(only("right"), "truncation_side", "padding_side"),
   "split_special_tokens": only(False),
   "init_inputs": only([]),

@@ -12,6 +12,7 @@ from dap_jax.utils.errors import UserError
 from dap_jax.utils.json_files import read_json
 
 NO_LIMIT = 1 << 20  # transformers writes 1e30 where a tokenizer has no limit
+WITHOUT_TABLE = ("modernbert", "m2m_100")  # transformers computes positions beyond their number
 TRANSFORMER_FILES = (  # names of the Transformer's config; the first that says anything counts
   *("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json"),
   *("sentence_camembert_config.json", "sentence_albert_config.json"),
@@ -31,7 +32,7 @@ def max_tokens(folder: epath.Path, encoder: Mapping[str, Any], *, stated: int | 
     UserError: an encoder without a table of positions is to read longer texts than its config says.
   """
   positions = int(encoder["positions"] - encoder.get("position_offset", 0))
-  if stated and stated > positions and encoder["model_type"] == "modernbert":
+  if stated and stated > positions and encoder["model_type"] in WITHOUT_TABLE:
     raise UserError(
       f"{folder}: texts are cut after {stated} tokens, but max_position_embeddings is {positions}"
     )

@@ -1,4 +1,4 @@
-"""The weight names of each model type: our parameter paths <-> torch's names, in one table.
+"""Our parameter paths <-> torch's names, by the one table of a model type (`model_types/`).
 
 Only names, transposes and reshapes differ, so a round trip is byte-exact. Our kernel [in, ...out]
 is torch's weight [prod(out), in].
@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from dap_jax.hub.model_types.tensor_names import DENSE, Module, Table
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.trees import flatten
 
-# Leaves of modules: our name, torch's name, whether it is a kernel.
-KERNEL = ("kernel", "weight", True)
-DENSE = (KERNEL, ("bias", "bias", False))
-SCALE = ("scale", "weight", False)
-NORM = (SCALE, ("bias", "bias", False))
-EMBEDDING = (("embedding", "weight", False),)
-
-Leaves = tuple[tuple[str, str, bool], ...]  # our leaf, torch's leaf, whether it is a kernel
-Module = tuple[str, str, Leaves]  # our path, torch's name, the leaves
+T = TypeVar("T")
+WRAPPERS = ("_orig_mod.", "module.")
 
 
 class Entry(NamedTuple):
@@ -38,128 +32,6 @@ class Entry(NamedTuple):
   path: str
   torch_name: str
   transposed: bool
-
-
-class Table(NamedTuple):
-  """The names of one model type.
-
-  Attributes:
-    prefix: of the encoder's names in torch's masked-LM class.
-    embeddings, final: modules outside the layers.
-    layer_name: torch's prefix of layer i, a format string.
-    layer: the modules of a layer.
-    first_layer_lacks: our paths of modules that layer 0 of an encoder does not have.
-    head: modules of the masked-LM head.
-    head_kernel, head_bias: torch's names of the head's projection onto ids.
-    dropped: patterns of tensors that are left out of our model on purpose.
-  """
-
-  prefix: str
-  embeddings: tuple[Module, ...]
-  final: tuple[Module, ...]
-  layer_name: str
-  layer: tuple[Module, ...]
-  first_layer_lacks: tuple[str, ...]
-  head: tuple[Module, ...]
-  head_kernel: str
-  head_bias: str
-  dropped: tuple[str, ...]
-
-
-BERT = Table(
-  prefix="bert.",
-  embeddings=(
-    ("embeddings/word", "embeddings.word_embeddings", EMBEDDING),
-    ("embeddings/position", "embeddings.position_embeddings", EMBEDDING),
-    ("embeddings/token_type", "embeddings.token_type_embeddings", EMBEDDING),
-    ("embeddings/norm", "embeddings.LayerNorm", NORM),
-  ),
-  final=(),
-  layer_name="encoder.layer.{}.",
-  layer=(
-    ("attention/query", "attention.self.query", DENSE),
-    ("attention/key", "attention.self.key", DENSE),
-    ("attention/value", "attention.self.value", DENSE),
-    ("attention/output", "attention.output.dense", DENSE),
-    ("attention_norm", "attention.output.LayerNorm", NORM),
-    ("mlp_in", "intermediate.dense", DENSE),
-    ("mlp_out", "output.dense", DENSE),
-    ("mlp_norm", "output.LayerNorm", NORM),
-  ),
-  first_layer_lacks=(),
-  head=(
-    ("head/dense", "cls.predictions.transform.dense", DENSE),
-    ("head/norm", "cls.predictions.transform.LayerNorm", NORM),
-  ),
-  head_kernel="cls.predictions.decoder.weight",
-  head_bias="cls.predictions.bias",
-  dropped=(
-    r"pooler\.dense\.(weight|bias)",  # trained for the next-sentence task
-    r"cls\.seq_relationship\.(weight|bias)",  # that task's head
-    r"embeddings\.position_ids",  # the constant 0, 1, 2, ...
-    r"cls\.predictions\.decoder\.bias",  # an alias of the bias
-  ),
-)
-ROBERTA = BERT._replace(
-  prefix="roberta.",
-  head=(("head/dense", "lm_head.dense", DENSE), ("head/norm", "lm_head.layer_norm", NORM)),
-  head_kernel="lm_head.decoder.weight",
-  head_bias="lm_head.bias",
-  dropped=(
-    r"pooler\.dense\.(weight|bias)",
-    r"embeddings\.position_ids",
-    r"lm_head\.decoder\.bias",
-  ),
-)
-DISTILBERT = BERT._replace(
-  prefix="distilbert.",
-  embeddings=tuple(module for module in BERT.embeddings if "token_type" not in module[0]),
-  layer_name="transformer.layer.{}.",
-  layer=(
-    ("attention/query", "attention.q_lin", DENSE),
-    ("attention/key", "attention.k_lin", DENSE),
-    ("attention/value", "attention.v_lin", DENSE),
-    ("attention/output", "attention.out_lin", DENSE),
-    ("attention_norm", "sa_layer_norm", NORM),
-    ("mlp_in", "ffn.lin1", DENSE),
-    ("mlp_out", "ffn.lin2", DENSE),
-    ("mlp_norm", "output_layer_norm", NORM),
-  ),
-  head=(("head/dense", "vocab_transform", DENSE), ("head/norm", "vocab_layer_norm", NORM)),
-  head_kernel="vocab_projector.weight",
-  head_bias="vocab_projector.bias",
-  dropped=(r"embeddings\.position_ids",),
-)
-MODERNBERT = Table(
-  prefix="model.",
-  embeddings=(
-    ("embeddings/word", "embeddings.tok_embeddings", EMBEDDING),
-    ("embeddings/norm", "embeddings.norm", (SCALE,)),
-  ),
-  final=(("final_norm", "final_norm", (SCALE,)),),
-  layer_name="layers.{}.",
-  layer=(
-    ("attention_norm", "attn_norm", (SCALE,)),
-    ("qkv", "attn.Wqkv", (KERNEL,)),
-    ("output", "attn.Wo", (KERNEL,)),
-    ("mlp_norm", "mlp_norm", (SCALE,)),
-    ("gated_in", "mlp.Wi", (KERNEL,)),
-    ("mlp_out", "mlp.Wo", (KERNEL,)),
-  ),
-  first_layer_lacks=("attention_norm",),
-  head=(("head/dense", "head.dense", (KERNEL,)), ("head/norm", "head.norm", (SCALE,))),
-  head_kernel="decoder.weight",
-  head_bias="decoder.bias",
-  dropped=(),
-)
-WRAPPERS = ("_orig_mod.", "module.")
-TABLES = {
-  "bert": BERT,
-  "roberta": ROBERTA,
-  "xlm-roberta": ROBERTA,
-  "distilbert": DISTILBERT,
-  "modernbert": MODERNBERT,
-}
 
 
 def expand(modules: Iterable[Module], *, path: str = "", name: str = "") -> list[Entry]:
@@ -219,7 +91,7 @@ def is_tied(decoder: Mapping[str, Any]) -> bool:
   return "kernel" not in decoder["head"]["vocabulary"]
 
 
-def without_wrappers(tensors: Mapping[str, Any], table: Table, *, where: str) -> dict[str, Any]:
+def without_wrappers(tensors: Mapping[str, T], table: Table, *, where: str) -> dict[str, T]:
   """Tensors less a prefix of a wrapper that all of their names have.
 
   torch.compile and DistributedDataParallel put their `WRAPPERS` before every name; they say nothing
@@ -239,20 +111,42 @@ def without_wrappers(tensors: Mapping[str, Any], table: Table, *, where: str) ->
     if not wrapper:
       break
     tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
-  word = f"{table.embeddings[0][1]}.{table.embeddings[0][2][0][1]}"
+  word = word_name(table)
   prefixes = sorted(name.removesuffix(word) for name in tensors if name.endswith(f".{word}"))
-  if word not in tensors and prefixes and table.prefix not in prefixes:
+  if word not in tensors and prefixes and not {*table.prefixes} & {*prefixes}:
+    expected = " or ".join(map(repr, table.prefixes))
     raise UserError(
-      f"{where}: the names of its tensors start with {prefixes[0]!r}, expected {table.prefix!r} or"
+      f"{where}: the names of its tensors start with {prefixes[0]!r}, expected {expected} or"
       " nothing: rename them"
     )
   return tensors
 
 
+def word_name(table: Table) -> str:
+  """The standard name of the word embeddings."""
+  return expand(table.embeddings[:1])[0].torch_name
+
+
 def standard_name(name: str, table: Table) -> str:
   """A tensor's name without prefix; gamma and beta of old checkpoints become weight and bias."""
-  name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix(table.prefix))
+  name = name.removeprefix(next(filter(name.startswith, table.prefixes), ""))
+  name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
   return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def by_standard_name(tensors: Mapping[str, T], table: Table, *, where: str) -> dict[str, T]:
+  """Tensors by `standard_name`, see `without_wrappers` for arguments and errors."""
+  standard: dict[str, T] = {}
+  tensors = without_wrappers(tensors, table, where=where)
+  for name, tensor in tensors.items():
+    new_name = standard_name(name, table)
+    if new_name in standard:
+      raise UserError(f"{where}: two tensors for {new_name}, one of them {name}")
+    standard[new_name] = tensor
+  shared = next((name for name in table.shared_words if name in tensors), None)
+  if shared is not None:
+    standard.setdefault(word_name(table), tensors[shared])
+  return standard
 
 
 def is_dropped(name: str, table: Table) -> bool:

@@ -1,4 +1,7 @@
-"""Writes a Hugging Face folder, which all versions of sentence-transformers load as it is."""
+"""Writes a Hugging Face folder, which all versions of sentence-transformers load as it is.
+
+M2M-100's encoder loads from 5.4 on: older ones would take the folder for a translation model.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from etils import epath
 
 from dap_jax.hub import configs, modules, names, tokenizer_files, weights
 from dap_jax.hub.from_hf import ARCHITECTURE, DECODER, ENGLISH_IDS
+from dap_jax.hub.model_types.tensor_names import TABLES
 from dap_jax.utils import locks
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.prompts import NO_PROMPTS, Prompts
@@ -22,6 +26,7 @@ from dap_jax.utils.prompts import NO_PROMPTS, Prompts
 def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
   """transformers' tensors of the encoder and, where it was trained, of its masked-LM head.
 
+  The head is left out where transformers has no class with one (`configs.WITHOUT_MASKED_LM`).
   Without a head they are those of the bare model, `BertModel`; with one of `BertForMaskedLM`, which
   the bare model reads too. The head's projection is the word embeddings, so it has no tensor.
   BERT's classes have a pooler, which our model does not. It is written as zeros: without it
@@ -31,15 +36,20 @@ def encoder_tensors(params: Mapping[str, Any], section: Mapping[str, Any]) -> di
     params: the trees `encoder` and perhaps `masked_lm`.
     section: the config's `model.encoder` section.
   """
-  table, width = names.TABLES[section["model_type"]], section["width"]
+  table, width = TABLES[section["model_type"]], section["width"]
   tensors = names.to_torch(params["encoder"], names.encoder_entries(table, section["layers"]))
   if any("pooler" in pattern for pattern in table.dropped):
     tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
     tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
-  if "masked_lm" not in params:
+  if not has_head(params, section):
     return tensors
-  tensors = {f"{table.prefix}{name}": array for name, array in tensors.items()}
+  tensors = {f"{table.prefixes[0]}{name}": array for name, array in tensors.items()}
   return tensors | names.to_torch(params["masked_lm"], names.head_entries(table, tied=True))
+
+
+def has_head(params: Mapping[str, Any], section: Mapping[str, Any]) -> bool:
+  """Whether the folder of such a model has a masked-LM head; see `encoder_tensors`."""
+  return "masked_lm" in params and section["model_type"] not in configs.WITHOUT_MASKED_LM
 
 
 def decoder_tensors(
@@ -57,7 +67,7 @@ def decoder_tensors(
   Raises:
     UserError: the decoder has more layers than the encoder.
   """
-  table, depth = names.TABLES[section["model_type"]], section["layers"]
+  table, depth = TABLES[section["model_type"]], section["layers"]
   decoder = {name: tree for name, tree in params["decoder"].items() if name != "language"}
   layers, tied = names.decoder_layers(decoder), names.is_tied(decoder)
   if layers > depth:
@@ -111,7 +121,7 @@ def contents(
     section,
     dropout=model_config["dropout"],
     special_ids=special_ids,
-    masked_lm="masked_lm" in params,
+    masked_lm=has_head(params, section),
   )
   config |= {"dtype": dtype, "torch_dtype": dtype}  # the second: before transformers 5
   files = {"config.json": config}

@@ -111,6 +111,7 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
     tokenizer = AutoTokenizer.from_pretrained(
       str(folder), local_files_only=True, trust_remote_code=False
     )
+    check_kind(tokenizer, folder)
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= IDS:  # the library would spend minutes and gigabytes on the holes below it
       raise UserError(f"{folder}: its tokenizer has the id {largest}, expected less than {IDS:,}")
@@ -121,6 +122,21 @@ def through_transformers(folder: epath.Path) -> tuple[str, dict[str, str | None]
   if tokenizer.truncation_side != "right" or tokenizer.padding_side != "right":
     raise UserError(f"{folder}: its tokenizer cuts or pads at the left; dap_jax does at the right")
   return backend, roles
+
+
+def check_kind(tokenizer: Any, folder: epath.Path) -> None:
+  """Raises UserError for a tokenizer in Python alone, or of a language that it does not have."""
+  if not tokenizer.is_fast:
+    raise UserError(
+      f"{folder}: its tokenizer, {type(tokenizer).__name__}, cannot be written as a tokenizer.json;"
+      " dap_jax reads no other"
+    )
+  language = getattr(tokenizer, "src_lang", None)  # NLLB's, whose code stands before each text
+  if isinstance(language, str) and language not in tokenizer.get_vocab():
+    raise UserError(
+      f"{folder}/tokenizer_config.json: src_lang is {language!r}, which is no token of the"
+      " vocabulary; expected a code such as eng_Latn"
+    )
 
 
 def read_text(path: epath.Path) -> str:

@@ -163,10 +163,14 @@ def pickled(name: str, folder: epath.Path) -> str:
     code += "; M(sys.argv[1]).save_pretrained(sys.argv[2])"
   else:
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
-    has_head = str(config.get("architectures")).endswith(("ForMaskedLM']", "ForPreTraining']"))
-    # AutoModelForMaskedLM would add a random head to a checkpoint without one.
-    kind = "AutoModelForMaskedLM" if has_head else "AutoModel"
-    code = f"from transformers import {kind} as M, AutoTokenizer as T"
+    architectures = str(config.get("architectures"))
+    has_head = architectures.endswith(("ForMaskedLM']", "ForPreTraining']"))
+    # AutoModelForMaskedLM would add a random head to a checkpoint without one, AutoModel take
+    # nothing of an encoder that is stored without its decoder.
+    kind = "transformers import " + ("AutoModelForMaskedLM" if has_head else "AutoModel")
+    if architectures == "['M2M100Encoder']":
+      kind = "transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder"
+    code = f"from {kind} as M; from transformers import AutoTokenizer as T"
     code += "; [x.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2]) for x in (M, T)]"
   return (
     "has pickled weights only, which can run code when they are read; if you trust them, convert:"

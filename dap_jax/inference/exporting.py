@@ -16,7 +16,7 @@ from dap_jax.data.pair_encoder import UNCUT
 from dap_jax.data.texts import text_files
 from dap_jax.data.tokenizer import FILES, Tokenizer
 from dap_jax.distributed import sharding
-from dap_jax.hub import download, from_hf, tokenizer_files
+from dap_jax.hub import configs, download, from_hf, tokenizer_files
 from dap_jax.inference.embedder import Embedder
 from dap_jax.inference.encoder_network import abstract_params, encoder_of
 from dap_jax.utils.errors import UserError
@@ -61,6 +61,9 @@ def of_workdir(folder: epath.Path, loaded: Embedder, *, with_decoder: bool) -> E
   """
   heads = ["masked_lm", *(["decoder", "projection"] if with_decoder else [])]
   params = loaded.params | restore.restore_parts(folder, heads, step=str(loaded.step))
+  model_type = loaded.model_config["encoder"]["model_type"]
+  if "masked_lm" in params and model_type in configs.WITHOUT_MASKED_LM:
+    logger.warning("its masked-LM head is left out: transformers has none for %s", model_type)
   if with_decoder and "decoder" not in params:
     raise UserError(f"--include_decoder: {folder} trained no RTL decoder; leave the flag out")
   files = (folder / "tokenizer").glob("*.json")

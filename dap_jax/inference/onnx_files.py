@@ -69,9 +69,12 @@ def narrowing(graph: Any) -> list[str]:
 def write_float32(folder: Path, path: Path) -> None:
   """The transformer as it is, in one file."""
   import torch
-  from transformers import AutoModel
+  from transformers import AutoConfig, AutoModel
+  from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
-  module = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+  of_m2m100 = AutoConfig.from_pretrained(folder).model_type == "m2m_100"
+  kind = M2M100Encoder if of_m2m100 else AutoModel  # AutoModel would want the decoder too
+  module = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
 
   class States(torch.nn.Module):
     """The last states alone."""

@@ -3,7 +3,7 @@
 A family is a frozen dataclass of sizes that makes its own parts. What it offers:
 
     vocabulary_size, layers, width, heads, norm_eps, dropout, dtype
-    position_offset             the first position: 0, or padding id + 1 in the RoBERTa line
+    position_offset             the first position: 0; padding id + 1 in the RoBERTa line, M2M-100
     positions                   how many positions it has, the offset included
     head_bias                   whether dense and norm of the masked-LM head have a bias
     layers_alike                whether one layer with other parameters is any other layer
@@ -21,12 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from dap_jax.distributed import sharding
-from dap_jax.model import bert, modernbert
-from dap_jax.model.bert import Bert
-from dap_jax.model.modernbert import ModernBert
+from dap_jax.model.architectures.bert import Bert
+from dap_jax.model.architectures.m2m100 import M2M100
+from dap_jax.model.architectures.modernbert import ModernBert
 
-Family = Bert | ModernBert
-Layer = bert.Layer | modernbert.Layer
+Family = Bert | ModernBert | M2M100
 
 # What a layer keeps for its backward pass: everything, nothing but its input, or the results of
 # its matrix multiplications with parameters.
@@ -88,7 +87,7 @@ class Encoder(nn.Module):
   ) -> list[jax.Array]:
     """[N, L, D] -> the states of each layer."""
 
-    def apply(layer: Layer, *arrays: jax.Array) -> jax.Array:
+    def apply(layer: nn.Module, *arrays: jax.Array) -> jax.Array:
       return sharding.by_rows(layer(*arrays, deterministic=deterministic))
 
     if self.remat != "none":
@@ -137,11 +136,12 @@ class Encoder(nn.Module):
 
 
 def transformers_positions(ids: jax.Array, *, pad_id: int) -> jax.Array:
-  """The RoBERTa line's positions, int32 [N, L]: its padding id is at `pad_id`, wherever it stands.
+  """Positions of the RoBERTa line and M2M-100, int32 [N, L].
 
-  The others count from `pad_id + 1`. These are 0, 1, 2, ... and the offset, but in a text that
-  spells out the padding token, and for the rare config whose padding id is not the tokenizer's.
-  Training places such a text like any other: the positions of a batch are then one row.
+  The padding id is at `pad_id`, wherever it stands; the others count from `pad_id + 1`. These are
+  0, 1, 2, ... and the offset, but in a text that spells out the padding token, and for the rare
+  config whose padding id is not the tokenizer's. Training places such a text like any other: the
+  positions of a batch are then one row.
   """
   is_real = (ids != pad_id).astype(jnp.int32)
   return pad_id + is_real * jnp.cumsum(is_real, axis=1)

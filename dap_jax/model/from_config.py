@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dap_jax.model.bert import Bert
+from dap_jax.model.architectures.bert import Bert
+from dap_jax.model.architectures.m2m100 import M2M100
+from dap_jax.model.architectures.modernbert import ModernBert
+from dap_jax.model.architectures.pre_norm import XlmRobertaXl
 from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, DualAlignment
 from dap_jax.model.encoder import REMATS, Encoder, Family
-from dap_jax.model.modernbert import ModernBert
 from dap_jax.model.pooling import parts_of
 from dap_jax.model.vector_decoder import VectorDecoder
 from dap_jax.model.vocabulary import Vocabulary
@@ -24,8 +26,10 @@ FAMILIES: dict[str, Callable[..., Family]] = {
   "bert": Bert,
   "roberta": Bert,
   "xlm-roberta": Bert,
+  "xlm-roberta-xl": XlmRobertaXl,
   "distilbert": Bert,
   "modernbert": ModernBert,
+  "m2m_100": M2M100,
 }
 DEFAULT_POOLING = "cls"
 # Arguments of `make_model` for the encoder without what only training needs.
@@ -57,7 +61,8 @@ def make_family(
     raise UserError(
       f"model.encoder.vocabulary_size={rows}, but the vocabulary has {vocabulary.size} ids"
     )
-  if model_type != "modernbert" and (model_type == "distilbert") == bool(sizes.get("token_types")):
+  is_bert = FAMILIES[model_type] in (Bert, XlmRobertaXl)
+  if is_bert and (model_type == "distilbert") == bool(sizes.get("token_types")):
     raise UserError(
       f"model.encoder.token_types={sizes.get('token_types')} does not fit"
       f" model.encoder.model_type={model_type!r}: DistilBERT has none, the others at least 1"
@@ -74,6 +79,8 @@ def make_family(
     raise UserError(
       f"model.encoder.width={family.width} is not divisible by model.encoder.heads={family.heads}"
     )
+  if isinstance(family, M2M100) and (family.width % 2 or family.width < 4):
+    raise UserError(f"model.encoder.width={family.width}: m2m_100 has an even one of 4 or more")
   return family
 
 

@@ -1,7 +1,7 @@
 """The BERT family: BERT, (XLM-)RoBERTa, DistilBERT.
 
 Numerics follow BERT (arXiv 1810.04805): post-LayerNorm, learned positions, exact (erf) GELU.
-`dap_jax/model/__init__.py` explains shapes and dtypes, `encoder.py` what a family offers.
+`dap_jax/model/__init__.py` explains shapes and dtypes, `model/encoder.py` what a family offers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dap_jax.model.layers import Dense, Embed, spread
 
 
 class Embeddings(nn.Module):
-  """Word, position and type embeddings with LayerNorm and dropout."""
+  """Word, position and type embeddings with dropout, and with LayerNorm where they are `normed`."""
 
   vocabulary_size: int
   width: int
@@ -28,6 +28,7 @@ class Embeddings(nn.Module):
   norm_eps: float
   dropout: float
   dtype: jnp.dtype | None
+  normed: bool = True
 
   def setup(self) -> None:
     def table(rows: int) -> Embed:
@@ -36,7 +37,8 @@ class Embeddings(nn.Module):
     self.word, self.position = table(self.vocabulary_size), table(self.positions)
     if self.token_types:
       self.token_type = table(self.token_types)
-    self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
+    if self.normed:
+      self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
     self.drop = Dropout(self.dropout)
 
   def place(self, x: jax.Array, positions: jax.Array, *, deterministic: bool) -> jax.Array:
@@ -44,7 +46,7 @@ class Embeddings(nn.Module):
     placed = x + spread(self.position(positions).reshape(-1, *x.shape[1:]), x.shape)
     if self.token_types:
       placed += spread(self.token_type(jnp.zeros((1, 1), jnp.int32)), x.shape)
-    return self.drop(self.norm(placed), deterministic=deterministic)
+    return self.drop(self.norm(placed) if self.normed else placed, deterministic=deterministic)
 
 
 class Attention(nn.Module):
@@ -129,7 +131,7 @@ class Bert:
   dropout: float
   dtype: jnp.dtype | None
 
-  head_bias = layers_alike = True
+  head_bias = layers_alike = normed_embeddings = True
 
   def embeddings(self) -> Embeddings:
     return Embeddings(
@@ -140,9 +142,10 @@ class Bert:
       norm_eps=self.norm_eps,
       dropout=self.dropout,
       dtype=self.dtype,
+      normed=self.normed_embeddings,
     )
 
-  def layer(self, index: int, *, name: str, in_decoder: bool = False) -> Layer:
+  def layer(self, index: int, *, name: str, in_decoder: bool = False) -> nn.Module:
     """Every layer is alike, in the decoder too."""
     del index, in_decoder
     return Layer(
@@ -154,5 +157,5 @@ class Bert:
       name=name,
     )
 
-  def final_norm(self) -> None:
+  def final_norm(self) -> nn.LayerNorm | None:
     """Post-LayerNorm: the last layer ends with its own."""

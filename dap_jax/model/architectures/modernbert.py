@@ -2,7 +2,7 @@
 
 LayerNorm before each branch, rotary positions, GeGLU, no biases; every `global_every`-th layer
 attends to all tokens, the others to those within `window` on each side.
-`dap_jax/model/__init__.py` explains shapes and dtypes, `encoder.py` what a family offers.
+`dap_jax/model/__init__.py` explains shapes and dtypes, `model/encoder.py` what a family offers.
 """
 
 from __future__ import annotations
