@@ -24,7 +24,10 @@ def devices_of(topology: Topology) -> list[jax.Device]:
   from jax.experimental import topologies
 
   if not topology.is_tpu:
-    return jax.devices("cpu")[: topology.chips]
+    virtual = jax.devices("cpu")[: topology.chips]
+    if len(virtual) < topology.chips:  # a mesh of fewer would be a plan for a smaller topology
+      raise RuntimeError(f"{len(virtual)} virtual devices for the {topology.chips} chips")
+    return virtual
   # A v4 chip's two cores are one device, as on a real pod; the compiler would take them for two.
   settings = {"chip_config_name": "megacore"} if topology.kind == "v4" else {}
   try:
