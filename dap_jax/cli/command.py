@@ -7,8 +7,6 @@ several processes fails, all of them end with its status, and process 0 prints i
 from __future__ import annotations
 
 import errno
-import glob
-import importlib.util
 import logging
 import os
 import signal
@@ -19,7 +17,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from dap_jax.cli import data_arguments, interrupts, usage
+from dap_jax.cli import accelerators, data_arguments, interrupts, usage
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
@@ -65,26 +63,14 @@ def log_to_stderr() -> None:
   """Logs our lines without a prefix, and of the libraries only errors: Orbax logs dozens a save."""
   absl_logging.set_verbosity(absl_logging.ERROR)
   os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+  # transformers, of which only tokenizers are used, would tell that torch is missing.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   ours = logging.getLogger("dap_jax")
   ours.setLevel(logging.INFO)
   ours.propagate = False
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(message)s"))
   ours.addHandler(handler)
-
-
-def leave_absent_tpus() -> None:
-  """Keeps JAX from looking for a TPU that is not there: libtpu may be installed for `plan` alone.
-
-  The search takes seconds and prints a page. Nothing changes if JAX_PLATFORMS is set, if there is
-  a TPU, or if JAX has a GPU plugin.
-  """
-  has_gpu_plugin = any(
-    importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")
-  )
-  has_tpu = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-  if importlib.util.find_spec("libtpu") and not has_gpu_plugin and not has_tpu:
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def drop_output() -> None:
@@ -102,7 +88,6 @@ def run(main: Callable[[], None], *, saves_when_interrupted: bool = False) -> No
 
   def guarded(argv: list[str]) -> None:
     del argv
-    leave_absent_tpus()
     if not saves_when_interrupted:
       interrupts.end_when_interrupted()
     try:
@@ -129,6 +114,7 @@ def run(main: Callable[[], None], *, saves_when_interrupted: bool = False) -> No
       if shutdown.group:
         shutdown.group.finish()
 
+  accelerators.leave_absent()
   try:
     app.run(guarded, flags_parser=parse)
   except SystemExit as end:
