@@ -26,6 +26,7 @@ from etils import epath
 from dap_jax.cli import command, config_files, outputs
 from dap_jax.utils.json_files import write_json
 from dap_jax.utils.old_configs import with_current_keys
+from dap_jax.utils.progress import still_working
 
 if TYPE_CHECKING:
   from dap_jax.planning import chips
@@ -137,13 +138,12 @@ def main() -> None:
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value)
 
   def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:
-    return predict.predict(
-      config,
-      topology,
-      vocabulary=vocabulary,
-      languages=LANGUAGES.value,
-      devices=devices_of(topology),
-    )
+    devices = devices_of(topology)
+    work = "compiling the step, minutes" if topology.is_tpu else "tracing the step"
+    with still_working(f"{topology.name}: {work}"):
+      return predict.predict(
+        config, topology, vocabulary=vocabulary, languages=LANGUAGES.value, devices=devices
+      )
 
   report = attempt(config, topology)
   print(table(report))
