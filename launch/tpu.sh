@@ -46,6 +46,7 @@ while [ $# -gt 0 ]; do
       else
         value=${1#*=}
       fi
+      [[ $value != --* ]] || fail "$flag needs a value, not $value"
       printf -v "${flag#--}" %s "$value"
       ;;
     *) fail "unknown option $1; flags of dap_jax.train come after --" ;;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -25,10 +26,11 @@ from dap_jax.utils.old_configs import flag_with_new_name
 
 HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort"}
 HELP_OF_ALL = {"-helpfull", "--helpfull"}
+MAY_BE_EMPTY = ("prompt", "prompt_name", "coordinator")  # flags, by how their names end
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Parses the flags. A mistake in the config ends with status 1, one in other flags with 2."""
+  """Parses the flags. A mistake in a config file ends with status 1, one in a flag with 2."""
   show_help(argv[1:])
   log_to_stderr()
   argv = data_arguments.joined([flag_with_new_name(flag) for flag in argv])
@@ -38,15 +40,42 @@ def parse(argv: list[str]) -> list[str]:
   except flags.Error as error:
     if isinstance(error.__context__, UserError):  # the config could not be found
       fail(str(error.__context__), status=1)
-    about_config = "config" in str(error)
-    fail(f"{error}; --help lists the flags", status=1 if about_config else 2)
+    fail(f"{explain(error)}; --help lists the flags", status=2)
   except Exception as error:  # the config file is a user's program: it may raise anything
     from dap_jax.cli import config_mistakes  # it needs ml_collections, which not all commands do
 
-    fail(config_mistakes.explain(error, argv[1:]), status=1)
+    message, is_in_file = config_mistakes.explain(error, argv[1:])
+    fail(message, status=1 if is_in_file else 2)
   if len(rest) > 1:
     fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
+  for name in flags.FLAGS:
+    if flags.FLAGS[name].present:
+      check_value(name, flags.FLAGS[name])
   return rest
+
+
+def explain(error: flags.Error) -> str:
+  """What is wrong with a flag: its value, and what was expected, where Python says what failed."""
+  wrong = re.match(r"flag (--(.+?)=(.*)): (invalid literal|could not convert|\(?'Non-)", str(error))
+  if wrong and wrong[2] in flags.FLAGS:
+    kind = flags.FLAGS[wrong[2]].flag_type()
+    expected = {"int": "a whole number", "float": "a number", "bool": "True or False"}
+    return f"{wrong[1]}: expected {expected.get(kind, kind)}"
+  return str(error)
+
+
+def check_value(name: str, flag: flags.Flag) -> None:
+  """Ends with status 2 where a flag that was given has no value of its own.
+
+  That is `--workdir --steps=3`, of which absl makes a value, and `--workdir=$RUN` without RUN.
+  """
+  for value in flag.value if isinstance(flag.value, list) else [flag.value]:
+    if isinstance(value, str) and re.match("--[a-z]", value):
+      fail(f"--{name} has no value: the flag {value} follows it; write --{name}=VALUE", status=2)
+    if value == "" and flag.default is None and not name.endswith(MAY_BE_EMPTY):
+      fail(f"--{name}= is empty: expected a value, or leave the flag out", status=2)
+    if value == "" and name == "config.init_from":
+      logging.getLogger(__name__).warning("--%s= is empty: no weights to start from", name)
 
 
 def show_help(arguments: list[str]) -> None:
