@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from absl import flags
 
 from dap_jax.cli import command, distributed_flags, model_flags, outputs
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, cause
 
 MODEL_FLAGS = model_flags.define()
 PROMPT_FLAGS = model_flags.define_prompts()
@@ -67,7 +67,7 @@ def main() -> None:
       ):
         shutil.copyfileobj(stream, file)
     except OSError as error:
-      raise UserError(f"cannot read --input={input_path}: {error}") from error
+      raise UserError(f"cannot read --input={input_path}: {cause(error)}") from error
     embed(model_path, copied, output, writes=writes)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from etils import epath
@@ -26,6 +26,10 @@ from etils import epath
 from dap_jax.cli import command, config_files, outputs
 from dap_jax.utils.json_files import write_json
 from dap_jax.utils.old_configs import with_current_keys
+from dap_jax.utils.progress import still_working
+
+if TYPE_CHECKING:
+  from dap_jax.planning import chips
 
 CONFIG = config_files.define_flag()
 TOPOLOGY = flags.DEFINE_string("topology", None, "v5e:4x4, v5p:2x2x4, gpu:h200x8, ...")
@@ -102,6 +106,21 @@ def gigabytes(size: float) -> str:
   return f"{size / 1e9:.2f} GB"
 
 
+def set_up_jax(topology: chips.Topology) -> None:
+  """Keeps JAX off this machine's accelerators, with devices enough for the topology.
+
+  By JAX's own settings, which unlike its environment variables count after the import too.
+  """
+  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # does not lock a TPU of this machine
+  import jax
+
+  jax.config.update("jax_platforms", "cpu")
+  jax.config.update("jax_enable_compilation_cache", False)  # entries are of use to a TPU alone
+  if not topology.is_tpu:  # devices to shard over, for this topology and larger ones
+    jax.config.update("jax_num_cpu_devices", topology.chips * 2**TRIES.value)
+
+
 def main() -> None:
   if CONFIG.value is None or TOPOLOGY.value is None:
     command.fail("--config and --topology are both needed; --help lists the flags", status=2)
@@ -109,12 +128,7 @@ def main() -> None:
   from dap_jax.planning import chips
 
   topology = chips.parse_topology(TOPOLOGY.value)
-  os.environ["JAX_PLATFORMS"] = "cpu"  # leaves the accelerators of this machine alone
-  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # does not lock a TPU of this machine
-  os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # its entries could be read only with a TPU
-  if not topology.is_tpu:  # devices to shard over, for this topology and larger ones
-    os.environ["JAX_NUM_CPU_DEVICES"] = str(topology.chips * 2**TRIES.value)
+  set_up_jax(topology)
   from dap_jax.planning import predict, step, suggestions
   from dap_jax.planning.compiled.compiler import devices_of
   from dap_jax.workdir import ranges
@@ -124,13 +138,12 @@ def main() -> None:
   vocabulary = step.guess_vocabulary(config, english_ids=ENGLISH_IDS.value)
 
   def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:
-    return predict.predict(
-      config,
-      topology,
-      vocabulary=vocabulary,
-      languages=LANGUAGES.value,
-      devices=devices_of(topology),
-    )
+    devices = devices_of(topology)
+    work = "compiling the step, minutes" if topology.is_tpu else "tracing the step"
+    with still_working(f"{topology.name}: {work}"):
+      return predict.predict(
+        config, topology, vocabulary=vocabulary, languages=LANGUAGES.value, devices=devices
+      )
 
   report = attempt(config, topology)
   print(table(report))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains under Slurm, a task a node with all its GPUs; queued again until the run is finished.
 #   sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh --config=... --workdir=... [flags of train]
-# Install first, where the nodes see it: bash launch/gpu.sh --help
+# Install first, where the nodes see it: JAX_PLATFORMS=cuda bash launch/gpu.sh --help
 #SBATCH --job-name=dap_jax
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue

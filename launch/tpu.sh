@@ -46,6 +46,7 @@ while [ $# -gt 0 ]; do
       else
         value=${1#*=}
       fi
+      [[ $value != --* ]] || fail "$flag needs a value, not $value"
       printf -v "${flag#--}" %s "$value"
       ;;
     *) fail "unknown option $1; flags of dap_jax.train come after --" ;;
@@ -58,6 +59,13 @@ for option in "${needed[@]}"; do
   [ -n "${!option}" ] || fail "--$option is needed"
 done
 [ -z "$env" ] || [ -r "$env" ] || fail "--env=$env cannot be read"
+# What would end the run on the hosts costs nothing yet.
+[ -n "$dry" ] || type gcloud > /dev/null 2>&1 || fail "gcloud is needed: cloud.google.com/sdk/docs/install"
+case "${config%%:*}" in
+  /*) ;;
+  *.py) git cat-file -e "HEAD:${config%%:*}" 2> /dev/null \
+    || fail "--config=$config is not in the committed tree, which the hosts get: commit it" ;;
+esac
 if [ -z "$version" ]; then
   case "$type" in
     v6e*) version=v2-alpha-tpuv6e ;;

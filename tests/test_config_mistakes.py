@@ -31,11 +31,12 @@ def test_nearest_keys(key, expected):
 
 def test_an_unknown_key_names_the_nearest():
   arguments = ["--config=demo", "--config.steps=3", "--config.warmup_steps=5", "--workdir=x"]
-  line = config_mistakes.explain(KeyError("warmup_steps"), arguments)
+  line, is_in_file = config_mistakes.explain(KeyError("warmup_steps"), arguments)
   assert line == (
     "--config.warmup_steps=5: the config has no key 'warmup_steps'; did you mean"
     " optimizer.warmup_steps?"
   )
+  assert not is_in_file
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,8 @@ def test_an_unknown_key_names_the_nearest():
 def test_a_config_file_that_raises(tmp_path, text, line, message):
   path = tmp_path / "mine.py"
   path.write_text(text)
-  output = config_mistakes.explain(ValueError("of the parser"), [f"--config={path}"])
+  output, is_in_file = config_mistakes.explain(ValueError("of the parser"), [f"--config={path}"])
+  assert is_in_file
   where = f"--config={path}: {path}" + (f":{line}: " if line else ": ")
   assert output.startswith(where) and message in output
   assert "\n" not in output
@@ -63,7 +65,7 @@ def test_a_value_of_the_wrong_type_is_left_to_the_parser():
   arguments = ["--config", "demo", "--config.steps=many"]
   assert config_mistakes.config_value(arguments) == "demo"
   line = config_mistakes.explain(ValueError("no number:\nmany"), arguments)
-  assert line == "--config.steps=many: no number:"
+  assert line == ("--config.steps=many: no number:", False)
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_every_system_has_its_page():
 
 def templates():
   """Every string of the program, and what its launch scripts print; \\0 for what varies."""
-  found = [(ROOT / name).read_text() for name in ("launch/environment.sh", "launch/gpu.sh")]
+  found = [(ROOT / "launch" / name).read_text() for name in ("environment.sh", "gpu.sh", "tpu.sh")]
   for path in (ROOT / "dap_jax").rglob("*.py"):
     for node in ast.walk(ast.parse(path.read_text())):
       if isinstance(node, ast.JoinedStr):

@@ -1,5 +1,5 @@
 """launch/tpu.sh against a stand-in gcloud, which keeps a slice of one host in a folder; and
-launch/processes.sh on a stand-in python.
+launch/processes.sh and launch/gpu.sh on a stand-in python.
 """
 
 import json
@@ -174,11 +174,21 @@ def test_a_dry_run_says_what_it_would_do(cloud):
     (["train", "--config.steps=3"], "flags of dap_jax.train come after --"),
     (["train", *OPTIONS, "--env=/nowhere"], "--env=/nowhere cannot be read"),
     (["logs", "--name"], "--name needs a value"),
+    (["train", *OPTIONS, "--config=configs/no.py:1"], "--config=configs/no.py:1 is not in the"),
   ],
 )
 def test_wrong_options(cloud, arguments, message):
   assert message in launch(cloud, *arguments, status=2)
   assert calls_of(cloud) == []
+
+
+def test_without_gcloud(cloud):
+  """The folders of git and bash alone are searched, where bash finds no gcloud."""
+  (cloud / "bin/gcloud").unlink()
+  for name in ("bash", "git", "dirname", "python3"):
+    (cloud / "bin" / name).symlink_to(shutil.which(name))
+  said = launch(cloud, "train", *OPTIONS, status=2, PATH=str(cloud / "bin"))
+  assert said == "error: gcloud is needed: cloud.google.com/sdk/docs/install\n"
 
 
 # `python -m`: records its arguments. If one is FAILING it ends with status 3 once three have begun,
@@ -193,18 +203,23 @@ exit 3
 """
 
 
-def run_processes(folder, *arguments, failing="none"):
-  """processes.sh in a project that is installed; its status and what it said."""
+def install(folder, script, python_text):
+  """A project that is installed in a folder, with one of the scripts and a stand-in python."""
   (folder / "launch").mkdir()
-  for name in ("processes.sh", "environment.sh"):
+  for name in (script, "environment.sh"):
     shutil.copy(ROOT / "launch" / name, folder / "launch")
   python = folder / ".venv" / "bin" / "python"
   python.parent.mkdir(parents=True)
-  python.write_text(PROCESS)
+  python.write_text(python_text)
   python.chmod(0o755)
   for name in ("requirements.txt", "requirements-demo.txt"):
     (folder / name).write_text("")
     (folder / ".venv" / f"installed-{name}").write_text("")
+
+
+def run_processes(folder, *arguments, failing="none"):
+  """processes.sh in a project that is installed; its status and what it said."""
+  install(folder, "processes.sh", PROCESS)
   process = subprocess.run(
     ["bash", str(folder / "launch/processes.sh"), *arguments],
     env=os.environ
@@ -237,3 +252,54 @@ def test_processes_without_a_command(tmp_path, arguments):
   status, said = run_processes(tmp_path, *arguments)
   assert status != 0 and "usage: processes.sh N COMMAND" in said
   assert not (tmp_path / "started").exists()
+
+
+# Records what it is to install and to train; knows a version of JAX and one backend.
+CUDA_PYTHON = """#!/bin/bash
+case "$*" in
+  *version_info*) ;;
+  *__version__*) echo 0.10.2 ;;
+  *default_backend*) echo "$BACKEND" ;;
+  *) printf '%s\\n' "$*" >> "$ROOT/done" ;;
+esac
+"""
+INSTALLS = "-m pip install --quiet --disable-pip-version-check jax[cuda13]==0.10.2"
+TRAINS = "-m dap_jax.train --workdir=r"
+
+
+@pytest.mark.parametrize(
+  ("gpus", "platforms", "backend", "done", "message"),
+  [
+    ("", "", "cpu", [], "error: there is no GPU here: nvidia-smi -L must list one"),
+    ("", "cpu", "cpu", [TRAINS], ""),
+    ("", "cuda", "cpu", [INSTALLS, TRAINS], ""),  # on a login node, for the nodes with GPUs
+    ("GPU 0: NVIDIA H100 (UUID: GPU-1)", "", "gpu", [INSTALLS, TRAINS], ""),
+    ("GPU 0: NVIDIA H100 (UUID: GPU-1)", "", "cpu", [INSTALLS], "driver must be for CUDA 13"),
+  ],
+)
+def test_gpus_are_looked_for_before_gigabytes_are_installed(
+  tmp_path, gpus, platforms, backend, done, message
+):
+  install(tmp_path, "gpu.sh", CUDA_PYTHON)
+  (tmp_path / "bin").mkdir()
+  lists = tmp_path / "bin" / "nvidia-smi"
+  lists.write_text(f"#!/bin/bash\necho '{gpus}'\n[ -n '{gpus}' ]\n")
+  lists.chmod(0o755)
+  process = subprocess.run(
+    ["bash", str(tmp_path / "launch/gpu.sh"), "--workdir=r"],
+    env=os.environ
+    | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "ROOT": str(tmp_path)}
+    | {
+      "JAX_PLATFORMS": platforms,
+      "BACKEND": backend,
+      "PYTHON": str(tmp_path / ".venv/bin/python"),
+    },
+    capture_output=True,
+    text=True,
+    timeout=50,
+    check=False,
+  )
+  file = tmp_path / "done"
+  assert (file.read_text().splitlines() if file.exists() else []) == done
+  assert process.returncode == (1 if message else 0)
+  assert message in process.stderr

@@ -4,19 +4,72 @@ import shutil
 
 import jax
 import numpy as np
+import pytest
 
-from tests.commands import final_state
+from tests.commands import ROOT, final_state
 
 
 def test_unknown_key(commands, tmp_path):
-  message = commands.fail(*commands.train_flags(tmp_path / "r", "--config.modle.width=8"))
+  flags = commands.train_flags(tmp_path / "r", "--config.modle.width=8")
+  message = commands.fail(*flags, status=2)
   assert "modle" in message
   assert not (tmp_path / "r").exists()
 
 
-def test_value_of_the_wrong_type(commands, tmp_path):
-  message = commands.fail(*commands.train_flags(tmp_path / "r", "--config.steps=many"))
-  assert "steps" in message and "many" in message
+@pytest.mark.parametrize(
+  ("flag", "expected"),
+  [
+    ("--config.steps=many", "a whole number"),
+    ("--config.steps=1.5", "a whole number"),
+    ("--config.optimizer.learning_rate=fast", "a number"),
+    ("--config.model.projection=maybe", "True or False"),
+    ("--replay_step=last", "a whole number"),
+  ],
+)
+def test_value_of_the_wrong_type(commands, tmp_path, flag, expected):
+  """What config files hold there: an int, a float, a bool."""
+  line = commands.fail(*commands.train_flags(tmp_path / "r", flag), status=2)
+  assert line == f"error: {flag}: expected {expected}; --help lists the flags"
+  assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (
+      ["--workdir", "--config.steps=3"],
+      "--workdir has no value: the flag --config.steps=3 follows",
+    ),
+    (
+      ["--workdir=r", "--config.init_from", "--config.steps=3"],
+      "--config.init_from has no value: the flag --config.steps=3 follows",
+    ),
+    (["--workdir="], "--workdir= is empty"),
+  ],
+)
+def test_a_flag_without_its_value(commands, tmp_path, flags, message):
+  config = f"--config={ROOT}/tests/tiny.py:{commands.corpus}"
+  assert message in commands.fail("train", config, *flags, status=2, folder=tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  "flags", [["--model", "--output=o"], ["--model="], ["--data=", "--model=m"]]
+)
+def test_a_flag_of_another_command_without_its_value(commands, flags):
+  line = commands.fail("evaluate", *flags, status=2)
+  assert "has no value" in line or "is empty" in line
+
+
+def test_no_weights_to_start_from(commands, tmp_path):
+  """`--config.init_from=$M` without M: said, and no mistake, since a config may have some."""
+  flags = commands.train_flags(tmp_path / "r", "--config.init_from=", "--config.batch_size=0")
+  assert "--config.init_from= is empty: no weights" in commands.run(*flags, status=1)
+
+
+def test_an_input_that_is_not_there(commands):
+  line = commands.fail("embed", "--model=m", "--input=../nope.txt", "--output=o.npy")
+  assert line == "error: cannot read --input=../nope.txt: No such file or directory"
 
 
 def test_a_config_that_is_no_config(commands, tmp_path):

@@ -221,14 +221,30 @@ def test_a_state_that_is_too_large_is_not_even_estimated():
   assert "seconds" not in report
 
 
-def test_the_command(commands, tmp_path):
-  """It says so on the screen and in the file; and names the hosts' network."""
+def test_recomputing_is_no_use_of_the_chips():
+  """PaLM's model FLOPs utilisation (arXiv 2204.02311, appendix B): the same FLOPs of the model."""
+  config = tiny.get_config().to_dict()
+  one_pass = report_of(config, "gpu:h100x8")
+  config["program"] |= {"microbatches": 2}
+  chunks = report_of(config, "gpu:h100x8")
+  assert chunks["model_flops"] == one_pass["model_flops"] == one_pass["flops"]
+  assert chunks["flops"] > one_pass["flops"]
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_the_command(commands, tmp_path, devices):
+  """It says so on the screen and in the file; and plans for the topology's chips.
+
+  The mesh's `data` is -1, all chips, whatever the environment says of this machine's devices.
+  """
   flags = [f"--config=tests/tiny.py:{commands.corpus}", "--topology=gpu:h200x16"]
-  output = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}")
+  output = commands.run("plan", *flags, f"--output={tmp_path / 'plan.json'}", devices=devices)
   assert "ESTIMATED by formula, without a compiler" in output
   assert "at most" not in output
   report = json.loads((tmp_path / "plan.json").read_text())
   assert (report["method"], report["chips"]) == ("formula", 16)
+  assert report["mesh"] == {"data": 16, "fsdp": 1, "model": 1}
+  assert {each["chips"] for each in report["collectives"]} == {16}
 
 
 @pytest.mark.slow

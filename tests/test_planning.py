@@ -223,6 +223,34 @@ def test_topologies():
       chips.parse_topology(wrong)
 
 
+@pytest.mark.parametrize(
+  ("accelerator_type", "shape"),
+  [
+    *(("v5litepod-4", "v5e:2x2"), ("v5litepod-16", "v5e:4x4"), ("v5litepod-128", "v5e:8x16")),
+    *(("v6e-8", "v6e:2x4"), ("v6e-256", "v6e:16x16"), ("v5e-32", "v5e:4x8")),
+    *(("v4-8", "v4:2x2x1"), ("v4-32", "v4:2x2x4"), ("v4-512", "v4:4x8x8")),
+    *(("v5p-16", "v5p:2x2x2"), ("v5p-2048", "v5p:8x8x16")),
+    ("v6e-12", "one of v6e:2x2, v6e:2x4, v6e:4x4"),
+  ],
+)
+def test_the_shape_of_an_accelerator_type(accelerator_type, shape):
+  """The tables "TPU configurations" of docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}."""
+  message = f"topology '{accelerator_type}': that is an accelerator type.*, {shape}"
+  with pytest.raises(UserError, match=message):
+    chips.parse_topology(accelerator_type)
+
+
+@pytest.mark.parametrize("kind", ["v4", "v5e", "v5p", "v6e"])
+def test_the_compiler_takes_the_slices_that_are_named(kind):
+  """The small ones, and not a slice of 25 chips; hosts have four."""
+  pytest.importorskip("libtpu", reason="needs libtpu, the TPU compiler")
+  for count, name in list(chips.slices(kind).items())[:4]:
+    assert len(compiler.devices_of(chips.parse_topology(name))) == count
+  wrong = chips.parse_topology(f"{kind}:5x5" if chips.CHIPS[kind].axes == 2 else f"{kind}:5x5x5")
+  with pytest.raises(UserError, match=f"does not take it .*; there are {kind}:2x2"):
+    compiler.devices_of(wrong)
+
+
 def test_gpus_between_hosts():
   """NVLink 450 GB/s in a host of 8; each GPU that a group has there lends a port of 50 GB/s."""
   gpus = chips.parse_topology("gpu:h200x16")

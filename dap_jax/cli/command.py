@@ -7,10 +7,9 @@ several processes fails, all of them end with its status, and process 0 prints i
 from __future__ import annotations
 
 import errno
-import glob
-import importlib.util
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from dap_jax.cli import data_arguments, interrupts, usage
+from dap_jax.cli import accelerators, data_arguments, interrupts, usage
 from dap_jax.distributed import shutdown
 from dap_jax.distributed.shutdown import fail
 from dap_jax.utils.errors import UserError
@@ -27,10 +26,11 @@ from dap_jax.utils.old_configs import flag_with_new_name
 
 HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort"}
 HELP_OF_ALL = {"-helpfull", "--helpfull"}
+MAY_BE_EMPTY = ("prompt", "prompt_name", "coordinator")  # flags, by how their names end
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Parses the flags. A mistake in the config ends with status 1, one in other flags with 2."""
+  """Parses the flags. A mistake in a config file ends with status 1, one in a flag with 2."""
   show_help(argv[1:])
   log_to_stderr()
   argv = data_arguments.joined([flag_with_new_name(flag) for flag in argv])
@@ -40,15 +40,42 @@ def parse(argv: list[str]) -> list[str]:
   except flags.Error as error:
     if isinstance(error.__context__, UserError):  # the config could not be found
       fail(str(error.__context__), status=1)
-    about_config = "config" in str(error)
-    fail(f"{error}; --help lists the flags", status=1 if about_config else 2)
+    fail(f"{explain(error)}; --help lists the flags", status=2)
   except Exception as error:  # the config file is a user's program: it may raise anything
     from dap_jax.cli import config_mistakes  # it needs ml_collections, which not all commands do
 
-    fail(config_mistakes.explain(error, argv[1:]), status=1)
+    message, is_in_file = config_mistakes.explain(error, argv[1:])
+    fail(message, status=1 if is_in_file else 2)
   if len(rest) > 1:
     fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
+  for name in flags.FLAGS:
+    if flags.FLAGS[name].present:
+      check_value(name, flags.FLAGS[name])
   return rest
+
+
+def explain(error: flags.Error) -> str:
+  """What is wrong with a flag: its value, and what was expected, where Python says what failed."""
+  wrong = re.match(r"flag (--(.+?)=(.*)): (invalid literal|could not convert|\(?'Non-)", str(error))
+  if wrong and wrong[2] in flags.FLAGS:
+    kind = flags.FLAGS[wrong[2]].flag_type()
+    expected = {"int": "a whole number", "float": "a number", "bool": "True or False"}
+    return f"{wrong[1]}: expected {expected.get(kind, kind)}"
+  return str(error)
+
+
+def check_value(name: str, flag: flags.Flag) -> None:
+  """Ends with status 2 where a flag that was given has no value of its own.
+
+  That is `--workdir --steps=3`, of which absl makes a value, and `--workdir=$RUN` without RUN.
+  """
+  for value in flag.value if isinstance(flag.value, list) else [flag.value]:
+    if isinstance(value, str) and re.match("--[a-z]", value):
+      fail(f"--{name} has no value: the flag {value} follows it; write --{name}=VALUE", status=2)
+    if value == "" and flag.default is None and not name.endswith(MAY_BE_EMPTY):
+      fail(f"--{name}= is empty: expected a value, or leave the flag out", status=2)
+    if value == "" and name == "config.init_from":
+      logging.getLogger(__name__).warning("--%s= is empty: no weights to start from", name)
 
 
 def show_help(arguments: list[str]) -> None:
@@ -65,26 +92,14 @@ def log_to_stderr() -> None:
   """Logs our lines without a prefix, and of the libraries only errors: Orbax logs dozens a save."""
   absl_logging.set_verbosity(absl_logging.ERROR)
   os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+  # transformers, of which only tokenizers are used, would tell that torch is missing.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   ours = logging.getLogger("dap_jax")
   ours.setLevel(logging.INFO)
   ours.propagate = False
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(message)s"))
   ours.addHandler(handler)
-
-
-def leave_absent_tpus() -> None:
-  """Keeps JAX from looking for a TPU that is not there: libtpu may be installed for `plan` alone.
-
-  The search takes seconds and prints a page. Nothing changes if JAX_PLATFORMS is set, if there is
-  a TPU, or if JAX has a GPU plugin.
-  """
-  has_gpu_plugin = any(
-    importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin")
-  )
-  has_tpu = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
-  if importlib.util.find_spec("libtpu") and not has_gpu_plugin and not has_tpu:
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def drop_output() -> None:
@@ -102,7 +117,6 @@ def run(main: Callable[[], None], *, saves_when_interrupted: bool = False) -> No
 
   def guarded(argv: list[str]) -> None:
     del argv
-    leave_absent_tpus()
     if not saves_when_interrupted:
       interrupts.end_when_interrupted()
     try:
@@ -129,6 +143,7 @@ def run(main: Callable[[], None], *, saves_when_interrupted: bool = False) -> No
       if shutdown.group:
         shutdown.group.finish()
 
+  accelerators.leave_absent()
   try:
     app.run(guarded, flags_parser=parse)
   except SystemExit as end:

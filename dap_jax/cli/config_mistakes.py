@@ -18,12 +18,15 @@ from dap_jax.cli import config_files
 from dap_jax.utils.trees import flatten
 
 
-def explain(error: BaseException, arguments: Sequence[str]) -> str:
+def explain(error: BaseException, arguments: Sequence[str]) -> tuple[str, bool]:
   """The line about an exception that parsing the flags raised.
 
   Args:
     error: the exception.
     arguments: of the command line.
+
+  Returns:
+    The line, and whether the mistake is in the config file, not in a flag.
   """
   overrides = [word for word in arguments if word.startswith(("--config.", "-config."))]
   value, config = config_value(arguments), None
@@ -31,9 +34,9 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
     try:
       config = config_files.NamedConfigParser("config").parse(value)
     except Exception as raised:
-      return config_file_mistake(value, raised)
+      return config_file_mistake(value, raised), True
   unknown = unknown_key(overrides, config)
-  return unknown or f"{' '.join(overrides) or '--config'}: {first_line(error)}"
+  return unknown or f"{' '.join(overrides) or '--config'}: {first_line(error)}", False
 
 
 def config_file_mistake(value: str, raised: BaseException) -> str:

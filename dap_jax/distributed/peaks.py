@@ -6,7 +6,10 @@ GPU: the data sheets of the A100, H100 SXM, H200 SXM; read November 2026.
 
 from __future__ import annotations
 
-from jax.sharding import Mesh
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `plan` reads these figures before it tells JAX of its devices
+  from jax.sharding import Mesh
 
 TERA = 1e12
 FLOPS = {  # multiplications and additions a second

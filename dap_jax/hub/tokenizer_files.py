@@ -14,7 +14,7 @@ from typing import Any
 from etils import epath
 
 from dap_jax.hub import keys
-from dap_jax.utils.errors import UserError, reading
+from dap_jax.utils.errors import UserError, cause, reading
 from dap_jax.utils.json_files import read_json
 
 CLASS = "PreTrainedTokenizerFast"
@@ -144,7 +144,7 @@ def read_text(path: epath.Path) -> str:
   try:
     return path.read_text()
   except (OSError, ValueError) as error:
-    raise UserError(f"cannot read {path}: {error}") from error
+    raise UserError(f"cannot read {path}: {cause(error)}") from error
 
 
 def content_of(token: Any) -> str | None:

@@ -23,7 +23,7 @@ from etils import epath
 
 from dap_jax.hub import names
 from dap_jax.utils import trees
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, cause
 from dap_jax.utils.json_files import read_json
 
 FILE = "model.safetensors"
@@ -88,7 +88,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
       (size,) = struct.unpack("<Q", opened.read(8))
       header = json.loads(opened.read(size))
   except (OSError, ValueError, safetensors.SafetensorError) as error:
-    raise UserError(f"{file} cannot be read: {error}; fetch it again") from error
+    raise UserError(f"{file} cannot be read: {cause(error)}; fetch it again") from error
   stored = {}
   for name, entry in header.items():
     if name == "__metadata__":

@@ -58,6 +58,10 @@ CHIPS = {
   "h100": Chip(FLOPS["h100"], 80 * GB, 0.75, 3350 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
   "h200": Chip(FLOPS["h200"], 141 * GB, 0.75, 4800 * GB, 450 * GB, 0, 8, host_speed=50 * GB),
 }
+# Google's accelerator types, `v5litepod-16`: kind, and how many of what they count are a chip.
+ACCELERATOR_TYPES = {"v5litepod": ("v5e", 1), "v5e": ("v5e", 1), "v6e": ("v6e", 1)}
+ACCELERATOR_TYPES |= {"v4": ("v4", 2), "v5p": ("v5p", 2)}  # cores
+LARGEST_SLICE = 4096  # chips, of those that `slices` names
 
 
 class Topology(NamedTuple):
@@ -138,11 +142,34 @@ def parse_topology(name: str) -> Topology:
     chip, count = CHIPS[gpu[1]], int(gpu[2])
     if count <= chip.chips_per_host or count % chip.chips_per_host == 0:
       return Topology(name, gpu[1], chip, (count,))
+  counted = re.fullmatch(r"(\w+)-(\d+)", name)
+  if counted and counted[1] in ACCELERATOR_TYPES:
+    kind, cores = ACCELERATOR_TYPES[counted[1]]
+    offered = slices(kind)
+    expected = offered.get(int(counted[2]) // cores, f"one of {', '.join(offered.values())}")
+    raise UserError(
+      f"topology {name!r}: that is an accelerator type; expected the shape of a slice, {expected}"
+    )
   raise UserError(
     f"topology {name!r}: expected {' or '.join(f'{kind}:{_example(kind)}' for kind in tpus)}, chips"
     f" along each axis, or {' or '.join(f'gpu:{kind}x8' for kind in gpus)}, at most 8 or whole"
     " hosts of 8"
   )
+
+
+def slices(kind: str) -> dict[int, str]:
+  """The slices of a TPU that Google offers: chips -> topology, `v5e:4x4`.
+
+  Shapes are as near to a square or a cube as powers of two can be. A single chip is none: the
+  compiler makes programs for hosts of four.
+  """
+  axes, largest = CHIPS[kind].axes, min(CHIPS[kind].most, LARGEST_SLICE)
+  shapes = {}
+  for power in range(2, largest.bit_length()):
+    shape = [2 ** ((power + axis) // axes) for axis in range(axes)]
+    shape.sort(key=lambda length: (length == 1, length))  # 2x2x1
+    shapes[2**power] = f"{kind}:{'x'.join(map(str, shape))}"
+  return shapes
 
 
 def _example(kind: str) -> str:

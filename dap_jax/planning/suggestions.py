@@ -78,14 +78,14 @@ def first_that_fits(
     picked = {round(i * (len(candidates) - 1) / max(1, tries - 1)) for i in range(tries)}
     candidates = [candidates[i] for i in sorted(picked)]
   here = ((flags, changed, topology) for flags, changed in candidates)
-  for group in (here, larger(config, topology, times=tries)):
-    for flags, changed, place in group:
-      logger.info("it does not fit; trying %s", flags)
-      try:
-        report = attempt(changed, place)
-      except UserError as error:  # a topology that the compiler does not know
-        logger.info("%s", error)
-        continue
-      if report["fits"]:
-        return flags, report
+  attempts = [*here, *larger(config, topology, times=tries)]
+  for number, (flags, changed, place) in enumerate(attempts, start=1):
+    logger.info("it does not fit; trying %s (%d of at most %d)", flags, number, len(attempts))
+    try:
+      report = attempt(changed, place)
+    except UserError as error:  # a topology that the compiler does not know
+      logger.info("%s", error)
+      continue
+    if report["fits"]:
+      return flags, report
   return None

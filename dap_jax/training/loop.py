@@ -21,6 +21,7 @@ from dap_jax.training.build import TrainProgram
 from dap_jax.training.metric_accumulator import MetricAccumulator, NotFinite
 from dap_jax.training.metric_writer import MetricWriter
 from dap_jax.utils.errors import NotFiniteError, UserError
+from dap_jax.utils.progress import still_working
 from dap_jax.workdir.checkpointing import Checkpoints
 
 Batch = dict[str, np.ndarray]
@@ -129,21 +130,29 @@ def train_loop(
       rows = next(batches)
     batch = sharding.put_batch(rows, train_program.mesh, batch_size=batch_size)
     compiles = step == schedule.first_step
-    with session.watchdog.paused() if compiles else contextlib.nullcontext():
+    with first_step(session) if compiles else contextlib.nullcontext():
       state, means = take_step(train_program, state, batch, frozen, wait=compiles)
     metrics.add(step, means, batch)
     step += 1
     writer.advance()
     if compiles:
-      writer.announce(f"first step done {time.monotonic() - session.started:.1f} s after the start")
       metrics.restart_clock()
     elif schedule.should_log(step):
       check_finite(metrics, on_not_finite)
-      log(step, metrics, writer, train_program=train_program, steps=schedule.steps)
+      log(step, metrics, writer, train_program=train_program)
   checkpoints.wait()
   if step < schedule.steps:
     writer.announce(f"stopped at step {step} as asked; the same command resumes")
   return state, step
+
+
+@contextlib.contextmanager
+def first_step(session: Session) -> Iterator[None]:
+  """Around the first step of a start, which compiles, for minutes: says so, and when it is done."""
+  say = session.writer.announce
+  with session.watchdog.paused(), still_working("compiling the first step", say=say):
+    yield
+  say(f"first step done {time.monotonic() - session.started:.1f} s after the start")
 
 
 def take_step(
@@ -187,9 +196,8 @@ def log(
   writer: MetricWriter,
   *,
   train_program: TrainProgram,
-  steps: int,
 ) -> None:
-  """Writes a line of metrics.jsonl, and tells how far the run of `steps` is; then a new line."""
+  """Writes a line of metrics.jsonl, and tells how far the run is; then a new line."""
   numbers = metrics.compute()
   numbers["learning_rate"] = float(train_program.learning_rate(step - 1))
   writer.write(step, numbers)
@@ -198,6 +206,5 @@ def log(
   if "accuracy" in numbers:
     text += f"  accuracy {numbers['accuracy']:.3f}"
   text += f"  {speed:.0f} {metrics.unit}s/s"
-  seconds_left = (steps - step) * metrics.examples_per_step / speed
-  writer.say(step, text, seconds_left=seconds_left)
+  writer.say(step, text)
   metrics.restart()

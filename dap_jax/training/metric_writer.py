@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,9 +18,12 @@ from dap_jax.distributed import multihost
 from dap_jax.training.trackers import Tracker
 from dap_jax.utils.errors import writing
 from dap_jax.utils.json_files import write_json
+from dap_jax.utils.progress import RecentRate, make_bar
 from dap_jax.workdir import records
 
 logger = logging.getLogger(__name__)
+
+QUIET_SECONDS = 60.0  # without a line, until one only says which step it is
 
 
 def was_evaluated(workdir: epath.PathLike, step: int) -> bool:
@@ -61,14 +65,8 @@ class MetricWriter:
     with writing(workdir):
       records.drop_records_after(workdir, first_step)
       self._events = Writer(str(workdir))
-    self._bar = tqdm(
-      total=steps,
-      initial=first_step,
-      unit="step",
-      disable=None,  # only on a terminal
-      file=sys.stderr,
-      dynamic_ncols=True,
-    )
+    self._bar = make_bar(total=steps, initial=first_step, unit="step")
+    self._step, self._last_line, self._rate = first_step, time.monotonic(), RecentRate()
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Appends one line and the same numbers to TensorBoard."""
@@ -104,23 +102,31 @@ class MetricWriter:
     return path
 
   def advance(self) -> None:
-    """One more step on the bar."""
-    if self._writes:
-      self._bar.update()
+    """One more step on the bar; elsewhere a line, where there was none for `QUIET_SECONDS`."""
+    if not self._writes:
+      return
+    self._bar.update()
+    self._step += 1
+    self._rate.add(self._step)
+    if self._bar.disable and time.monotonic() - self._last_line >= QUIET_SECONDS:
+      self.say(self._step)
 
-  def say(self, step: int, text: str, *, seconds_left: float) -> None:
+  def say(self, step: int, text: str = "") -> None:
     """Shows how far the run is: beside the bar on a terminal, as a line elsewhere."""
     if not self._writes:
       return
-    self._bar.set_postfix_str(text)
-    if self._bar.disable:
-      logger.info(
-        "step %d/%d  %s  %s left", step, self._steps, text, tqdm.format_interval(seconds_left)
-      )
+    self._last_line = time.monotonic()
+    if not self._bar.disable:
+      self._bar.set_postfix_str(text)
+      return
+    seconds = self._rate.seconds_for(self._steps - step)
+    left = "?" if seconds is None else tqdm.format_interval(seconds)
+    logger.info("  ".join(filter(None, [f"step {step}/{self._steps}", text, f"{left} left"])))
 
   def announce(self, text: str) -> None:
     """Logs a line, which stays on the screen."""
     if self._writes:
+      self._last_line = time.monotonic()
       with tqdm.external_write_mode(file=sys.stderr):
         logger.info(text)
 

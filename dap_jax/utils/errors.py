@@ -22,6 +22,11 @@ class NotFiniteError(UserError):
   """A model gives vectors with NaN or infinity, for which every score would be meaningless."""
 
 
+def cause(error: Exception) -> str:
+  """What an exception says, for a message that names the file already: no number, no path."""
+  return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 @contextlib.contextmanager
 def writing(
   path: epath.PathLike, *, cure: str = "the same command resumes, once it can be"

@@ -8,7 +8,7 @@ from typing import Any
 from etils import epath
 
 from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, cause
 
 
 def read_json(path: epath.Path, kind: type = dict) -> Any:
@@ -20,7 +20,7 @@ def read_json(path: epath.Path, kind: type = dict) -> Any:
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError, RecursionError) as error:
-    raise UserError(f"cannot read {path}: {error}") from error
+    raise UserError(f"cannot read {path}: {cause(error)}") from error
   if not isinstance(content, kind):
     raise UserError(f"cannot read {path}: expected a JSON {'object' if kind is dict else 'list'}")
   return content

@@ -14,7 +14,7 @@ from typing import Any
 from etils import epath
 
 from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError
+from dap_jax.utils.errors import UserError, cause
 
 FILE = "metrics.jsonl"
 Record = dict[str, Any]  # metric -> number, `step` among them
@@ -57,7 +57,7 @@ def stream_lines(workdir: epath.PathLike) -> Iterator[tuple[str, Record]]:
           return
         yield parse_line(line, where=f"{path}, line {number}")
   except OSError as error:
-    raise UserError(f"cannot read {path}: {error}") from error
+    raise UserError(f"cannot read {path}: {cause(error)}") from error
 
 
 def parse_line(line: bytes, *, where: str) -> tuple[str, Record]:

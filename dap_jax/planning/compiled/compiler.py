@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from dap_jax.planning.chips import Topology
+from dap_jax.planning.chips import Topology, slices
 from dap_jax.planning.compiled import hlo, traffic
 from dap_jax.planning.cost import StepCost, TooLarge, bytes_of
 from dap_jax.training import build, flops
@@ -24,7 +25,10 @@ def devices_of(topology: Topology) -> list[jax.Device]:
   from jax.experimental import topologies
 
   if not topology.is_tpu:
-    return jax.devices("cpu")[: topology.chips]
+    virtual = jax.devices("cpu")[: topology.chips]
+    if len(virtual) < topology.chips:  # a mesh of fewer would be a plan for a smaller topology
+      raise RuntimeError(f"{len(virtual)} virtual devices for the {topology.chips} chips")
+    return virtual
   # A v4 chip's two cores are one device, as on a real pod; the compiler would take them for two.
   settings = {"chip_config_name": "megacore"} if topology.kind == "v4" else {}
   try:
@@ -33,9 +37,12 @@ def devices_of(topology: Topology) -> list[jax.Device]:
     )
     return list(description.devices)
   except (RuntimeError, ValueError, NotImplementedError) as error:
+    if importlib.util.find_spec("libtpu") is None:
+      cure = "`pip install libtpu` brings the compiler, a TPU is not needed"
+    else:
+      cure = f"there are {', '.join(slices(topology.kind).values())}"
     raise UserError(
-      f"--topology={topology.name}: the TPU compiler does not take it ({first_line(error)});"
-      " `pip install libtpu` brings the compiler, a TPU is not needed"
+      f"--topology={topology.name}: the TPU compiler does not take it ({first_line(error)}); {cure}"
     ) from error
 
 
