@@ -13,11 +13,11 @@ METRICS = {
 }
 
 
-def card_of(config, *, pairs=None, before=None, **changes):
+def card_of(config, *, pairs=None, before=None, step=100, **changes):
   settings = config.get_config().to_dict() | changes
   return card.model_card(
     name="final",
-    step=100,
+    step=step,
     metrics=METRICS,
     before=before or {},
     pairs=pairs or {"de": 1200, "zh_Hant": 30},
@@ -71,6 +71,7 @@ def test_the_step_and_what_training_gained():
   assert "| `eval/retrieval/to_pivot_accuracy` | 0.7500 | 0.5000 |" in text
   assert "| `eval/sts/mean` | – | 0.2500 |" in text
   assert "The model is step 100 of the run.\n" in card_of(demo)
+  assert "The model is step 0 of the run, untrained." in card_of(demo, step=0)
   assert card.score_table({}, {}) == "It was not evaluated."
 
 

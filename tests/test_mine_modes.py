@@ -66,7 +66,8 @@ def test_scores_are_those_of_laser(bare, tmp_path, margin):  # noqa: F811
   wrong = np.sort(np.roll(of_all, -1, axis=1).diagonal())  # x_i with y_(i+1)
   # Of 500 sorted numbers 0.5 * 499 = 249.5 and 0.95 * 499 = 474.05 are the places.
   assert f"by a line: 50% {wrong[249]:.3f}, 95% {wrong[474]:.3f}; " in log
-  assert f"{(of_all.diagonal() <= wrong[474]).sum()} of 500 pairs score no more" in log
+  below = 100 * (of_all.diagonal() <= wrong[474]).mean()
+  assert f"{below:.1f}% of the pairs score no more" in log
   scores, cosines = (part.diagonal() for part in laser_scores(x, y, margin=margin, k=5))
   np.testing.assert_allclose(rows[:, 0], scores, rtol=0, atol=1e-6)
   np.testing.assert_allclose(rows[:, 1], cosines, rtol=0, atol=1e-6)
@@ -80,7 +81,12 @@ def test_the_log_compares_scores_with_those_of_wrong_pairs(bare, tmp_path):  # n
   output = tmp_path / "scores.tsv"
   log = bare.run(*vector_flags(tmp_path, output, "--mode=score", "--margin=absolute"))
   assert "scores: 5% 0.000, 50% 0.800, 95% 1.000" in log
-  assert "by a line: 50% 0.000, 95% 0.600; 1 of 4 pairs score no more" in log
+  assert "by a line: 50% 0.000, 95% 0.600; 25.0% of the pairs score no more" in log
+  assert "set --threshold about there" in log
+  for name in "xy":  # all pairs are as good as the wrong ones
+    np.save(tmp_path / f"{name}.npy", np.ones((3, 2), np.float32))
+  log = bare.run(*vector_flags(tmp_path, output, "--mode=score", "--margin=absolute"))
+  assert "100.0% of the pairs score no more" in log and "no threshold will" in log
   for name in "xy":
     np.save(tmp_path / f"{name}.npy", np.ones((1, 2), np.float32))
   log = bare.run(*vector_flags(tmp_path, output, "--mode=score", "--margin=absolute"))

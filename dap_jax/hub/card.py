@@ -158,7 +158,7 @@ def model_card(
     examples=json.dumps(examples([pivot, *most]), ensure_ascii=False),
     max_tokens=max_tokens,
     step=step,
-    compared=", beside step 0, before training" if before else "",
+    compared=", beside step 0, before training" if before else "" if step else ", untrained",
     scores=score_table(metrics, before),
     pivot=english_name(pivot),
     pairs=", ".join(f"{language} {number:,}" for language, number in sorted(pairs.items())),

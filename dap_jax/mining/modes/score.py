@@ -26,6 +26,7 @@ from dap_jax.mining.work_folder import Sentences
 logger = logging.getLogger(__name__)
 
 SHIFTED = 100_000  # wrong pairs to score, at most: their quantiles need no more
+MOST_BELOW = 0.5  # of the pairs may score as wrong ones do, for a threshold to be of use
 
 
 def write(
@@ -76,16 +77,20 @@ def log_levels(scores: np.ndarray, wrong: np.ndarray) -> None:
   if not len(scores):
     return
   logger.info("scores: 5%% %.3f, 50%% %.3f, 95%% %.3f", *quantiles(scores))
-  if len(wrong):
-    _, middle, high = quantiles(wrong)
-    logger.info(
-      "wrong pairs, the targets shifted by a line: 50%% %.3f, 95%% %.3f; %d of %d pairs score no"
-      " more than the latter: read some of them, and set --threshold about there",
-      middle,
-      high,
-      (scores <= high).sum(),
-      len(scores),
-    )
+  if not len(wrong):
+    return
+  _, middle, high = quantiles(wrong)
+  advice = "read some of them, and set --threshold about there"
+  if (below := np.mean(scores <= high)) > MOST_BELOW:
+    advice = "this model hardly tells the pairs from wrong ones, and no threshold will"
+  logger.info(
+    "wrong pairs, the targets shifted by a line: 50%% %.3f, 95%% %.3f; %.1f%% of the pairs score no"
+    " more than the latter: %s",
+    middle,
+    high,
+    100 * below,
+    advice,
+  )
 
 
 def quantiles(scores: np.ndarray) -> np.ndarray:
