@@ -79,8 +79,7 @@ def main() -> None:
   from dap_jax.inference import embedder, link_files, vector_files
 
   if writes:
-    for path in (source, target):
-      outputs.check_file(output, source=path)
+    outputs.check_file(output, source, target)
   sides = vector_files.examine(source), vector_files.examine(target)
   model = embedder.load(model_path, **MODEL_FLAGS.load_options(), **PROMPT_FLAGS.options())
   layer = choose_layer(model)

@@ -35,7 +35,7 @@ def embed(model_path: str, path: str, output: str, *, writes: bool) -> None:
   from dap_jax.inference import embedder, vector_files
 
   if writes:
-    outputs.check_file(output, source=path)
+    outputs.check_file(output, path)
   source = vector_files.examine(path)
   model = embedder.load(model_path, **MODEL_FLAGS.load_options(), **PROMPT_FLAGS.options())
   vector_files.write_vectors(source, output, model)
@@ -46,6 +46,8 @@ def main() -> None:
   model_path, input_path, output = MODEL.value, INPUT.value, OUTPUT.value
   if model_path is None or input_path is None or output is None:
     command.fail("--model, --input and --output are all needed; --help lists the flags", status=2)
+  if not output.endswith(".npy"):
+    raise UserError(f"--output={output}: expected a name that ends in .npy, as numpy's files do")
   writes = distributed_flags.take_part()
   if os.path.isfile(input_path) or "://" in input_path:
     embed(model_path, input_path, output, writes=writes)

@@ -78,7 +78,9 @@ def readme_of(loaded: Embedder, export: Export) -> str:
   assert loaded.step is not None  # every checkpoint of a workdir has one
   return card.model_card(
     name=name,
+    step=loaded.step,
     metrics=records.scores_at(folder, loaded.step),
+    before=records.scores_at(folder, 0) if loaded.step else {},
     pairs=manifest.read_info(folder / "data")["pairs"],
     commit=read_json(folder / "versions.json").get("commit", "unknown"),
     config=layout.read_config(folder),
@@ -144,6 +146,9 @@ def main() -> None:
     write(loaded, export, tokenizer_directory=folder)
   of_step = "" if loaded.step is None else f"step {loaded.step} of "
   logger.info("exported %s%s to %s", of_step, WORKDIR.value or MODEL.value, OUTPUT.value)
+  folder = epath.Path(WORKDIR.value or "")
+  if loaded.step is not None and (score := exporting.about_step(folder, loaded.step)):
+    logger.info(score)
   tell_limit(loaded)
   if PUSH.value:
     url = push.push(Path(OUTPUT.value or ""), PUSH.value, public=PUBLIC.value)

@@ -214,9 +214,9 @@ def main() -> None:
   assert OUTPUT.value
   output = Path(OUTPUT.value)
   folder = output.with_name(f"{output.name}.work")
-  for name in ("source", "target", "source_vectors", "target_vectors"):
-    if path := flags.FLAGS[name].value:
-      outputs.check_file(OUTPUT.value, source=path)
+  outputs.check_file(
+    OUTPUT.value, SOURCE.value, TARGET.value, SOURCE_VECTORS.value, TARGET_VECTORS.value
+  )
   sides = read_inputs()
   models = load_models() if MODEL.value else []
   check_vectors(sides, models[0] if models else None)

@@ -60,9 +60,10 @@ def main() -> None:
   info = data.corpus.info
   rejected = ", ".join(f"{reason} {count:,}" for reason, count in info["rejected"].items())
   logger.info(
-    "%s pairs in %d languages, %d sentences held out; rejected: %s; %s",
+    "%s pairs in %d language%s, %d sentences held out; rejected: %s; %s",
     f"{sum(info['pairs'].values()):,}",
     len(info["pairs"]),
+    "s" if len(info["pairs"]) != 1 else "",
     len(data.corpus.heldout),
     rejected or "none",
     workdir,

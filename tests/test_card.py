@@ -13,11 +13,13 @@ METRICS = {
 }
 
 
-def card_of(config, *, pairs=None, **changes):
+def card_of(config, *, pairs=None, before=None, step=100, **changes):
   settings = config.get_config().to_dict() | changes
   return card.model_card(
     name="final",
+    step=step,
     metrics=METRICS,
+    before=before or {},
     pairs=pairs or {"de": 1200, "zh_Hant": 30},
     max_tokens=24,
     commit="abc",
@@ -60,6 +62,17 @@ def test_counts_are_no_results():
   text = card_of(demo)
   assert "| `eval/retrieval/to_pivot_accuracy` | 0.7500 |" in text
   assert "queries" not in text and "_random" not in text and "accuracy/de" not in text
+
+
+def test_the_step_and_what_training_gained():
+  text = card_of(demo, before={"eval/retrieval/to_pivot_accuracy": 0.5, "eval/sts/mean": 0.25})
+  assert "The model is step 100 of the run, beside step 0, before training." in text
+  assert "| metric | value | before training |\n| --- | --- | --- |\n" in text
+  assert "| `eval/retrieval/to_pivot_accuracy` | 0.7500 | 0.5000 |" in text
+  assert "| `eval/sts/mean` | – | 0.2500 |" in text
+  assert "The model is step 100 of the run.\n" in card_of(demo)
+  assert "The model is step 0 of the run, untrained." in card_of(demo, step=0)
+  assert card.score_table({}, {}) == "It was not evaluated."
 
 
 def test_no_path_of_the_machine(tmp_path):

@@ -113,9 +113,11 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(commands, tmp_path):
   flags = [f"--model={commands.straight}", f"--input={tmp_path}/in.txt"]
   message = commands.fail("embed", *flags, f"--output={tmp_path}/none/out.npy", status=1)
   assert "none/out.npy cannot be written" in message
+  message = commands.fail("embed", *flags, f"--output={tmp_path}/out.txt", status=1)
+  assert f"--output={tmp_path}/out.txt: expected a name that ends in .npy" in message
   for output, message in ((tmp_path, "cannot be written"), (tmp_path / "in.txt", "is an input")):
     with pytest.raises(UserError, match=message):
-      outputs.check_file(str(output), source=f"{tmp_path}/in.txt")
+      outputs.check_file(str(output), f"{tmp_path}/in.txt")
   assert (tmp_path / "in.txt").read_text() == "the red page\n"
 
 

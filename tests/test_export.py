@@ -13,7 +13,8 @@ import sentence_transformers
 import torch
 import transformers
 
-from dap_jax.inference import embedder
+from dap_jax.inference import embedder, exporting
+from dap_jax.workdir import layout, records, restore
 from tests.hub_folders import LINES, WORDS, sentence_folder
 from tests.test_tokenizer_pruning import CORPUS, OTHERS, tied_folder, tokens_of
 
@@ -109,6 +110,8 @@ def test_a_folder_as_it_is(commands, tmp_path):
   for prompt_name in (None, "query"):
     expected, found = (model.encode(LINES[:20], prompt_name=prompt_name) for model in models)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+  modes = {path.stat().st_mode for path in out.rglob("*") if path.is_file()}
+  assert len(modes) == 1, modes  # the umask's: safetensors' own are for the owner alone
   card = (out / "README.md").read_text()
   assert "`whole`, in float32: written by dap_jax. It was not trained any further." in card
   assert "license: mit" in card and str(tmp_path) not in card and "base_model" not in card
@@ -127,6 +130,21 @@ def test_a_part_of_a_runs_vocabulary(commands, tmp_path):
     "embeddings.word_embeddings.weight"
   ]
   assert len(words) < embedder.load(commands.straight).tokenizer.size
+
+
+def test_the_log_tells_how_good_a_step_is(tmp_path, monkeypatch):
+  """The checkpoint that was saved when a run was interrupted has no score."""
+  metric = "eval/retrieval/to_pivot_accuracy"
+  section = {"best_metric": metric}
+  monkeypatch.setattr(layout, "read_config", lambda folder: {"checkpoint": section})
+  records.append_record(tmp_path, {"step": 100, metric: 0.48})
+  monkeypatch.setattr(restore, "newest_step", lambda folder: 172)
+  assert exporting.about_step(tmp_path, 100) == (
+    f"step 100 has {metric} 0.480; the newest, 172, was not evaluated"
+  )
+  assert exporting.about_step(tmp_path, 172) == "step 172 was not evaluated"
+  section["best_metric"] = ""
+  assert exporting.about_step(tmp_path, 172) == ""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pytest
 from dap_jax.data.readers import formats
 from dap_jax.data.texts.normal_forms import key_of
 from dap_jax.mining import exact_search, inputs, work_folder
-from dap_jax.mining.modes import WRITERS
+from dap_jax.mining.modes import WRITERS, score
+from dap_jax.mining.modes.aligned import Aligned
 from dap_jax.mining.options import Options
 from dap_jax.utils.unit_vectors import unit
 from tests.commands import lines_of
@@ -61,10 +62,45 @@ def test_scores_are_those_of_laser(bare, tmp_path, margin):  # noqa: F811
   log = bare.run(*vector_flags(tmp_path, output, "--mode=score", f"--margin={margin}", *k))
   assert f"score: 500 x 500 sentences; {margin} margin" in log
   rows = np.array(read_rows(output), float)
+  of_all, _ = laser_scores(x, y, margin=margin, k=5)
+  wrong = np.sort(np.roll(of_all, -1, axis=1).diagonal())  # x_i with y_(i+1)
+  # Of 500 sorted numbers 0.5 * 499 = 249.5 and 0.95 * 499 = 474.05 are the places.
+  assert f"by a line: 50% {wrong[249]:.3f}, 95% {wrong[474]:.3f}; " in log
+  below = 100 * (of_all.diagonal() <= wrong[474]).mean()
+  assert f"{below:.1f}% of the pairs score no more" in log
   scores, cosines = (part.diagonal() for part in laser_scores(x, y, margin=margin, k=5))
   np.testing.assert_allclose(rows[:, 0], scores, rtol=0, atol=1e-6)
   np.testing.assert_allclose(rows[:, 1], cosines, rtol=0, atol=1e-6)
   assert rows[:, 2].tolist() == rows[:, 3].tolist() == list(range(1, 501))
+
+
+def test_the_log_compares_scores_with_those_of_wrong_pairs(bare, tmp_path):  # noqa: F811
+  """By hand: cosines 1, 0.8, 0 and 1; of the shifted pairs 0.6, 1, 0 and 0."""
+  np.save(tmp_path / "x.npy", np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32))
+  np.save(tmp_path / "y.npy", np.array([[1, 0], [3, 4], [0, 1], [0, 1]], np.float32))
+  output = tmp_path / "scores.tsv"
+  log = bare.run(*vector_flags(tmp_path, output, "--mode=score", "--margin=absolute"))
+  assert "scores: 5% 0.000, 50% 0.800, 95% 1.000" in log
+  assert "by a line: 50% 0.000, 95% 0.600; 25.0% of the pairs score no more" in log
+  assert "set --threshold about there" in log
+  for name in "xy":  # all pairs are as good as the wrong ones
+    np.save(tmp_path / f"{name}.npy", np.ones((3, 2), np.float32))
+  log = bare.run(*vector_flags(tmp_path, output, "--mode=score", "--margin=absolute"))
+  assert "100.0% of the pairs score no more" in log and "no threshold will" in log
+  for name in "xy":
+    np.save(tmp_path / f"{name}.npy", np.ones((1, 2), np.float32))
+  log = bare.run(*vector_flags(tmp_path, output, "--mode=score", "--margin=absolute"))
+  assert "scores: 5% 1.000" in log and "wrong pairs" not in log  # one has no next
+
+
+def test_shifted_pairs_are_some_of_many_and_never_right(monkeypatch):
+  monkeypatch.setattr(score, "SHIFTED", 2)
+  targets = np.array([0, 1, 1, 2, 3])
+  pairs = Aligned(np.arange(5), np.arange(5), targets)
+  assert score.shifted(pairs).source.tolist() == [0, 3]  # every third
+  monkeypatch.setattr(score, "SHIFTED", 9)
+  wrong = score.shifted(pairs)
+  assert wrong.source.tolist() == [0, 2, 3, 4] and wrong.target.tolist() == [1, 2, 3, 0]
 
 
 def test_scores_of_texts_with_blank_and_repeated_lines(bare, tmp_path):  # noqa: F811

@@ -1,5 +1,7 @@
 """`--output` never takes the place of what a run needs; elsewhere in its folder it may."""
 
+import logging
+
 import pytest
 
 from dap_jax.cli import outputs
@@ -7,7 +9,7 @@ from dap_jax.utils.errors import UserError
 
 CHECKS = {
   "check_file": outputs.check_file,
-  "check_output": lambda path: outputs.check_file(path, source="texts.txt"),
+  "check_output": lambda path: outputs.check_file(path, "texts.txt"),
 }
 
 
@@ -34,6 +36,16 @@ def run(tmp_path):
 def test_files_of_a_run_are_refused(run, name, check):
   with pytest.raises(UserError, match=r"--output=.* is part of the run in .*: name another file"):
     check(str(run / name))
+
+
+def test_what_is_replaced_is_said(tmp_path, caplog, monkeypatch):
+  monkeypatch.setattr(logging.getLogger("dap_jax"), "propagate", True)
+  with caplog.at_level(logging.INFO, logger="dap_jax"):
+    outputs.check_file(str(tmp_path / "pairs.tsv"), "in.txt")
+    assert not caplog.messages
+    (tmp_path / "pairs.tsv").touch()
+    outputs.check_file(str(tmp_path / "pairs.tsv"), "in.txt")
+  assert caplog.messages == [f"--output={tmp_path}/pairs.tsv is there: it is replaced at the end"]
 
 
 def test_a_link_to_a_file_of_a_run_is_refused(run, tmp_path):

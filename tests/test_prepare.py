@@ -82,9 +82,11 @@ def test_a_dry_run_shows_and_writes_nothing(commands, tmp_path):
   lines = [line for line in output.splitlines() if line.startswith(("de ", "  ", "6 rows"))]
   assert lines == [
     f"de  {tmp_path}/de-en.tsv:1",
+    "  texts   en, column 2  |||  de, column 1",
     "  before  'a house'  |||  'ein  Haus'",
     "  after   a house  |||  ein Haus",
     f"de  {tmp_path}/de-en.tsv:2",
+    "  texts   en, column 2  |||  de, column 1",
     "  before  'haus'  |||  'Haus'",
     "  after   rejected: equal",
     "6 rows read: 4 pairs kept; rejected: equal 2",
@@ -101,7 +103,8 @@ def test_rejected_pairs_can_be_read(commands, tmp_path):
   flags += [f"--config.data.arguments={{'paths': '{tmp_path}/de-en.tsv'}}"]
   flags += ["--config.data.heldout.sentences=2", "--config.data.heldout.min_languages=1"]
   output = commands.run("prepare", *flags)
-  assert "18 pairs in 1 languages, 2 sentences held out; rejected: duplicate 220" in output
+  assert "240 pairs read, 220 left out: duplicate 220; rejected/" in output  # 20 of 240 differ
+  assert "18 pairs in 1 language, 2 sentences held out; rejected: duplicate 220" in output
   path = run / "data" / "rejected" / "duplicate.jsonl.gz"
   first = json.loads(gzip.decompress(path.read_bytes()).decode().splitlines()[0])
   assert first == {

@@ -364,6 +364,9 @@ def test_what_was_left_out_of_training(commands, tmp_path):
   assert '<tr><th scope="row">equal</th><td>1,246</td>' in text
   assert "<td>aa 1,234, bb 5, cc 4</td>" in text
   assert "<td>&lt;b&gt;page&lt;/b&gt; | cntr</td>" in text
+  (run / "data" / "stats.json").write_text('{"rejected": {}}')
+  commands.run("report", f"--workdir={run}", f"--output={tmp_path}/page.html")
+  assert "No pair was left out before training" in (tmp_path / "page.html").read_text()
   (run / "data" / "stats.json").write_text('{"rejected": {"equal": [1]}}')
   message = commands.fail("report", f"--workdir={run}", f"--output={tmp_path}/page.html")
   assert "stats.json is damaged" in message

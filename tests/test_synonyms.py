@@ -227,9 +227,9 @@ def test_the_report(tmp_path, tokens, caplog):
   assert counts == dict.fromkeys(counts, 1)
   log = "\n".join(caplog.messages)
   assert "synonyms: in 1 of 2 languages, in 25.0% of pairs" in log
-  assert "1 languages without a synonym: xx" in log
-  assert "1 languages of dictionaries that the data has not: fr" in log
-  assert "1 files of dictionaries without en, not used: fi-hu.txt" in log
+  assert "languages without a synonym (1): xx" in log
+  assert "languages of dictionaries that the data has not (1): fr" in log
+  assert "files of dictionaries without en, not used (1): fi-hu.txt" in log
 
 
 def test_through_the_store(tmp_path):

@@ -10,11 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from tests import hub_folders
 from tests.commands import ROOT
 
 COMMANDS = re.findall(
   r"^python -m dap_jax\.(.+)$", (ROOT / "docs" / "your-data.md").read_text(), re.MULTILINE
 )
+# The shipped config is for thousands of pairs.
+SMALL = {"steps = 500": "steps = 2", "batch_size = 64": "batch_size = 8"}
+SMALL |= {"sentences = 200": "sentences = 4"}
 WORDS = ["red", "old", "new", "big"], ["page", "user", "file", "word"], ["opens", "shuts", "waits"]
 
 
@@ -25,6 +29,7 @@ def folder(commands, tmp_path_factory):
   english = [f"the {a} {b} {c}" for a in WORDS[0] for b in WORDS[1] for c in WORDS[2]]
   pairs = [(text[::-1], text) for text in english]
   (folder / "de-en.tsv").write_text("".join(f"{de}\t{en}\n" for de, en in pairs + pairs[:3]))
+  (folder / "pairs.tsv").write_text("".join(f"{de}\t{en}\n" for de, en in pairs))
   scored = "".join(f"1.0{n}\t{de}\t{en}\n" for n, (de, en) in enumerate(pairs))
   (folder / "WikiMatrix.de-en.tsv").write_text(scored)
   with zipfile.ZipFile(folder / "de-en.txt.zip", "w") as archive:
@@ -50,15 +55,13 @@ def folder(commands, tmp_path_factory):
     (folder / "bible" / f"{code}.tsv").write_text("".join(lines))
   for side, code in enumerate(("de", "en")):
     (folder / f"bitext.{code}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
-  (folder / "tatoeba").mkdir()
-  (folder / "tatoeba" / "tatoeba.deu-eng.eng").write_text(f"{english[7]}.\n")
+  hub_folders.sentence_folder(folder / "sentence-transformers" / "all-MiniLM-L6-v2")
   (folder / "configs").mkdir()
-  lines = (ROOT / "tests" / "tiny.py").read_text()
-  settings = "  config.tokenizer.vocabulary_size = 28\n  config.data.heldout.sentences = 4\n"
-  settings += "  config.data.heldout.min_languages = 1\n  config.steps = 2\n"
-  text = lines.replace("  return config\n", f"{settings}  return config\n")
-  assert settings in text
-  (folder / "configs" / "mine.py").write_text(text.replace("(corpus)", '(corpus="bible")'))
+  config = (ROOT / "configs" / "finetune_pairs.py").read_text()
+  for line, small in SMALL.items():
+    assert line in config
+    config = config.replace(line, small)
+  (folder / "configs" / "finetune_pairs.py").write_text(config)
   return folder
 
 
@@ -101,5 +104,6 @@ def test_prepare_and_train(commands, folder):
   lines = [shlex.split(c) for c in COMMANDS if c in remaining and "negatives" not in c]
   assert [name for name, *_ in lines] == ["prepare", "train"]
   said = [commands.run(name, *flags, folder=folder) for name, *flags in lines]
-  assert "rejected: duplicate 3, in_evaluation 1" in said[0]
+  assert "51 pairs read, 3 left out: duplicate 3" in said[0]
+  assert [path.name for path in folder.glob("runs/mine/data/rejected/*")] == ["duplicate.jsonl.gz"]
   assert "finished at step 2" in said[1] and "preparing" not in said[1]

@@ -179,8 +179,16 @@ def read_and_choose(
 ) -> tuple[Stage, choice.Selection]:
   """The corpus, and which pairs of it train; what is left out is among the rejections."""
   stage = read_stage(reader, work, rejections, workers)
+  read = stage.size + rejections.counts.total()
   selection = choose(stage)
   rejections.add(left_out(stage, selection))
+  reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejections.counts.most_common())
+  logger.info(
+    "%s pairs read, %s left out%s",
+    f"{read:,}",
+    f"{rejections.counts.total():,}",
+    f": {reasons}; rejected/ beside the data has them" if reasons else "",
+  )
   return stage, selection
 
 

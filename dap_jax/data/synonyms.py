@@ -217,4 +217,4 @@ def log_names(what: str, names: Sequence[str]) -> None:
   """Logs how many names there are and the first of them; nothing if there is none."""
   if names:
     more = ", ..." if len(names) > MOST_NAMES else ""
-    logger.info("%d %s: %s%s", len(names), what, ", ".join(names[:MOST_NAMES]), more)
+    logger.info("%s (%d): %s%s", what, len(names), ", ".join(names[:MOST_NAMES]), more)

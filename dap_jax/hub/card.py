@@ -44,10 +44,8 @@ Texts are cut after {max_tokens} tokens. The data's licences bind what may be do
 ## Results
 
 `eval/retrieval` is on held-out sentences of the training data: is the nearest neighbour by cosine
-the translation?
+the translation? The model is step {step:,} of the run{compared}.
 
-| metric | value |
-|---|---|
 {scores}
 
 ## Training data
@@ -125,7 +123,9 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?")
 def model_card(
   *,
   name: str,
+  step: int,
   metrics: Mapping[str, float],
+  before: Mapping[str, float],
   pairs: Mapping[str, int],
   max_tokens: int,
   commit: str,
@@ -136,8 +136,10 @@ def model_card(
 
   Args:
     name: of the folder.
+    step: the exported one.
     metrics: scores of the exported step, `eval/SUITE/METRIC` -> value; the card leaves out those of
       single languages, whose names are longer, and counts.
+    before: those of step 0; empty where that was not evaluated.
     pairs: language -> number of its training pairs.
     max_tokens: where texts are cut.
     commit: of the program that trained the model.
@@ -155,16 +157,31 @@ def model_card(
     objectives=objectives_in_words(config.get("objectives", {})),
     examples=json.dumps(examples([pivot, *most]), ensure_ascii=False),
     max_tokens=max_tokens,
-    scores="\n".join(
-      f"| `{metric}` | {value:.4f} |"
-      for metric, value in metrics.items()
-      if metric.count("/") == 2 and not metric.endswith(COUNTS)
-    ),
+    step=step,
+    compared=", beside step 0, before training" if before else "" if step else ", untrained",
+    scores=score_table(metrics, before),
     pivot=english_name(pivot),
     pairs=", ".join(f"{language} {number:,}" for language, number in sorted(pairs.items())),
     config=json.dumps(without_folders(config), indent=1),
     commit=commit,
   )
+
+
+def score_table(metrics: Mapping[str, float], before: Mapping[str, float]) -> str:
+  """The results as a table; with a column of the scores before training where there are any."""
+  names = [
+    name
+    for name in dict.fromkeys([*metrics, *before])
+    if name.count("/") == 2 and not name.endswith(COUNTS)
+  ]
+  if not names:
+    return "It was not evaluated."
+  columns = {"value": metrics} | ({"before training": before} if before else {})
+  rows = [["metric", *columns], ["---"] * (1 + len(columns))]
+  for name in names:
+    values = (scores.get(name) for scores in columns.values())
+    rows.append([f"`{name}`", *("–" if value is None else f"{value:.4f}" for value in values)])
+  return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def derived_card(

@@ -264,7 +264,10 @@ def write_tensors(path: epath.Path, tensors: Mapping[str, np.ndarray]) -> None:
   with tempfile.TemporaryDirectory() as local:
     remote = "://" in str(path)
     target = Path(local) / FILE if remote else Path(path)
+    target.touch()
+    mode = target.stat().st_mode  # as of any file of the user's: the library's are 0600
     safetensors.numpy.save_file(dict(tensors), target, metadata=metadata)
+    target.chmod(mode)
     sort_header(target)
     if remote:
       epath.Path(target).copy(path)

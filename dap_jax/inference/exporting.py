@@ -22,7 +22,7 @@ from dap_jax.inference.encoder_network import abstract_params, encoder_of
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.trees import flatten, nest
-from dap_jax.workdir import restore
+from dap_jax.workdir import layout, records, restore
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,25 @@ def of_workdir(folder: epath.Path, loaded: Embedder, *, with_decoder: bool) -> E
     {path.name: path.read_bytes() for path in models},
     manifest.english_ids(folder / "data") if with_decoder else None,
   )
+
+
+def about_step(folder: epath.Path, step: int) -> str:
+  """A step of a run for the log: its score, and the newest checkpoint where that is another.
+
+  The report measures the newest, so its numbers are another model's then. "" where the run chose
+  no best step.
+  """
+  metric = layout.read_config(folder).get("checkpoint", {}).get("best_metric", "").lstrip("-")
+
+  def score(at: int) -> str:
+    value = records.scores_at(folder, at).get(metric)
+    return "was not evaluated" if value is None else f"has {metric} {value:.3f}"
+
+  if not metric:  # no checkpoint is better than another
+    return ""
+  newest = restore.newest_step(folder)
+  more = "" if newest == step else f"; the newest, {newest}, {score(newest)}"
+  return f"step {step} {score(step)}{more}"
 
 
 def of_folder(name: str, loaded: Embedder) -> Export:

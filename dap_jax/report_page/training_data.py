@@ -36,13 +36,13 @@ class TrainingData(NamedTuple):
     pairs: language -> how many, the most first.
     cut: the share of texts that max_tokens cuts, or None where it was not counted.
     max_tokens: of a text.
-    left_out: by reason, the most first; empty where the run kept no statistics.
+    left_out: by reason, the most first; None where the run kept no statistics.
   """
 
   pairs: dict[str, int]
   cut: float | None
   max_tokens: int
-  left_out: list[LeftOut]
+  left_out: list[LeftOut] | None
 
   @property
   def total(self) -> int:
@@ -61,8 +61,11 @@ def read(workdir: epath.Path) -> TrainingData | None:
   info = manifest.read_info(folder)
   pairs = dict(sorted(info["pairs"].items(), key=lambda item: -item[1]))
   cut = info.get("cut_texts")
+  share = None if cut is None or not pairs else cut / (2 * sum(pairs.values()))
   path = folder / "stats.json"
-  rejected = read_json(path).get("rejected", {}) if path.exists() else {}
+  if not path.exists():
+    return TrainingData(pairs, share, info["max_tokens"], None)
+  rejected = read_json(path).get("rejected", {})
   with reading(manifest.damaged(path)):
     left_out = [
       LeftOut(
@@ -73,5 +76,4 @@ def read(workdir: epath.Path) -> TrainingData | None:
       )
       for reason, each in rejected.items()
     ]
-  share = None if cut is None or not pairs else cut / (2 * sum(pairs.values()))
   return TrainingData(pairs, share, info["max_tokens"], left_out)

@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from dap_jax.cli import config_files
+from dap_jax.cli import config_files, data_arguments
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.old_configs import with_current_keys
 from dap_jax.workdir import ranges
@@ -41,7 +41,8 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
   for key, value in overrides.items():
     try:
       parts = key.split(".")
-      functools.reduce(lambda node, part: node[part], parts, unchanged)
+      if parts[:2] != ["data", "arguments"]:  # a format may take more than the config gives it
+        functools.reduce(lambda node, part: node[part], parts, unchanged)
       became = functools.reduce(lambda node, part: node[part], parts, parse(config, {key: value}))
     except (KeyError, TypeError) as error:
       raise UserError(f"{name}: unknown config key {key}: {config} has none") from error
@@ -63,7 +64,7 @@ def resolve(config: str, overrides: Mapping[str, Any], *, name: str) -> dict[str
 def parse(config: str, overrides: Mapping[str, Any]) -> Any:
   """The config that `train` gets from these flags; raises whatever its parsing raises."""
   values = flags.FlagValues()
-  arguments = ["sweep", *config_flags_of(config, overrides)]
+  arguments = data_arguments.joined(["sweep", *config_flags_of(config, overrides)])
   config_files.define_flag(flag_values=values, arguments=arguments)
   values(arguments)
   return values.config

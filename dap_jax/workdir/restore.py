@@ -69,6 +69,12 @@ def shapes(workdir: epath.PathLike, *, step: str = "newest") -> dict[str, Any]:
     return orbax.metadata(number).metadata["params"]
 
 
+def newest_step(workdir: epath.PathLike) -> int:
+  """The step of the newest checkpoint. Raises UserError where there are none."""
+  with open_existing(workdir) as orbax:
+    return choose_step(scores_by_step(orbax), "newest", workdir=workdir)
+
+
 def choose_step(scores: Mapping[int, float | None], step: str, *, workdir: epath.PathLike) -> int:
   """ "newest", "best" or a number -> the step of a checkpoint.
 

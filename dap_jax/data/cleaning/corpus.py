@@ -18,6 +18,7 @@ from dap_jax.data.cleaning.filters.rules import expand_rules
 from dap_jax.data.cleaning.near_duplicates import bands_of
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, StageWriter, columns_of
+from dap_jax.data.cleaning.swapped_sides import warn_of_swapped
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.readers import formats
 from dap_jax.data.readers.row import Row, is_negative
@@ -108,7 +109,13 @@ class CorpusReader:
     )
 
   def rows(self, available: set[str]) -> Iterator[Row]:
-    """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`."""
+    """The corpus's rows, reduced to `languages`; adds the codes of all languages to `available`.
+
+    It warns where the texts of a pair look as if their languages were swapped.
+    """
+    return warn_of_swapped(self._rows(available), pivot=self.pivot)
+
+  def _rows(self, available: set[str]) -> Iterator[Row]:
     codes = {self.pivot, *self.languages}
     with line_limit(self.max_line_bytes):
       for row in formats.read_rows(self.format, pivot=self.pivot, **self.arguments):

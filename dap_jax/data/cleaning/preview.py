@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.pairs import pairs_of
+from dap_jax.data.cleaning.swapped_sides import place_of
 from dap_jax.data.readers.row import Row
 
 ROWS = 50_000  # how far it looks for examples of each language
@@ -42,5 +43,8 @@ def example_lines(row: Row, language: str, outcome: str, *, pivot: str) -> Itera
   raw = [pair for pair in pairs_of(row, pivot=pivot) if pair.language == language]
   yield f"{language or 'left out by the reader'}  {row.where}"
   for pair in raw:
+    if row.origins:
+      sides = (f"{code}, {place_of(row, code)}" for code in (pivot, pair.language))
+      yield f"  texts   {'  |||  '.join(sides)}"
     yield f"  before  {pair.pivot!r}  |||  {pair.translation!r}"
   yield f"  after   {outcome}"

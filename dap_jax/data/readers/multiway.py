@@ -67,11 +67,12 @@ def aligned(
     UserError: the files do not have equally many lines.
   """
   first = next(iter(files.values()))
+  origins = {code: str(file) for code, file in files.items()}
   for number, texts in enumerate(itertools.zip_longest(*map(read, files.values())), 1):
     if None in texts:
       counts = ", ".join(f"{path} has {sum(1 for _ in read(path))}" for path in files.values())
       raise UserError(f"line-aligned files must have equally many lines: {counts}")
-    yield Row(dict(zip(files, texts, strict=True)), where=f"{first}:{number}")
+    yield Row(dict(zip(files, texts, strict=True)), where=f"{first}:{number}", origins=origins)
 
 
 def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
@@ -86,6 +87,7 @@ def join(files: dict[str, epath.Path], *, pivot: str) -> Iterator[Row]:
       if key in table:
         raise UserError(f"{path}:{number}: the key {key!r} occurs twice")
       table[key] = text
+  origins = {code: str(path) for code, path in files.items()}
   for key in tables[pivot]:
     texts = {code: table[key] for code, table in tables.items() if key in table}
-    yield Row(texts, where=f"{files[pivot]}: {key}")
+    yield Row(texts, where=f"{files[pivot]}: {key}", origins=origins)

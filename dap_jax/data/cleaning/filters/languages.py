@@ -69,11 +69,26 @@ def classifier() -> tuple[Callable[[str], list[tuple[str, float]]], frozenset[st
   return identifier.rank, frozenset(identifier.labels)
 
 
+def is_short(text: str) -> bool:
+  """Whether a text has too few letters for the classifier."""
+  return len(LETTER.findall(text)) < SHORT
+
+
+def likeliest(text: str) -> str:
+  """The language that the classifier finds likeliest."""
+  return classifier()[0](text)[0][0]
+
+
+def name_of(code: str) -> str:
+  """What the classifier calls a language."""
+  base = base_language(code)
+  return OTHER_NAMES.get(base, base)
+
+
 def other_language(text: str, code: str) -> bool:
   """The classifier finds it unlikely that a text is in its language, and knows that language."""
   rank, known = classifier()
-  base = base_language(code)
-  language = OTHER_NAMES.get(base, base)
-  if language not in known or len(LETTER.findall(text)) < SHORT:
+  language = name_of(code)
+  if language not in known or is_short(text):
     return False
   return dict(rank(text))[language] < UNLIKELY

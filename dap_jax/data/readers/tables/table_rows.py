@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from dap_jax.data.readers.row import Row, is_negative
+from dap_jax.data.readers.row import ONE_PLACE, Origins, Row, is_negative
 from dap_jax.data.readers.tables.columns import Layout, Wanted, find
 from dap_jax.data.readers.tables.languages import code_of
 from dap_jax.utils.errors import UserError
@@ -52,18 +52,20 @@ def read(
   layout = find(first, rows, path=path, want=want, named=named, first_two=first_two)
   if heads is None and layout.header:
     del sample[0]
+  origins = origins_of(layout, first)
   known, numbers, name = len(first), Numbers(), str(path)
   for number, values in itertools.chain(sample, lines):
     where = f"{name}:{number}"
     if heads is not None and len(heads) > known:
       layout, known = find(heads, [values], path=path, want=want, named=True), len(heads)
+      origins = origins_of(layout, heads)
     if separator:
       check_count(values, layout, where=where, separator=separator)
     if numbers.lines < NUMERIC_LINES:
       numbers.add(values)
       if numbers.lines == NUMERIC_LINES:
         numbers.check(layout, where=where, heads=heads)
-    yield row_of(values, layout, want=want, where=where)
+    yield row_of(values, layout, want=want, where=where, origins=origins)
   if FEWEST_LINES <= numbers.lines < NUMERIC_LINES:
     numbers.check(layout, where=where, heads=heads)
 
@@ -79,7 +81,20 @@ def check_count(values: Sequence[Any], layout: Layout, *, where: str, separator:
   raise UserError(f"{where}: {count}, expected texts in columns {expected}")
 
 
-def row_of(values: Sequence[Any], layout: Layout, *, want: Wanted, where: str) -> Row:
+def origins_of(layout: Layout, heads: Sequence[str]) -> Origins:
+  """Language -> the name of its column, or the number where columns have no names."""
+  if layout.nested is not None or layout.spelled:
+    return ONE_PLACE
+  return {
+    key: f"column {heads[place]!r}" if layout.header else place + 1
+    for key, place in layout.places.items()
+    if not is_negative(key) and place < len(heads)
+  }
+
+
+def row_of(
+  values: Sequence[Any], layout: Layout, *, want: Wanted, where: str, origins: Origins
+) -> Row:
   """A line's texts, without those that are missing; half a character leaves the line out."""
   if layout.nested is not None:
     found = nested_texts(values, layout.nested, want=want, where=where)
@@ -98,7 +113,7 @@ def row_of(values: Sequence[Any], layout: Layout, *, want: Wanted, where: str) -
       text = texts[key] = value if type(value) is str else text_of(value, where)
       if not text.isascii() and SURROGATE.search(text):
         return Row({}, where=where, reason="surrogate")
-  return Row(texts, where=where)
+  return Row(texts, where=where, origins=origins)
 
 
 def nested_texts(
