@@ -39,7 +39,8 @@ class Tally:
   row: Row | None = None
 
   def is_complete(self) -> bool:
-    return self.tried >= TRIED or self.judged >= JUDGED
+    right = self.judged >= FEWEST and self.swapped < self.judged / 2  # as nearly always
+    return right or self.tried >= TRIED or self.judged >= JUDGED
 
 
 def warn_of_swapped(rows: Iterator[Row], *, pivot: str) -> Iterator[Row]:
