@@ -9,8 +9,8 @@ from tests.commands import ROOT
 NOTEBOOK = ROOT / "docs" / "from-python.ipynb"
 
 
-def test_cells_run_in_order_and_print_what_they_show(commands, tmp_path, monkeypatch):
-  """On the tests' run, whose numbers are others; where the page shows output there is some."""
+def test_cells_run_in_order(commands, tmp_path, monkeypatch):
+  """On the tests' run in the place of the demo's; no cell keeps the output of another model."""
   run = tmp_path / "runs" / "demo"
   run.mkdir(parents=True)
   for path in commands.straight.iterdir():
@@ -21,10 +21,8 @@ def test_cells_run_in_order_and_print_what_they_show(commands, tmp_path, monkeyp
   cells = [
     cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"
   ]
-  assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
   for cell in cells:
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    assert not cell["outputs"] and cell["execution_count"] is None
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
       exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), scope)
-    shown = "".join(line for output in cell["outputs"] for line in output["text"])
-    assert bool(printed.getvalue()) == bool(shown)
+    assert printed.getvalue().strip()
