@@ -139,7 +139,7 @@ def main() -> None:
 
   def attempt(config: Mapping[str, Any], topology: chips.Topology) -> predict.Report:
     devices = devices_of(topology)
-    work = "compiling the step, minutes" if topology.is_tpu else "tracing the step"
+    work = "compiling the step, which takes minutes" if topology.is_tpu else "tracing the step"
     with still_working(f"{topology.name}: {work}"):
       return predict.predict(
         config, topology, vocabulary=vocabulary, languages=LANGUAGES.value, devices=devices

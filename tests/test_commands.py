@@ -21,6 +21,10 @@ from tests.xla_flags import LESS_LLVM
 def test_a_run_says_what_it_does_and_learns(commands):
   for word in ("parameters", "15 negatives per anchor", "padding", "3: aa 33", "random weights"):
     assert word in commands.said
+  start, compiling, done = map(
+    commands.said.index, ("random weights", "compiling the first step", "first step done")
+  )
+  assert start < compiling < done < commands.said.index("step 10/60")
   lines = lines_of(commands.straight)
   losses = [line["loss"] for line in lines if "loss" in line]
   assert len(losses) == 6

@@ -26,6 +26,11 @@ from dap_jax.utils.old_configs import flag_with_new_name
 
 HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort"}
 HELP_OF_ALL = {"-helpfull", "--helpfull"}
+EXPECTED = {  # the type of a flag -> what is said of a value that is none
+  "int": "expected a whole number",
+  "float": "expected a number",
+  "bool": "expected True or False",
+}
 MAY_BE_EMPTY = ("prompt", "prompt_name", "coordinator")  # flags, by how their names end
 
 
@@ -59,8 +64,7 @@ def explain(error: flags.Error) -> str:
   wrong = re.match(r"flag (--(.+?)=(.*)): (invalid literal|could not convert|\(?'Non-)", str(error))
   if wrong and wrong[2] in flags.FLAGS:
     kind = flags.FLAGS[wrong[2]].flag_type()
-    expected = {"int": "a whole number", "float": "a number", "bool": "True or False"}
-    return f"{wrong[1]}: expected {expected.get(kind, kind)}"
+    return f"{wrong[1]}: {EXPECTED.get(kind, f'expected {kind}')}"
   return str(error)
 
 
