@@ -132,22 +132,24 @@ def main() -> None:
   if PUSH.value:
     push.check(PUSH.value)
   loaded, export = load()
+  folder = epath.Path(WORKDIR.value or "")
+  # Here, since processes open checkpoints together.
+  score = "" if loaded.step is None else exporting.about_step(folder, loaded.step)
   if not writes:
     return
   encoder = loaded.model_config["encoder"]
   if PRUNE.value:
     used = exporting.used_ids(PRUNE.value, export.tokenizer)
     export = exporting.prune(export, used, position_offset=encoder.get("position_offset", 0))
-  with tempfile.TemporaryDirectory() as folder:
+  with tempfile.TemporaryDirectory() as files:
     with writing(f"--output={OUTPUT.value}", cure=""):  # of the same disk, or of one as full
-      tokenizer_files.write_tokenizer(export.tokenizer, folder)
+      tokenizer_files.write_tokenizer(export.tokenizer, files)
       for name, content in export.sentencepiece.items():
-        (epath.Path(folder) / name).write_bytes(content)
-    write(loaded, export, tokenizer_directory=folder)
+        (epath.Path(files) / name).write_bytes(content)
+    write(loaded, export, tokenizer_directory=files)
   of_step = "" if loaded.step is None else f"step {loaded.step} of "
   logger.info("exported %s%s to %s", of_step, WORKDIR.value or MODEL.value, OUTPUT.value)
-  folder = epath.Path(WORKDIR.value or "")
-  if loaded.step is not None and (score := exporting.about_step(folder, loaded.step)):
+  if score:
     logger.info(score)
   tell_limit(loaded)
   if PUSH.value:

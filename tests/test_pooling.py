@@ -75,7 +75,8 @@ def test_a_dense_layer_behind_joined_poolings(tmp_path):
     config |= {"activation_function": "torch.nn.modules.linear.Identity"}
     (folder / "2_Dense" / "config.json").write_text(json.dumps(config))
     rng = np.random.default_rng(0)
-    tensors = {"linear.weight": rng.normal(size=(20, width)), "linear.bias": rng.normal(size=20)}
+    # A weight that keeps lengths near 1, of which the tolerance is 1e-5.
+    tensors = {"linear.weight": rng.normal(0, 1 / width, (20, width)), "linear.bias": np.ones(20)}
     tensors = {name: array.astype(np.float32) for name, array in tensors.items()}
     safetensors.numpy.save_file(tensors, folder / "2_Dense" / "model.safetensors")
     if width == 64:

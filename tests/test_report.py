@@ -366,7 +366,7 @@ def test_what_was_left_out_of_training(commands, tmp_path):
   assert "<td>&lt;b&gt;page&lt;/b&gt; | cntr</td>" in text
   (run / "data" / "stats.json").write_text('{"rejected": {}}')
   commands.run("report", f"--workdir={run}", f"--output={tmp_path}/page.html")
-  assert "No pair was left out before training" in (tmp_path / "page.html").read_text()
+  assert "Cleaning left no pair out" in (tmp_path / "page.html").read_text()
   (run / "data" / "stats.json").write_text('{"rejected": {"equal": [1]}}')
   message = commands.fail("report", f"--workdir={run}", f"--output={tmp_path}/page.html")
   assert "stats.json is damaged" in message

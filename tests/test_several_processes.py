@@ -203,7 +203,7 @@ def test_sigterm_ends_a_command(bare, tmp_path):
 
 
 def test_wrong_flags_of_processes(bare):
-  flags = ["embed", "--model=m", "--input=i", "--output=o"]
+  flags = ["embed", "--model=m", "--input=i", "--output=o.npy"]
   output = bare.fail(*flags, "--coordinator=a:1", status=2)
   assert "--coordinator, --processes and --process_id are all needed" in output
   assert "which is not given" in bare.fail(*flags, "--processes=2", status=2)
@@ -214,7 +214,7 @@ def test_a_process_that_stays_alone(bare, number):
   """Process 0, which waits for the other, and process 1, which finds nobody."""
   address = bare.free_address()
   flags = [f"--coordinator={address}", "--processes=2", f"--process_id={number}"]
-  flags += ["--meet_seconds=3", "--model=m", "--input=i", "--output=o"]
+  flags += ["--meet_seconds=3", "--model=m", "--input=i", "--output=o.npy"]
   output = bare.fail("embed", *flags, status=1)
   assert f"error: after 3 s not all of 2 processes have met at {address}" in output
 

@@ -7,6 +7,7 @@ several processes fails, all of them end with its status, and process 0 prints i
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import re
@@ -55,7 +56,7 @@ def parse(argv: list[str]) -> list[str]:
     fail(f"unexpected argument {rest[1]!r}; --help lists the flags", status=2)
   for name in flags.FLAGS:
     if flags.FLAGS[name].present:
-      check_value(name, flags.FLAGS[name])
+      check_value(name, flags.FLAGS[name], argv)
   return rest
 
 
@@ -68,13 +69,16 @@ def explain(error: flags.Error) -> str:
   return str(error)
 
 
-def check_value(name: str, flag: flags.Flag) -> None:
+def check_value(name: str, flag: flags.Flag, argv: list[str]) -> None:
   """Ends with status 2 where a flag that was given has no value of its own.
 
-  That is `--workdir --steps=3`, of which absl makes a value, and `--workdir=$RUN` without RUN.
+  That is `--workdir --steps=3`, of which absl makes a value, and `--workdir=$RUN` without RUN; but
+  not `--beam_option=--runner=NAME`.
   """
+  followed = set(itertools.pairwise(argv))
   for value in flag.value if isinstance(flag.value, list) else [flag.value]:
-    if isinstance(value, str) and re.match("--[a-z]", value):
+    swallowed = isinstance(value, str) and re.match("--[a-z]", value)
+    if swallowed and {(f"-{name}", value), (f"--{name}", value)} & followed:
       fail(f"--{name} has no value: the flag {value} follows it; write --{name}=VALUE", status=2)
     if value == "" and flag.default is None and not name.endswith(MAY_BE_EMPTY):
       fail(f"--{name}= is empty: expected a value, or leave the flag out", status=2)
