@@ -8,6 +8,7 @@ takes one for the other at times, but rarely both at once.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
 from collections.abc import Iterator
@@ -50,12 +51,12 @@ def warn_of_swapped(rows: Iterator[Row], *, pivot: str) -> Iterator[Row]:
     rows: as they are in the files; each with the pivot, or with a reason why it is left out.
     pivot: the pivot's language code.
   """
-  tallies: dict[tuple[str, str], Tally] = {}
+  tallies: collections.defaultdict[tuple[str, str], Tally] = collections.defaultdict(Tally)
   tried = 0
   for row in rows:
     if tried < ALL_TRIED and not row.reason:
       for language in [key for key in row if key != pivot and not is_negative(key)]:
-        tally = tallies.setdefault((file_of(row), language), Tally())
+        tally = tallies[file_of(row), language]
         if not tally.is_complete():
           tried += 1
           judge(row, pivot, language, tally)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dap_jax.model.architectures.pre_norm import Layer
+from dap_jax.model.architectures.pre_norm import PreNorm
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.dropout import Dropout
 from dap_jax.model.layers import Embed, spread
@@ -82,7 +82,7 @@ class Embeddings(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class M2M100:
+class M2M100(PreNorm):
   """Sizes of an encoder of this family.
 
   Attributes:
@@ -108,24 +108,8 @@ class M2M100:
 
   head_bias = layers_alike = True
   norm_eps = 1e-5
+  activation = staticmethod(nn.relu)
 
   def embeddings(self) -> Embeddings:
     """The module of the word embeddings."""
     return Embeddings(self)
-
-  def layer(self, index: int, *, name: str, in_decoder: bool = False) -> Layer:
-    """Every layer is alike, in the decoder too."""
-    del index, in_decoder
-    return Layer(
-      heads=self.heads,
-      mlp_width=self.mlp_width,
-      activation=nn.relu,
-      norm_eps=self.norm_eps,
-      dropout=self.dropout,
-      dtype=self.dtype,
-      name=name,
-    )
-
-  def final_norm(self) -> nn.LayerNorm:
-    """What follows the last layer."""
-    return nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)

@@ -51,11 +51,19 @@ class Layer(nn.Module):
     return output
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class XlmRobertaXl(Bert):
-  """Sizes of an encoder of this family: those of `Bert`."""
+class PreNorm:
+  """The parts of a family whose layers are this one; a dataclass of sizes inherits them."""
 
-  normed_embeddings = False
+  heads: int
+  mlp_width: int
+  norm_eps: float
+  dropout: float
+  dtype: jnp.dtype | None
+
+  @staticmethod
+  def activation(x: jax.Array) -> jax.Array:
+    """Of the layers' MLP: exact GELU."""
+    return nn.gelu(x, approximate=False)
 
   def layer(self, index: int, *, name: str, in_decoder: bool = False) -> Layer:
     """Every layer is alike, in the decoder too."""
@@ -63,7 +71,7 @@ class XlmRobertaXl(Bert):
     return Layer(
       heads=self.heads,
       mlp_width=self.mlp_width,
-      activation=functools.partial(nn.gelu, approximate=False),
+      activation=self.activation,
       norm_eps=self.norm_eps,
       dropout=self.dropout,
       dtype=self.dtype,
@@ -73,3 +81,10 @@ class XlmRobertaXl(Bert):
   def final_norm(self) -> nn.LayerNorm:
     """What follows the last layer."""
     return nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class XlmRobertaXl(PreNorm, Bert):
+  """Sizes of an encoder of this family: those of `Bert`."""
+
+  normed_embeddings = False
