@@ -98,7 +98,7 @@ def plan_sizes(config: dict[str, Any]) -> dict[str, Any]:
 
 def import_encoder(folder: str, *, max_tokens: int) -> tuple[Any, dict[str, Any]]:
   """The network and the parameters of an encoder in a folder that transformers saved."""
-  from dap_jax.distributed import sharding
+  from dap_jax.distributed import parameters, sharding
   from dap_jax.hub import from_hf
   from dap_jax.inference import embedder, encoder_network
   from dap_jax.model.from_config import ENCODER_ALONE, make_model
@@ -113,4 +113,4 @@ def import_encoder(folder: str, *, max_tokens: int) -> tuple[Any, dict[str, Any]
     **{**embedder.MODEL_DEFAULTS, **checkpoint.model_config},
   )
   abstract = encoder_network.abstract_params(network, sharding.make_mesh(data=-1, model=1))
-  return network, sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
+  return network, parameters.place(from_hf.encoder_leaves(checkpoint), abstract)

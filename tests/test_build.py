@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import PartitionSpec as P
 
 import configs
 from configs import demo
 from dap_jax.core import optimizer as optim
 from dap_jax.core.train_step import Frozen
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
 from tests.test_objectives import VOCABULARY, batch_of
@@ -62,17 +63,22 @@ def test_the_same_run_twice_is_equal_bit_for_bit():
   jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-def test_wide_matrices_are_sharded_and_moments_follow():
+def test_wide_matrices_are_sharded_and_data_shares_their_moments_and_the_words():
   train_program = build.build(vocabulary=VOCABULARY, **settings_of(data=2, fsdp=2, model=2))
-  params, moments = train_program.abstract_state.params, train_program.abstract_state.opt_state[1].m
-  kernel = params["encoder"]["layers_0"]["mlp_in"]["kernel"]
-  assert kernel.sharding.spec == jax.sharding.PartitionSpec("fsdp", "model")
-  jax.tree.map(lambda p, m: None if p.sharding == m.sharding else pytest.fail(), params, moments)
+  state = train_program.abstract_state
+  adam = state.opt_state[1]
+  encoders = [tree["encoder"] for tree in (state.params, adam.m, adam.v)]
+  kernels = [tree["layers_0"]["mlp_in"]["kernel"].sharding.spec for tree in encoders]
+  assert kernels == [P("fsdp", "model"), *2 * [P(("fsdp", "data"), "model")]]
+  words = [tree["embeddings"]["word"]["embedding"].sharding.spec for tree in encoders]
+  assert words == 3 * [P("model", ("fsdp", "data"))]
+  norms = [tree["layers_0"]["mlp_norm"]["scale"].sharding.spec for tree in encoders]
+  assert norms == 3 * [P()]
 
 
 def test_a_parameter_without_a_rule_is_an_error():
   with pytest.raises(ValueError, match="mystery/kernel"):
-    sharding.spec_of("mystery/kernel", (2, 2), sharding.make_mesh(data=8, model=1))
+    parameters.spec_of("mystery/kernel", (2, 2), sharding.make_mesh(data=8, model=1))
 
 
 def test_own_rules_come_first_and_one_that_matches_nothing_is_told(caplog):
@@ -80,8 +86,8 @@ def test_own_rules_come_first_and_one_that_matches_nothing_is_told(caplog):
   settings = settings_of(data=2, fsdp=2, model=2) | {"sharding_rules": rules}
   params = build.build(vocabulary=VOCABULARY, **settings).abstract_state.params["encoder"]
   layer = params["layers_0"]
-  assert layer["mlp_in"]["kernel"].sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
-  assert layer["mlp_out"]["kernel"].sharding.spec == jax.sharding.PartitionSpec("model", "fsdp")
+  assert layer["mlp_in"]["kernel"].sharding.spec == P(None, "fsdp")
+  assert layer["mlp_out"]["kernel"].sharding.spec == P("model", "fsdp")
   messages = [record.getMessage() for record in caplog.records]
   assert messages == ["sharding_rules: 'no/such/parameter' matches no parameter"]
 
@@ -91,7 +97,7 @@ def test_own_rules_come_first_and_one_that_matches_nothing_is_told(caplog):
 )
 def test_rules_that_are_none_are_named(rule):
   with pytest.raises(UserError, match="expected .PATTERN, AXES.*: a regular expression"):
-    sharding.parse_rules([("bias$", ()), rule])
+    parameters.parse_rules([("bias$", ()), rule])
 
 
 def test_a_large_matrix_that_cannot_be_cut_is_told(caplog):
@@ -100,7 +106,7 @@ def test_a_large_matrix_that_cannot_be_cut_is_told(caplog):
   settings["model"]["encoder"] |= {"width": 2**15}
   train_program = build.build(vocabulary=VOCABULARY, **settings)
   words = train_program.abstract_state.params["encoder"]["embeddings"]["word"]["embedding"]
-  assert words.sharding.spec == jax.sharding.PartitionSpec(None, "fsdp")
+  assert words.sharding.spec == P(None, ("fsdp", "data"))
   messages = [text for text in caplog.messages if "encoder/embeddings/word/embedding" in text]
   assert messages == [
     "params/encoder/embeddings/word/embedding [50, 32768] is whole along model: not divisible"

@@ -7,7 +7,7 @@ import pytest
 from orbax.checkpoint.utils import TMP_DIR_SUFFIX
 
 from dap_jax.core.train_step import TrainState
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing, restore
 
@@ -23,7 +23,7 @@ def state_of(value, mesh, width=64):
   """The state of step `value`."""
   params = {"encoder": {"mlp_in": {"kernel": kernel_of(value, width)}}}
   state = TrainState(np.int32(value), params, (params,))
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, sharding.with_shardings(state, mesh))
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters.with_shardings(state, mesh))
   return jax.device_put(state, shardings)
 
 
@@ -35,7 +35,7 @@ def is_state_of(value, state):
 
 
 def abstract_of(mesh, **settings):
-  return sharding.with_shardings(state_of(0, mesh, **settings), mesh)
+  return parameters.with_shardings(state_of(0, mesh, **settings), mesh)
 
 
 def opened(path, *, keep_last=2, best_metric=METRIC):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters
 from dap_jax.inference import embedder
 from dap_jax.workdir import layout, records
 from tests.commands import ROOT, environment, final_state, lines_of
@@ -95,7 +95,7 @@ def assert_close(run, expected):
   assert step == 60
 
   def close(path, a, b):
-    if sharding.path_name(path).endswith("key/bias"):
+    if parameters.path_name(path).endswith("key/bias"):
       return  # softmax cancels it: no output depends on it, and Adam steps along rounding noise
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, np.abs(b).max()))
 

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from dap_jax.data import tokenizer_training
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.hub import from_hf, to_hf, weights
 from dap_jax.inference import embedder, encoder_network
 from dap_jax.utils import trees
@@ -61,7 +61,7 @@ def network_of(checkpoint, *, size, max_tokens=24):
   section = model_section(**checkpoint.model_config)
   network = encoder_network.encoder_of(section, tokenizer=tokens, max_tokens=max_tokens)
   abstract = encoder_network.abstract_params(network, sharding.make_mesh(data=-1, model=1))
-  return network, sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
+  return network, parameters.place(from_hf.encoder_leaves(checkpoint), abstract)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
@@ -229,8 +229,8 @@ def test_a_shard_goes_to_its_device(tmp_path, tokenizer_folder):
   checkpoint = from_hf.read_folder(saved(tmp_path, module, tokenizer_folder))
   network, whole = network_of(checkpoint, size=23)
   abstract = encoder_network.abstract_params(network, sharding.make_mesh(data=-1, model=1))
-  abstract = sharding.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
-  spread = sharding.place(from_hf.encoder_leaves(checkpoint), abstract)
+  abstract = parameters.with_shardings(abstract, sharding.make_mesh(data=4, model=2))
+  spread = parameters.place(from_hf.encoder_leaves(checkpoint), abstract)
   qkv = spread["encoder"]["layers_1"]["qkv"]["kernel"]
   assert {shard.data.shape for shard in qkv.addressable_shards} == {(48, 3, 24)}
   for path, array in trees.flatten(spread).items():

@@ -20,7 +20,7 @@ from jax.test_util import check_grads
 from dap_jax.core import train_step
 from dap_jax.core.cross_entropy import FactoredLogits
 from dap_jax.core.objective import Objective
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.hub import names
 from dap_jax.hub.model_types import tensor_names
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
@@ -93,7 +93,7 @@ def assert_a_mesh_changes_nothing(function, batch=None):
   given = {"model": model, "objectives": objectives, "vocabulary": VOCABULARY}
   loss = jax.value_and_grad(functools.partial(train_step.loss_fn, **given), has_aux=True)
   (expected, _), slope = jax.jit(loss)(params, batch, key=jax.random.key(3))
-  places = jax.tree.map(lambda leaf: leaf.sharding, sharding.with_shardings(params, mesh))
+  places = jax.tree.map(lambda leaf: leaf.sharding, parameters.with_shardings(params, mesh))
   placed = jax.device_put(params, places), sharding.put_batch(batch, mesh, batch_size=8)
   with jax.set_mesh(mesh):
     step = jax.jit(loss, out_shardings=NamedSharding(mesh, P()))

@@ -17,7 +17,7 @@ from configs import multiway as multiway_config
 from dap_jax.core import train_step
 from dap_jax.core.objective import Context, Objective
 from dap_jax.core.train_step import Frozen
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.objectives import multiway
 from dap_jax.training import build, start
 from tests.commands import final_state, lines_of
@@ -246,7 +246,7 @@ def test_the_distance_starts_at_nothing_and_every_parameter_moves():
     new = params
     for key in path:
       new = new[key.key]
-    name = sharding.path_name(path)
+    name = parameters.path_name(path)
     if "key/bias" in name:  # its gradient is exactly zero: softmax does not see it
       continue
     assert (new != old).any(), name

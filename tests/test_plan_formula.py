@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters
 from dap_jax.planning import chips, predict, step
 from dap_jax.planning.compiled import compiler
 from dap_jax.planning.formula import estimate
@@ -146,7 +146,9 @@ def test_fsdp_gathers_twice_what_it_shares():
   leaves = jax.tree.leaves(train_program.abstract_state.params)
   paths = jax.tree_util.tree_leaves_with_path(train_program.abstract_state.params)
   sizes = {
-    sharding.path_name(path): leaf.size for path, leaf in paths if "fsdp" in str(leaf.sharding.spec)
+    parameters.path_name(path): leaf.size
+    for path, leaf in paths
+    if "fsdp" in str(leaf.sharding.spec)
   }
   cut, tables = sum(sizes.values()), sum(sizes[name] for name in sizes if "embedding" in name)
   uncut = sum(leaf.size for leaf in leaves) - cut

@@ -9,7 +9,7 @@ import pytest
 
 from dap_jax.core import microbatches, train_step
 from dap_jax.core.train_step import Frozen
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
@@ -101,7 +101,7 @@ def assert_same(found, expected, *, rtol):
     distance = np.linalg.norm(ours - theirs)
     # A key's bias has no gradient: it adds the same to every logit of a softmax.
     if np.linalg.norm(theirs) > 1e-6:
-      assert distance <= rtol * np.linalg.norm(theirs), (sharding.path_name(path), distance)
+      assert distance <= rtol * np.linalg.norm(theirs), (parameters.path_name(path), distance)
 
 
 @pytest.mark.parametrize("chunks", [2, 8, 32])

@@ -14,7 +14,7 @@ from configs import dap_both
 from dap_jax.core import train_step
 from dap_jax.core.mean import Mean
 from dap_jax.core.train_step import Frozen
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.model.from_config import ENCODER_ALONE, make_model
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build
@@ -138,7 +138,7 @@ def test_who_gets_gradient():
     vectors = np.abs(grads["decoder"]["language"]["embedding"]).sum(1)
     assert np.flatnonzero(vectors).tolist() == [1, 3]
   for path, grad in jax.tree_util.tree_leaves_with_path(grads):
-    name = sharding.path_name(path)
+    name = parameters.path_name(path)
     if "projection" in name:  # of the sentence vector, which RTL does not read
       assert not np.any(grad), name
     else:

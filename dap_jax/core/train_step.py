@@ -10,7 +10,7 @@ updates the parameters. B examples, K views, L tokens, D width.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -187,9 +187,14 @@ def train_step(
   seed: jax.Array | int,
   *,
   optimizer: optax.GradientTransformation,
+  own_part: Callable[[optax.Params], optax.Params] = lambda tree: tree,
   **settings: Any,
 ) -> tuple[TrainState, dict[str, Mean]]:
-  """One update; the arguments are those of `gradients`.
+  """One update; the arguments are those of `gradients`, and `own_part`.
+
+  A device updates the part of the parameters whose moments it has: `own_part` constrains a tree
+  shaped as the parameters to that part. The sum of the gradients over devices then becomes a
+  reduce-scatter, and only the new parameters are gathered.
 
   Where the loss or the gradient is not finite, the step counts and nothing else changes.
 
@@ -197,13 +202,14 @@ def train_step(
     The next state, and the means, `not_finite` among them: 1 where nothing changed, else 0.
   """
   means, grads = gradients(state, batch, frozen, seed, **settings)
-  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-  params = optax.apply_updates(state.params, updates)
+  grads, own = own_part(grads), own_part(state.params)
+  updates, opt_state = optimizer.update(grads, state.opt_state, own)
+  params = optax.apply_updates(own, updates)
   finite = jnp.isfinite(means["loss"].total) & jnp.isfinite(means["grad_norm"].total)
   params, opt_state = jax.tree.map(
     lambda new, old: jnp.where(finite, new, old),
     (params, opt_state),
-    (state.params, state.opt_state),
+    (own, state.opt_state),
   )
   means["not_finite"] = Mean.of(1 - finite.astype(jnp.float32))
   return TrainState(state.step + 1, params, opt_state), means

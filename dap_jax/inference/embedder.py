@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from dap_jax.core.inference_step import embed_step, layer_means_step, layer_states_step
 from dap_jax.data import manifest
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.distributed import multihost, sharding
+from dap_jax.distributed import multihost, parameters, sharding
 from dap_jax.evals import Pieces
 from dap_jax.hub import download, from_hf, limits, tokenizer_files
 from dap_jax.inference import batching
@@ -127,7 +127,7 @@ class Embedder:
     sha = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     sha.update(self.tokenizer.definition().encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
-      sha.update(sharding.path_name(path).encode())
+      sha.update(parameters.path_name(path).encode())
       sha.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()[:40]
 
@@ -250,7 +250,7 @@ def load_folder(folder: epath.Path, **options: Unpack[Options]) -> Embedder:
   encoder = model_config["encoder"]
   limits.check_padding(checkpoint.folder, encoder, max_tokens=limit, pad_id=tokenizer.pad_id)
   network = encoder_of(model_config, tokenizer=tokenizer, max_tokens=limit)
-  params = sharding.place(from_hf.encoder_leaves(checkpoint), abstract_params(network, mesh))
+  params = parameters.place(from_hf.encoder_leaves(checkpoint), abstract_params(network, mesh))
   built = network, params, model_config, tokenizer, limit, None, mesh, changed
   return Embedder(*built, prompts=checkpoint.prompts, prompt="")
 

@@ -15,7 +15,7 @@ from dap_jax.data import manifest, tokenizer_pruning
 from dap_jax.data.pair_encoder import UNCUT
 from dap_jax.data.texts import text_files
 from dap_jax.data.tokenizer import FILES, Tokenizer
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters
 from dap_jax.hub import configs, download, from_hf, tokenizer_files
 from dap_jax.inference.embedder import Embedder
 from dap_jax.inference.encoder_network import abstract_params, encoder_of
@@ -108,7 +108,7 @@ def of_folder(name: str, loaded: Embedder) -> Export:
       masked_lm=True,
     )
     abstract = {"masked_lm": abstract_params(network, loaded.mesh)["masked_lm"]}
-    params |= sharding.place({"masked_lm": from_hf.head_from_checkpoint(checkpoint)}, abstract)
+    params |= parameters.place({"masked_lm": from_hf.head_from_checkpoint(checkpoint)}, abstract)
   elif from_hf.has_head(checkpoint):
     logger.warning("its masked-LM head has a projection of its own, and is left out")
   return Export(params, files, {}, None)

@@ -192,8 +192,7 @@ class Decoder(nn.Module):
       [B, L, D], for `projection`.
     """
     offset, positions = self.family.position_offset, jnp.arange(target_h.shape[1])
-    mask_row = self.embeddings.word(jnp.full((1, 1), self.mask_id, jnp.int32))
-    slots = spread(mask_row, target_h.shape)
+    slots = spread(self.embeddings.word.row(self.mask_id), target_h.shape)
     slots = self.embeddings.place(slots, offset + positions, deterministic=deterministic)
     slots = jnp.where(replaced[..., None], slots, target_h)
     if self.languages:

@@ -39,15 +39,22 @@ class Dense(nn.Dense):
 
 
 class Embed(nn.Embed):
-  """nn.Embed for a table that the mesh's axis `fsdp` shards: collected before it is read.
+  """nn.Embed for a table whose width devices share: collected before it is read.
 
-  Otherwise each device would look up its part of the width for the tokens of all devices, and the
-  devices would exchange token states, which grow with the batch.
+  Otherwise each device would look up its part of the width for the tokens of all devices. That is
+  how the gradient is made: slopes of tokens are fewer bytes than the gradient of the table, and
+  each device needs but its part of that.
   """
 
   def __call__(self, ids: jax.Array) -> jax.Array:
     """ids int32 [...] -> [..., D]."""
     return rows_of(self.embedding, ids, self.dtype or self.embedding.dtype)
+
+  def row(self, number: int) -> jax.Array:
+    """One row, [D]; the table is not collected for it."""
+    return sharding.gathered(
+      self.embedding[number].astype(self.dtype or self.embedding.dtype), None
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -67,8 +74,8 @@ def _rows_backward(
 ) -> tuple[jax.Array, None]:
   del dtype
   table, ids = saved
-  empty = sharding.gathered(jnp.zeros_like(table), "model", None)
-  return empty.at[ids].add(slope.astype(table.dtype)), None
+  slope = sharding.by_columns(slope)
+  return jnp.zeros_like(table).at[ids].add(slope.astype(table.dtype)), None
 
 
 rows_of.defvjp(_rows_forward, _rows_backward)

@@ -25,7 +25,7 @@ from dap_jax.core.mean import Mean
 from dap_jax.core.objective import Objective
 from dap_jax.core.optimizer import make_optimizer
 from dap_jax.core.train_step import Frozen, TrainState
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.model.dual_alignment import DualAlignment
 from dap_jax.model.from_config import check_dimensions, init_params, make_model
 from dap_jax.model.vocabulary import Vocabulary
@@ -148,7 +148,7 @@ def build(
 
   Args:
     vocabulary: of the tokenizer.
-    sharding_rules: the user's own, see `sharding.parse_rules`.
+    sharding_rules: the user's own, see `parameters.parse_rules`.
     languages: of the data, the pivot among them.
     teacher: a frozen network and its parameters, arrays or shapes.
     classes: of the classification head that fine-tuning needs; 0 = no head.
@@ -178,7 +178,7 @@ def build(
     optimizer=bind(make_optimizer, optimizer, where="optimizer", steps=steps)(),
     seed=seed,
     mesh=bind(sharding.make_mesh, mesh, where="mesh", devices=devices)(),
-    rules=sharding.parse_rules(sharding_rules),
+    rules=parameters.parse_rules(sharding_rules),
     teacher_params=teacher_params,
     reads_initial="initial" in needed,
   )
@@ -212,7 +212,7 @@ def jit_program(
   optimizer: tuple[optax.GradientTransformation, optax.Schedule],
   seed: int,
   mesh: Mesh,
-  rules: sharding.Rules,
+  rules: parameters.Rules,
   teacher_params: Any,
   reads_initial: bool,
 ) -> TrainProgram:
@@ -229,12 +229,18 @@ def jit_program(
   """
   network, (transformation, learning_rate) = loss_settings["model"], optimizer
   init = functools.partial(init_state, seed=seed, network=network, optimizer=transformation)
-  state = sharding.with_shardings(jax.eval_shape(init, {}), mesh, rules)
+  state = parameters.with_shardings(jax.eval_shape(init, {}), mesh, rules)
   frozen = Frozen(
-    teacher=None if teacher_params is None else sharding.with_shardings(teacher_params, mesh),
+    teacher=None if teacher_params is None else parameters.with_shardings(teacher_params, mesh),
     initial=state.params if reads_initial else None,
   )
-  step = functools.partial(train_step.train_step, optimizer=transformation, **loss_settings)
+  parts = parameters.moment_shardings(state.params)
+  step = functools.partial(
+    train_step.train_step,
+    optimizer=transformation,
+    own_part=functools.partial(jax.lax.with_sharding_constraint, shardings=parts),
+    **loss_settings,
+  )
   return TrainProgram(
     model=network,
     objectives=loss_settings["objectives"],

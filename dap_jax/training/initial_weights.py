@@ -16,7 +16,7 @@ from etils import epath
 
 from dap_jax.data import manifest, tokenizer_pruning
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters
 from dap_jax.hub import download, from_hf, names
 from dap_jax.hub import tokenizer_files as hub_tokenizer
 from dap_jax.model.from_config import DEFAULT_POOLING
@@ -101,7 +101,7 @@ class CheckpointFolder:
     for head in NEW_HEADS:
       if head in abstract:  # new in the papers too
         description += f"; the {head} head starts anew"
-    return sharding.place(tree, abstract), description
+    return parameters.place(tree, abstract), description
 
   def _decoder(
     self, abstract: Mapping[str, Any], *, english_ids: np.ndarray | None
@@ -189,7 +189,7 @@ def shapes_like(stored: Mapping[str, Any], abstract: Mapping[str, Any]) -> Any:
     stored,
     is_leaf=lambda leaf: hasattr(leaf, "shape"),
   )
-  return sharding.with_shardings(tree, mesh)
+  return parameters.with_shardings(tree, mesh)
 
 
 def without_languages(params: Mapping[str, Any]) -> dict[str, Any]:

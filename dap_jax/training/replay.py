@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dap_jax.core.train_step import Frozen, TrainState
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.training import build
 from dap_jax.utils.errors import UserError
 
@@ -71,5 +71,5 @@ def describe(params: Any, grads: Any) -> dict[str, str]:
     text = f"gradient {float(jnp.linalg.norm(grad)):.3g}"
     if any(not_finite):
       text += f"  NOT FINITE: {not_finite[0]} of the values, {not_finite[1]} of the gradient"
-    texts[sharding.path_name(path)] = text
+    texts[parameters.path_name(path)] = text
   return texts

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dap_jax.distributed.sharding import path_name
+from dap_jax.distributed.parameters import path_name
 from dap_jax.utils.trees import overlay
 
 NEVER = -1e4  # e to this power is 0, in bfloat16 too

@@ -20,7 +20,7 @@ from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from dap_jax.distributed import multihost
-from dap_jax.distributed.sharding import path_name
+from dap_jax.distributed.parameters import path_name
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.json_files import read_json
 from dap_jax.workdir import checksums
