@@ -9,7 +9,7 @@ import pytest
 from dap_jax.distributed import parameters
 from dap_jax.planning import chips, predict, step
 from dap_jax.planning.compiled import compiler
-from dap_jax.planning.formula import estimate
+from dap_jax.planning.formula import collectives, estimate
 from dap_jax.planning.formula.footprint import footprint
 from dap_jax.planning.formula.trace import flat_trace, share_rows
 from tests import tiny
@@ -90,7 +90,7 @@ def test_partial_sums_of_a_shared_layer():
     both = program_of(jax.grad(lambda *args, f=function: jnp.sum(f(*args))), *shapes)
     for program, sums in ((forward, 1), (both, 2)):
       _, a, b = program.inputs
-      results = list(estimate.partial_sums(program, {a: 1, b: 0}))
+      results = list(collectives.partial_sums(program, {a: 1, b: 0}))
       assert [size for size, _ in results] == [6 * 4 * 4] * sums
       assert [times for _, times in results] == [often] * sums
 
@@ -118,18 +118,34 @@ def sent(estimated, kind, group):
   )
 
 
-def test_gradients_are_summed_whole_and_the_state_is_exact():
-  """float32: four bytes a parameter are reduced, twelve held with both moments.
+def elements(params, kind):
+  """Numbers in the word tables, the kernels, or the rest of a tree of shapes."""
+  total = 0
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    name = parameters.path_name(path)
+    words, kernel = name.endswith("word/embedding"), name.endswith("kernel")
+    total += leaf.size * (kind == ("words" if words else "kernels" if kernel else "rest"))
+  return total
 
-  Of tables that are read at the same rows by every pair, these rows: of the decoder's 94 words
-  [MASK], of the encoder's 24 positions 12, of its 2 token types one.
+
+def test_gradients_are_scattered_and_the_state_is_exact():
+  """float32, 8 chips: kernels' gradients are scattered, and their new numbers gathered.
+
+  Of tables that are read at the same rows by every pair, these rows are summed: of the decoder's
+  94 words [MASK], of the encoder's 24 positions 12, of its 2 token types one; of the decoder's all.
+  The encoder's words are gathered, and the slopes of a chip's 2 x 2 x 12 tokens sent.
   """
   train_program, batch, estimated = tiny_estimate()
-  params = sum(leaf.size for leaf in jax.tree.leaves(train_program.abstract_state.params))
-  assert sent(estimated, "all-reduce", 8) == 4 * (params - 32 * (93 + 12 + 1))
-  assert sent(estimated, "all-gather", 8) == 4 * 16 * 2 * 32  # z of 16 pairs, width 32
-  state = estimated.memory["state"] - 12 * params
-  assert 0 <= state < 32  # step and counts
+  params = train_program.abstract_state.params
+  words, kernels, rest = (elements(params, kind) for kind in ("words", "kernels", "rest"))
+  assert words == 2 * 94 * 32
+  assert sent(estimated, "reduce-scatter", 8) == 4 * kernels
+  z = 16 * 2 * 32  # of 16 pairs, width 32
+  assert sent(estimated, "all-gather", 8) == 4 * (z + 94 * 32 + kernels)
+  assert sent(estimated, "all-to-all", 8) == 4 * 2 * 2 * 12 * 32
+  assert sent(estimated, "all-reduce", 8) == 4 * (rest - 32 * (12 + 1) + 32)
+  state = 12 * rest + 4 * kernels + 8 * kernels / 8 + 12 * words / 8
+  assert 0 <= estimated.memory["state"] - state < 32  # step and counts
   assert estimated.memory["peak"] == sum(
     estimated.memory[key] for key in ("state", "batch", "temporary")
   )
@@ -138,28 +154,20 @@ def test_gradients_are_summed_whole_and_the_state_is_exact():
 def test_fsdp_gathers_twice_what_it_shares():
   """By the shardings: what is cut is scattered among four, and gathered for either pass.
 
-  Of a table the backward pass needs nothing; and of the decoder's words the one row of [MASK] is
-  summed by all.
+  The parts are scattered once more among the two that have the same, and gathered when they are
+  new. Words are sent as without `fsdp`.
   """
-  train_program, _, whole = tiny_estimate()
+  _, _, whole = tiny_estimate()
   train_program, _, estimated = tiny_estimate(**{"mesh.fsdp": 4})
-  leaves = jax.tree.leaves(train_program.abstract_state.params)
-  paths = jax.tree_util.tree_leaves_with_path(train_program.abstract_state.params)
-  sizes = {
-    parameters.path_name(path): leaf.size
-    for path, leaf in paths
-    if "fsdp" in str(leaf.sharding.spec)
-  }
-  cut, tables = sum(sizes.values()), sum(sizes[name] for name in sizes if "embedding" in name)
-  uncut = sum(leaf.size for leaf in leaves) - cut
-  assert min(uncut, tables, cut - tables) > 0
-  words = sizes["decoder/embeddings/word/embedding"]
-  assert words == 94 * 32
-  assert sent(estimated, "reduce-scatter", 4) == 4 * (cut - words)
-  assert sent(estimated, "all-gather", 4) == 4 * (2 * cut - tables)
-  assert sent(estimated, "all-reduce", 2) == 4 * (cut - words) / 4
-  assert sent(estimated, "all-reduce", 8) == 4 * (uncut - 32 * (12 + 1) + 32)
-  assert estimated.memory["state"] == pytest.approx(whole.memory["state"] - 12 * cut * 3 / 4)
+  params = train_program.abstract_state.params
+  words, kernels, rest = (elements(params, kind) for kind in ("words", "kernels", "rest"))
+  assert sent(estimated, "reduce-scatter", 4) == 4 * kernels
+  assert sent(estimated, "all-gather", 4) == 4 * 2 * kernels
+  assert sent(estimated, "reduce-scatter", 2) == sent(estimated, "all-gather", 2) == 4 * kernels / 4
+  for kind in ("all-reduce", "all-to-all"):
+    assert sent(estimated, kind, 8) == sent(whole, kind, 8)
+  assert sent(estimated, "all-gather", 8) == sent(whole, "all-gather", 8) - 4 * kernels
+  assert estimated.memory["state"] == whole.memory["state"] - 4 * kernels * 3 / 4
 
 
 def test_estimates_rise_and_fall_as_they_must():
@@ -177,13 +185,20 @@ def test_estimates_rise_and_fall_as_they_must():
 
 
 def test_gradients_sent_are_the_compilers():
-  """XLA's partitioner on 8 CPU devices: as many bytes are reduced, but for a few scalars."""
+  """XLA's partitioner on 8 CPU devices: as many bytes are summed and sent, but for a few scalars.
+
+  There it sums a gradient whole before it takes a part, which on chips is a reduce-scatter.
+  """
   train_program, batch, estimated = tiny_estimate()
   compiled = compiler.compiled_cost(train_program, batch)
-  reduced = sum(
-    each.size * each.times for each in compiled.collectives if each.kind == "all-reduce"
-  )
-  assert sent(estimated, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
+
+  def sums(cost, *kinds):
+    return sum(each.size * each.times for each in cost.collectives if each.kind in kinds)
+
+  summed = "all-reduce", "reduce-scatter"
+  z = 4 * 16 * 2 * 32  # the gradient of the gathered vectors is summed too
+  assert sums(estimated, *summed) + z == pytest.approx(sums(compiled, *summed), rel=0.01)
+  assert sums(estimated, "all-to-all") == sums(compiled, "all-to-all")
   assert estimated.flops == compiled.flops
   assert estimated.memory["state"] == pytest.approx(compiled.memory["state"], rel=0.01)
 
@@ -214,9 +229,9 @@ def test_a_report_says_that_it_is_an_estimate():
 
 
 def test_a_state_that_is_too_large_is_not_even_estimated():
-  """1e9 ids x 32 float32, three times: 384 GB, where an H200 gives 106."""
+  """2e9 ids x 32 float32, two tables with two moments: 192 GB for each of 8 chips of 106."""
   config = tiny.get_config()
-  config.tokenizer.vocabulary_size = 1_000_000_000
+  config.tokenizer.vocabulary_size = 2_000_000_000
   config = config.to_dict()
   report = report_of(config, "gpu:h200x8")
   assert not report["fits"]
@@ -258,5 +273,6 @@ def test_against_the_tpu_compiler(commands, tmp_path):
   report = json.loads((tmp_path / "plan.json").read_text())
   _, _, estimated = tiny_estimate()
   assert estimated.flops == report["flops"]
-  reduced = sum(each["bytes"] for each in report["collectives"] if each["kind"] == "all-reduce")
-  assert sent(estimated, "all-reduce", 8) == pytest.approx(reduced, rel=0.05)
+  kinds = "all-reduce", "reduce-scatter"
+  summed = sum(each["bytes"] for each in report["collectives"] if each["kind"] in kinds)
+  assert sum(sent(estimated, kind, 8) for kind in kinds) == pytest.approx(summed, rel=0.05)

@@ -108,8 +108,8 @@ def spec_of(
 def spread_over_data(spec: P, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, *, path: str) -> P:
   """The PartitionSpec of a leaf -> that of one which the devices of `data` share as well.
 
-  `data` cuts the first dimension that it divides, of word embeddings the width. Biases and scales
-  stay as they are.
+  `data` cuts the first dimension that it divides, of word embeddings the width. Vectors and small
+  tables stay as they are.
 
   Examples:
     >>> mesh = AbstractMesh((4, 1, 2), ("data", "fsdp", "model"))
@@ -119,11 +119,12 @@ def spread_over_data(spec: P, shape: tuple[int, ...], mesh: Mesh | AbstractMesh,
     ()
   """
   count = mesh.shape["data"]
-  if count == 1 or len(shape) < 2:
+  is_table = re.search(TABLES, path)
+  if count == 1 or len(shape) < 2 or (path.endswith("/embedding") and not is_table):
     return spec
   cuts = [(axis,) if isinstance(axis, str) else axis or () for axis in spec]
   cuts += [()] * (len(shape) - len(cuts))
-  for place in (1,) if re.search(TABLES, path) else range(len(shape)):
+  for place in (1,) if is_table else range(len(shape)):
     others = math.prod(mesh.shape[axis] for axis in cuts[place])
     if shape[place] % (others * count) == 0:
       cuts[place] += ("data",)

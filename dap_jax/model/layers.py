@@ -52,9 +52,8 @@ class Embed(nn.Embed):
 
   def row(self, number: int) -> jax.Array:
     """One row, [D]; the table is not collected for it."""
-    return sharding.gathered(
-      self.embedding[number].astype(self.dtype or self.embedding.dtype), None
-    )
+    rows = jnp.take(self.embedding, jnp.array([number]), axis=0)
+    return sharding.gathered(rows.astype(self.dtype or rows.dtype), None, None)[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -74,7 +73,8 @@ def _rows_backward(
 ) -> tuple[jax.Array, None]:
   del dtype
   table, ids = saved
-  slope = sharding.by_columns(slope)
+  if slope.ndim > 2:  # of tokens; positions are few, and their table is whole on every device
+    slope = sharding.by_columns(sharding.by_rows(slope))
   return jnp.zeros_like(table).at[ids].add(slope.astype(table.dtype)), None
 
 

@@ -1,35 +1,38 @@
-"""Tables whose rows are looked up: of which parameters, and how much of a gradient is exchanged."""
+"""Tables whose rows are looked up: how much of their gradients is exchanged."""
 
 from __future__ import annotations
 
-from dap_jax.planning.formula.trace import FlatTrace, Operation
+from typing import NamedTuple
+
+from dap_jax.planning.formula.trace import FlatTrace
 
 
-def is_lookup_table(array: int, readers: dict[int, list[Operation]]) -> bool:
-  """Whether only rows are read of a parameter, or of its copy in the compute dtype."""
-  operations = list(readers.get(array, []))
-  for operation in tuple(operations):
-    if operation.name == "convert_element_type":
-      operations += readers.get(operation.writes[0], [])
-  names = {operation.name for operation in operations}
-  return "gather" in names and "dot_general" not in names
+class RowUpdates(NamedTuple):
+  """What is added to the rows of a table's gradient.
 
-
-def summed_rows(trace: FlatTrace) -> dict[int, float]:
-  """Gradients of tables that are read at the same few rows whatever the batch: [MASK], positions.
-
-  The chips sum these rows, and each then writes the table's gradient by itself.
-
-  Returns:
-    Gradient -> bytes of its rows, where they are fewer than the table's.
+  Attributes:
+    size: bytes, of one chip's rows of the batch.
+    fixed: whether they are the same few rows whatever the batch: [MASK], positions. The chips sum
+      these rows, and each then writes the table's gradient by itself.
   """
-  varying, rows = set(trace.inputs), {}
+
+  size: float
+  fixed: bool
+
+
+def row_updates(trace: FlatTrace) -> dict[int, RowUpdates]:
+  """Gradient of a lookup table -> what is added to its rows."""
+  varying, updates_of = set(trace.inputs), {}
   for operation in trace.operations:
     if varying.intersection(operation.arrays()):
       varying.update(operation.writes)
     if operation.name in ("scatter-add", "scatter_add"):
       _, ids, updates = operation.reads
       (gradient,) = operation.writes
-      if updates is not None and (ids is None or ids not in varying):
-        rows[gradient] = min(trace.sizes[updates], trace.sizes[gradient])
-  return rows
+      if updates is not None:
+        fixed = ids is None or ids not in varying
+        size = trace.sizes[updates]
+        if fixed:
+          size = min(size, trace.sizes[gradient])
+        updates_of[gradient] = RowUpdates(size, fixed)
+  return updates_of
