@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from dap_jax.core import cross_entropy
 from dap_jax.core.cross_entropy import FactoredLogits, summed_cross_entropy
 from dap_jax.distributed import sharding
 
@@ -32,6 +33,11 @@ def with_bags(labels, *, width=5):
   return more.at[..., 0].set(labels), jax.random.uniform(keys[1], more.shape, jnp.float64)
 
 
+def keep_slopes(monkeypatch, *, tokens, ids, bytes_each):
+  """Lets a device keep the derivatives by the logits of so many tokens."""
+  monkeypatch.setattr(cross_entropy, "SLOPES", tokens * ids * bytes_each)
+
+
 def test_by_hand():
   logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [1 / 3] * 3]]))
   factored = FactoredLogits(logits, jnp.eye(3), jnp.zeros(3))
@@ -40,9 +46,12 @@ def test_by_hand():
   np.testing.assert_allclose(total, np.log(2) - np.log(0.8), rtol=1e-6)
 
 
+@pytest.mark.parametrize("kept", [1, 13, 2**20])
 @pytest.mark.parametrize("chunk", [1, 6, 15, 56, 100])
-def test_any_chunk_is_the_plain_loss_and_its_gradient(chunk):
+def test_any_chunk_is_the_plain_loss_and_its_gradient(chunk, kept, monkeypatch):
+  """With the slopes of one chunk, of several and of all at a time."""
   with jax.enable_x64(True):
+    keep_slopes(monkeypatch, tokens=kept, ids=example()[0].bias.size, bytes_each=8)
     logits, labels, weights = example(dtype=jnp.float64)
     expected, slope = jax.value_and_grad(plain)(logits, labels, weights)
 
@@ -88,11 +97,12 @@ def test_bfloat16_states_keep_float32_sums():
 
 
 @pytest.mark.parametrize("bag", [None, 24])
-def test_memory_holds_the_logits_of_one_chunk(bag):
-  """What the compiler sets aside, beside the 65,536 logits of a chunk: less than of ten chunks.
+def test_memory_holds_the_logits_of_few_chunks(bag, monkeypatch):
+  """What the compiler sets aside: the slopes of four chunks, 65,536 each, and less than six more.
 
   With 24 labels of each state too.
   """
+  keep_slopes(monkeypatch, tokens=4 * 32, ids=2048, bytes_each=4)
 
   def needed(rows):
     logits, labels, _ = example(rows=rows, length=8, width=2, ids=2048)

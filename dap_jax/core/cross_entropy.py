@@ -17,6 +17,7 @@ from dap_jax.distributed import sharding
 
 CHUNK_TOKENS = 256  # the default of the config's program.chunk_tokens
 AT_ONCE = 8  # labels of a state that are compared with all ids in one pass
+SLOPES = 2**28  # bytes of derivatives by logits that a device keeps until it multiplies them
 
 
 class FactoredLogits(NamedTuple):
@@ -51,7 +52,9 @@ def summed_cross_entropy(
   """The sum over all labels of weight * -log softmax(logits)[label], a scalar.
 
   The sum is linear in the losses, so the gradient of each chunk is made where its logits are, in
-  the forward pass: logits are multiplied out once, and chunk x V of them are alive on a device.
+  the forward pass: logits are multiplied out once, and chunk x V of them are alive on a device. The
+  kernel's gradient is as large as the kernel, so it is not added to in each chunk: the derivatives
+  of several chunks are kept, in the compute dtype, and multiplied at once.
 
   Args:
     logits: of the labels' tokens, in their order; differentiated.
@@ -78,8 +81,9 @@ def _summed(logits: FactoredLogits, labels: jax.Array, weights: jax.Array, chunk
     losses, _ = _losses_of_chunk(logits, tokens)
     return total + losses.sum(1), None
 
-  logits, chunks = logits.ready(), _cut(logits.states, labels, weights, chunk)
-  return jax.lax.scan(add, _zeros(chunks, ()), chunks)[0].sum()
+  logits, groups = logits.ready(), _cut(logits, labels, weights, chunk)
+  chunks = jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), groups)
+  return jax.lax.scan(add, _zeros(chunks.states, ()), chunks)[0].sum()
 
 
 def _forward(
@@ -87,21 +91,31 @@ def _forward(
 ) -> tuple[jax.Array, FactoredLogits]:
   """The sum, and its derivative by states, kernel and bias: what the backward pass multiplies."""
   dtype, states, kernel = jnp.promote_types(logits.states.dtype, jnp.float32), *logits[:2]
-  logits, chunks = logits.ready(), _cut(states, labels, weights, chunk)
+  groups = _cut(logits, labels, weights, chunk)
+  logits = logits.ready()
 
-  def add(sums: Sums, tokens: Tokens) -> tuple[Sums, jax.Array]:
-    total, of_kernel, of_bias = sums
+  def add(sums: Sums, tokens: Tokens) -> tuple[Sums, tuple[jax.Array, jax.Array]]:
+    total, of_bias = sums
     losses, slope = _losses_of_chunk(logits, tokens)
     of_bias += slope.sum(1)
     slope = slope.astype(tokens.states.dtype)
-    of_kernel += jnp.einsum("std,stv->sdv", tokens.states, slope, preferred_element_type=dtype)
     of_states = jnp.einsum("stv,dv->std", slope, logits.kernel)
-    return (total + losses.sum(1), of_kernel, of_bias), of_states
+    return (total + losses.sum(1), of_bias), (of_states, slope)
 
-  total, of_kernel, of_bias = (
-    _zeros(chunks, shape) for shape in ((), logits.kernel.shape, logits.bias.shape)
+  def add_group(
+    sums: tuple[Sums, jax.Array], tokens: Tokens
+  ) -> tuple[tuple[Sums, jax.Array], jax.Array]:
+    rest, of_kernel = sums
+    rest, (of_states, slopes) = jax.lax.scan(add, rest, tokens)
+    of_kernel += jnp.einsum("cstd,cstv->sdv", tokens.states, slopes, preferred_element_type=dtype)
+    return (rest, of_kernel), of_states
+
+  total, of_bias, of_kernel = (
+    _zeros(groups.states, shape) for shape in ((), logits.bias.shape, logits.kernel.shape)
   )
-  (total, of_kernel, of_bias), of_states = jax.lax.scan(add, (total, of_kernel, of_bias), chunks)
+  ((total, of_bias), of_kernel), of_states = jax.lax.scan(
+    add_group, ((total, of_bias), of_kernel), groups
+  )
   gradient = FactoredLogits(
     _join(of_states, like=states),
     of_kernel.sum(0).astype(kernel.dtype),
@@ -122,9 +136,10 @@ _summed.defvjp(_forward, _backward)
 
 
 class Tokens(NamedTuple):
-  """Tokens that are cut into chunks: each array [chunks, shards, tokens, ...], or one chunk of it.
+  """Tokens that are cut into groups of chunks: each array [groups, chunks, shards, tokens, ...].
 
-  states: [..., D]; labels: int32 [..., T]; weights: [..., T], 0 for what fills up the last chunk.
+  Or one group of them, or one chunk. states: [..., D]; labels: int32 [..., T]; weights: [..., T], 0
+  for what fills up the last chunk.
   """
 
   states: jax.Array
@@ -132,39 +147,40 @@ class Tokens(NamedTuple):
   weights: jax.Array
 
 
-# Of the losses, [shards]; of the kernel's gradient, [shards, D, V]; of the bias's, [shards, V].
-Sums = tuple[jax.Array, jax.Array, jax.Array]
+Sums = tuple[jax.Array, jax.Array]  # of the losses, [shards]; of the bias's gradient, [shards, V]
 
 
-def _zeros(chunks: Tokens, shape: tuple[int, ...]) -> jax.Array:
-  """[shards, *shape], where the sums over the chunks begin."""
-  shards, dtype = chunks.states.shape[1], chunks.states.dtype
-  return jnp.zeros((shards, *shape), jnp.promote_types(dtype, jnp.float32))
+def _zeros(states: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """[shards, *shape], where the sums over the chunks begin; states: [..., shards, tokens, D]."""
+  return jnp.zeros((states.shape[-3], *shape), jnp.promote_types(states.dtype, jnp.float32))
 
 
-def _cut(states: jax.Array, labels: jax.Array, weights: jax.Array, chunk: int) -> Tokens:
-  """Cuts the tokens of each shard into chunks as even as can be, of at most `chunk`.
+def _cut(logits: FactoredLogits, labels: jax.Array, weights: jax.Array, chunk: int) -> Tokens:
+  """Cuts the tokens of each shard into groups of chunks as even as can be, of at most `chunk`.
 
   A device sums the gradient of its own shard of the rows over all chunks, and the shards meet once,
   after the loop; without that axis they would meet in every turn of it.
   """
+  states = logits.states
   shards = sharding.batch_shards(len(labels))
   tokens = states.size // states.shape[-1] // shards
-  chunks = -(-tokens // chunk)
-  size = -(-tokens // chunks)
+  kept = SLOPES // (logits.bias.size * states.dtype.itemsize)  # tokens of a group, at most
+  groups = -(-tokens // max(chunk, kept // chunk * chunk))
+  chunks = -(-tokens // (groups * chunk))
+  size = -(-tokens // (groups * chunks))
 
   def cut(array: jax.Array) -> jax.Array:
     array = array.reshape(shards, tokens, -1)
-    array = jnp.pad(array, [(0, 0), (0, chunks * size - tokens), (0, 0)])
-    return array.reshape(shards, chunks, size, -1).swapaxes(0, 1)
+    array = jnp.pad(array, [(0, 0), (0, groups * chunks * size - tokens), (0, 0)])
+    return jnp.moveaxis(array.reshape(shards, groups, chunks, size, -1), 0, 2)
 
   return Tokens(cut(states), cut(labels), cut(weights))
 
 
-def _join(chunks: jax.Array, *, like: jax.Array) -> jax.Array:
-  """The reverse of `_cut` for states: [chunks, shards, tokens, D] -> the shape of `like`."""
-  count, shards, size, width = chunks.shape
-  joined = chunks.swapaxes(0, 1).reshape(shards, count * size, width)
+def _join(groups: jax.Array, *, like: jax.Array) -> jax.Array:
+  """The reverse of `_cut` for states -> the shape of `like`."""
+  width, shards = groups.shape[-1], groups.shape[2]
+  joined = jnp.moveaxis(groups, 2, 0).reshape(shards, -1, width)
   return joined[:, : like.size // width // shards].reshape(like.shape)
 
 

@@ -9,10 +9,11 @@ the gradients of their rows are exchanged, not those of the whole table.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -142,6 +143,14 @@ def moment_shardings(params: Any) -> Any:
     return NamedSharding(mesh, spec)
 
   return jax.tree_util.tree_map_with_path(place, params)
+
+
+def own_part(params: Any) -> Callable[[Any], Any]:
+  """Parameters (see `moment_shardings`) -> a function of such trees: constrains them to the part.
+
+  The part of a device is that whose moments it has.
+  """
+  return functools.partial(jax.lax.with_sharding_constraint, shardings=moment_shardings(params))
 
 
 def with_shardings(tree: Any, mesh: Mesh, user_rules: Rules = ()) -> Any:

@@ -234,13 +234,9 @@ def jit_program(
     teacher=None if teacher_params is None else parameters.with_shardings(teacher_params, mesh),
     initial=state.params if reads_initial else None,
   )
-  parts = parameters.moment_shardings(state.params)
-  step = functools.partial(
-    train_step.train_step,
-    optimizer=transformation,
-    own_part=functools.partial(jax.lax.with_sharding_constraint, shardings=parts),
-    **loss_settings,
-  )
+  own_part = parameters.own_part(state.params)
+  settings = {"optimizer": transformation, "own_part": own_part, **loss_settings}
+  step = functools.partial(train_step.train_step, **settings)
   return TrainProgram(
     model=network,
     objectives=loss_settings["objectives"],
