@@ -38,6 +38,7 @@ SCRIPTS = {
   " --config.data.heldout.min_languages=1 --config.data.heldout.sentences=20 --config.steps=2"
   " --config.eval_steps=2 --config.batch_size=8",
   "scaling/plot.py": "--results={measured} --output={measured}.png",
+  "step_costs.py": "--only=demo",
   "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
   " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=90 --config.steps=2"
   " --config.eval_steps=2 --config.data.heldout.sentences=20 --config.eval_suites="
