@@ -248,11 +248,13 @@ def get_config() -> ConfigDict:
   config.program.chunk_tokens = 256  # tokens of a device whose logits are in memory at a time
 
   config.mesh = ConfigDict()
-  config.mesh.data = -1  # devices along the batch; -1 = all that the other axes leave
-  # Devices that share the batch, the parameters and the optimizer state: less memory, more traffic.
+  # Devices along the batch, which share the optimizer's work and moments; -1 = all that the other
+  # axes leave.
+  config.mesh.data = -1
+  # Devices that share all parameters too, and gather them as they need them: less memory.
   config.mesh.fsdp = 1
   config.mesh.model = 1  # devices along wide matrices and the embedding
-  # How parameters are sharded, before the rules of dap_jax/distributed/sharding.py: (pattern of
+  # How parameters are sharded, before the rules of dap_jax/distributed/parameters.py: (pattern of
   # paths, (axis or None for each dimension)), e.g. ("word/embedding$", ("model", None)).
   config.sharding_rules = ()
 
