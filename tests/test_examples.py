@@ -18,6 +18,7 @@ WITH_EXAMPLES = {
   *("core.cross_entropy", "core.geometry", "core.matryoshka", "core.mean"),
   *("core.microbatches", "core.objective"),
   *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.pooling"),
+  *("xtreme_tasks.scoring.answers", "xtreme_tasks.scoring.chunks", "xtreme_tasks.scoring.counts"),
 }
 # What an example may name beside the names of its own module.
 NAMES = {
@@ -35,7 +36,8 @@ def modules_of(package: str) -> list[str]:
   return [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)]
 
 
-MODULES = [name for package in ("core", "model", "objectives") for name in modules_of(package)]
+PACKAGES = ("core", "model", "objectives", "xtreme_tasks.scoring")
+MODULES = [name for package in PACKAGES for name in modules_of(package)]
 
 
 @pytest.mark.parametrize("name", [*MODULES, "distributed.sharding"])
