@@ -19,6 +19,7 @@ WITH_EXAMPLES = {
   *("core.microbatches", "core.objective"),
   *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.pooling"),
   *("xtreme_tasks.scoring.answers", "xtreme_tasks.scoring.chunks", "xtreme_tasks.scoring.counts"),
+  *("xtreme_tasks.retrieval.bucc", "xtreme_tasks.retrieval.layers", "xtreme_tasks.sentence_pairs"),
 }
 # What an example may name beside the names of its own module.
 NAMES = {
@@ -36,7 +37,8 @@ def modules_of(package: str) -> list[str]:
   return [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)]
 
 
-PACKAGES = ("core", "model", "objectives", "xtreme_tasks.scoring")
+PACKAGES = ("core", "model", "objectives")
+PACKAGES += ("xtreme_tasks", "xtreme_tasks.scoring", "xtreme_tasks.retrieval")
 MODULES = [name for package in PACKAGES for name in modules_of(package)]
 
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
   "mining": {"core.unit_vectors", "data.texts", "distributed"},
   "planning": {"core", "model", "data", "distributed", "workdir", "training"},
   "report_page": {"data", "evals", "inference", "workdir"},
-  "xtreme_tasks": {"data.texts", "evals"},
+  "xtreme_tasks": {"data.texts", "evals", "mining"},
   "sweeps": {"cli", "evals", "report_page", "workdir"},
   "cli": {"distributed", "workdir"},
   "utils": set(),

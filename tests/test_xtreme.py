@@ -262,5 +262,7 @@ def test_wrong_flags(tmp_path):
   places = f"--score={tmp_path}", f"--labels={tmp_path}"
   assert "'qa': expected some of pawsx" in commands.fail("xtreme", *places, "--tasks=qa")
   assert "each once" in commands.fail("xtreme", *places, "--tasks=xnli,xnli")
+  line = commands.fail("xtreme", *places, "--max_tokens=9", status=2)
+  assert "--score and --max_tokens exclude each other" in line
   none = f"--score={tmp_path}/none", f"--labels={tmp_path}"
   assert "none is no folder" in commands.fail("xtreme", *none)

@@ -56,9 +56,13 @@ def read_tags(path: epath.Path, *, classes: Sequence[str]) -> list[str]:
 
 
 def read_pairs(path: epath.Path, *, language: str) -> set[tuple[str, str]]:
-  """Pairs of ids of BUCC, a set: a repeated pair counts once, as in the benchmark."""
+  """Pairs of ids of BUCC, a set: a repeated pair counts once, as in the benchmark.
+
+  Raises:
+    UserError: a line is none. A file without lines is: that nothing was found is a prediction.
+  """
   pairs = set()
-  for number, line in enumerate(numbered_lines(path), 1):
+  for number, line in enumerate(map(str.strip, text_files.lines(path)), 1):
     fields = re.fullmatch(rf"({re.escape(language)}-\S+)\t(en-\S+)", line)
     if not fields:
       raise unexpected(path, number, line, f"{language}-ID, a tab, en-ID")

@@ -119,6 +119,10 @@ def score_language(
   """The metrics of a task, in their order, of the files of labels and predictions."""
   if task == tasks.BUCC:
     gold, found = (files.read_pairs(path, language=language) for path in paths)
+    if not gold:
+      raise UserError(f"{paths[0]} is empty: expected the pairs that are translations")
+    if not found:
+      logger.warning("%s is empty: no pair was found", paths[1])
     return counts.f1_of(hits=len(gold & found), predicted=len(found), gold=len(gold))
   if TASKS[task].group == tasks.ANSWERING:
     return score_answers(task, language, paths=paths)
