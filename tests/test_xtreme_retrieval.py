@@ -4,6 +4,7 @@ Expected values: worked by hand, loops of the protocol (../shared/XTREME.md, C2)
 own Tatoeba, which is the same where the layer is the last and no text has double quotes.
 """
 
+import functools
 import json
 
 import numpy as np
@@ -17,6 +18,7 @@ from dap_jax.utils.unit_vectors import unit
 from dap_jax.xtreme_tasks import tasks
 from dap_jax.xtreme_tasks.retrieval import bucc, run, tatoeba
 from dap_jax.xtreme_tasks.retrieval.layers import layer_of
+from tests.fuzzing import fuzz
 
 WORDS = ["red", "old", "new", "big", "page", "user", "file", "word", "opens", "keeps"]
 
@@ -150,6 +152,43 @@ def test_the_threshold_by_hand():
   assert bucc.best_threshold(scored, ["a", "c", "d"]) == 1.0
   assert bucc.best_threshold(scored, ["a", "d"]) == pytest.approx(1.3)  # 2/3, 2/4, 2/5
   assert bucc.best_threshold(scored, ["d"]) == 0
+
+
+def test_the_real_tatoeba(shared):
+  """All 36 languages are there; LASER's README says up to 1000 pairs, and 28 have as many."""
+  folder = epath.Path(shared / "data" / "tatoeba_v1")
+  sizes = []
+  for code in tatoeba.CODES:
+    sentences = tatoeba.read(folder, code)
+    assert sorted(sentences.rows) == list(range(len(sentences.texts)))
+    assert sentences.english == sorted(sentences.english)
+    sizes.append(len(sentences.texts))
+  assert sizes.count(1000) == 28 and max(sizes) == 1000
+
+
+def split_of(data, folder, file):
+  (folder / file).write_bytes(data)
+  return bucc.read(epath.Path(folder), "de")
+
+
+@pytest.mark.parametrize("file", ["de-en.sample.de", "de-en.training.gold"])
+def test_a_damaged_file_of_bucc_is_a_split_or_one_line(tmp_path, file):
+  write_bucc(tmp_path, "de", size=6, seed=0)
+  original = (tmp_path / file).read_bytes()
+  fuzz(functools.partial(split_of, folder=tmp_path, file=file), original, count=100)
+
+
+@pytest.mark.parametrize("side", ["deu", "eng"])
+def test_a_damaged_file_of_tatoeba_is_sentences_or_one_line(tmp_path, side):
+  for name in ("deu", "eng"):
+    write_lines(tmp_path / f"tatoeba.deu-eng.{name}", [f"{name} {n} ปู" for n in range(9)])
+  place = tmp_path / f"tatoeba.deu-eng.{side}"
+
+  def read(data):
+    place.write_bytes(data)
+    return tatoeba.read(epath.Path(tmp_path), "de")
+
+  fuzz(read, place.read_bytes(), count=100)
 
 
 @pytest.mark.parametrize(
