@@ -91,6 +91,8 @@ def predict(model_path: str, data: str, workdir: str) -> None:
   run.check_data(data, chosen)
   if layout.is_workdir(workdir):
     raise UserError(f"--workdir={workdir} is a workdir of train: name another folder")
+  if epath.Path(workdir).is_file():
+    raise UserError(f"--workdir={workdir} is a file: name a folder")
   options = MODEL_FLAGS.load_options()
   if options["max_tokens"] is None:
     options["max_tokens"] = min(MAX_TOKENS, embedder.most_tokens(model_path))

@@ -285,6 +285,8 @@ def test_mistakes_cost_a_line_before_anything_is_encoded(commands, tmp_path):
   assert "panx needs fine-tuning: --model alone predicts bucc2018 and tatoeba" in line
   whole = *flags, f"--workdir={commands.straight}", "--tasks=bucc2018"
   assert "is a workdir of train: name another" in commands.fail("xtreme", *whole)
+  in_file = *flags, f"--workdir={tmp_path}/data/bucc2018/de-en/de-en.sample.de", "--tasks=bucc2018"
+  assert "is a file: name a folder" in commands.fail("xtreme", *in_file)
   assert "or --model, --data and --workdir; --help" in commands.fail("xtreme", *flags, status=2)
   both = *flags, f"--score={tmp_path}", f"--labels={tmp_path}"
   assert "--score and --model exclude each other" in commands.fail("xtreme", *both, status=2)
