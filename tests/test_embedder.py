@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sentence_transformers
 
+from dap_jax.core import inference_step
 from dap_jax.data.readers import formats
 from dap_jax.inference import batching, embedder
 
@@ -66,6 +67,17 @@ def test_layers_of_a_text(commands):
   assert model.model_config["pooling"] == "mean"
   last = layers[:, -1] / np.linalg.norm(layers[:, -1], axis=1)[:, None]
   np.testing.assert_allclose(last, vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_one_layer_of_a_text(commands, layer):
+  """Its mean is that of `layer_vectors`, its first token's state that of all states."""
+  model = embedder.load(commands.straight)
+  means = model.vectors_of_layer(TEXTS, layer=layer, pooling="mean")
+  np.testing.assert_allclose(means, model.layer_vectors(TEXTS)[:, layer], atol=1e-6)
+  first = model.vectors_of_layer(TEXTS[:2], layer=layer, pooling="cls")
+  states = model.collect(TEXTS[:2], inference_step.layer_states_step)
+  np.testing.assert_allclose(first, states[:, layer, 0], atol=1e-6)
 
 
 def test_states_of_words_are_those_of_the_sentence(commands):

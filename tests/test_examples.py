@@ -18,6 +18,8 @@ WITH_EXAMPLES = {
   *("core.cross_entropy", "core.geometry", "core.matryoshka", "core.mean"),
   *("core.microbatches", "core.objective"),
   *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.pooling"),
+  *("xtreme_tasks.scoring.answers", "xtreme_tasks.scoring.chunks", "xtreme_tasks.scoring.counts"),
+  *("xtreme_tasks.retrieval.bucc", "xtreme_tasks.retrieval.layers", "xtreme_tasks.sentence_pairs"),
 }
 # What an example may name beside the names of its own module.
 NAMES = {
@@ -35,7 +37,9 @@ def modules_of(package: str) -> list[str]:
   return [f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)]
 
 
-MODULES = [name for package in ("core", "model", "objectives") for name in modules_of(package)]
+PACKAGES = ("core", "model", "objectives")
+PACKAGES += ("xtreme_tasks", "xtreme_tasks.scoring", "xtreme_tasks.retrieval")
+MODULES = [name for package in PACKAGES for name in modules_of(package)]
 
 
 @pytest.mark.parametrize("name", [*MODULES, "distributed.sharding"])

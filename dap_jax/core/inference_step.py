@@ -5,6 +5,9 @@ N texts, L tokens, D width. Training has its own way through the model, `train_s
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -41,6 +44,25 @@ def layer_states_step(
   """ids int32 [N, L], mask bool [N, L] -> float32 [N, layers + 1, L, D], the embeddings first."""
   hidden = BoundModel(model, params).hidden(ids, mask)
   return jnp.stack(hidden, axis=1).astype(jnp.float32)
+
+
+@functools.cache
+def layer_vector_step(layer: int, pooling: str) -> Callable[..., jax.Array]:
+  """The step that gives one layer's states, pooled; the same object each time, compiled once.
+
+  Layer 0 is the embeddings, pooling as in `model.pooling.pool`; later layers are not computed.
+
+  Returns:
+    ids int32 [N, L], mask bool [N, L] -> float32 [N, D].
+  """
+
+  def step(
+    params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
+  ) -> jax.Array:
+    hidden = BoundModel(model, params).hidden(ids, mask)
+    return pool(hidden[: layer + 1], mask, pooling=pooling).astype(jnp.float32)
+
+  return step
 
 
 def layer_means_step(

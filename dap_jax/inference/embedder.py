@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from dap_jax.core.inference_step import embed_step, layer_means_step, layer_states_step
+from dap_jax.core import inference_step
 from dap_jax.data import manifest
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.distributed import multihost, parameters, sharding
@@ -87,17 +87,21 @@ class Embedder:
       advance: see `batching.Advance`.
     """
     prompted = self._prompted(texts)
-    return self.collect(prompted, embed_step, batch_size=batch_size, advance=advance)
+    return self.collect(prompted, inference_step.embed_step, batch_size=batch_size, advance=advance)
 
   def layer_vectors(self, texts: Sequence[str]) -> np.ndarray:
     """The mean of each text's token states in each layer, float32 [N, layers + 1, D]."""
-    return self.collect(self._prompted(texts), layer_means_step)
+    return self.collect(self._prompted(texts), inference_step.layer_means_step)
+
+  def vectors_of_layer(self, texts: Sequence[str], *, layer: int, pooling: str) -> np.ndarray:
+    """The states of one layer pooled, float32 [N, D]; layer 0 is the embeddings."""
+    return self.collect(self._prompted(texts), inference_step.layer_vector_step(layer, pooling))
 
   def word_states(self, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
     """The pieces of each sentence, which is a list of words. All states are in memory at once."""
     self._check_same(sentences)
     encoded = self.tokenizer.encode_words(sentences, prompt=self.prompt)
-    sequences, run = [ids for ids, _ in encoded], self._network(layer_states_step)
+    sequences, run = [ids for ids, _ in encoded], self._network(inference_step.layer_states_step)
     pieces: dict[int, Pieces] = {}
     for rows, states in batching.outputs(sequences, run, **self._shapes(STATES_BATCH_SIZE)):
       for row, of_row in zip(rows.tolist(), states, strict=True):

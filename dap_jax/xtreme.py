@@ -1,0 +1,163 @@
+"""XTREME: scores predictions as the benchmark does, and makes those of retrieval.
+
+    python -m dap_jax.xtreme --score=PREDICTIONS --labels=LABELS [--output=scores.json]
+    python -m dap_jax.xtreme --model=M --data=DIR --workdir=W [--tasks=tatoeba,bucc2018]
+
+--score: both folders have TASK/test-LANGUAGE.tsv, of question answering .json: the benchmark's
+submission format and its labels. The tasks: pawsx xnli udpos panx xquad mlqa tydiqa bucc2018
+tatoeba, or those of --tasks. A mean is given only where no language and no task of it is missing.
+--model: DIR/tatoeba has LASER's tatoeba/v1, DIR/bucc2018 the sample and the training split of BUCC
+2018. The workdir gets predictions, labels and scores.json. It uses the devices of one machine.
+docs/xtreme.md says how each task is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+from etils import epath
+
+from dap_jax.cli import command, model_flags, outputs
+from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.json_files import write_json
+
+if TYPE_CHECKING:
+  from dap_jax.evals import Result
+
+MAX_TOKENS = 512  # of the benchmark's retrieval
+
+MODEL_FLAGS = model_flags.define(
+  cut=f"Where texts are cut; by default at {MAX_TOKENS}, or as many as the model has positions for."
+)
+PROMPT_FLAGS = model_flags.define_prompts()
+SCORE = flags.DEFINE_string("score", None, "A folder of predictions.")
+LABELS = flags.DEFINE_string("labels", None, "The folder of their labels.")
+OUTPUT = flags.DEFINE_string("output", None, "With --score: a JSON file for the scores.")
+TASKS = flags.DEFINE_list("tasks", None, "Some of the tasks, with commas between; all by default.")
+DATA = flags.DEFINE_string("data", None, "With --model: a folder with one for each task.")
+WORKDIR = flags.DEFINE_string("workdir", None, "With --model: where its predictions and scores go.")
+LAYER = flags.DEFINE_integer(
+  "layer", None, "Whose states are pooled, 0 the embeddings; the benchmark's by default."
+)
+
+
+OF_SCORING = ("score", "labels", "output")
+OF_MODEL = ("model", "data", "workdir", "layer", *model_flags.OF_MODEL)
+
+
+def check_flags() -> None:
+  """Ends with status 2 where the flags are neither those of one way nor those of the other."""
+  scoring, predicting = (
+    [name for name in names if name in flags.FLAGS and flags.FLAGS[name].present]
+    for names in (OF_SCORING, OF_MODEL)
+  )
+  if scoring and predicting:
+    command.fail(f"--{scoring[0]} and --{predicting[0]} exclude each other", status=2)
+  needed = (MODEL_FLAGS.model, DATA, WORKDIR) if predicting else (SCORE, LABELS)
+  if any(flag.value is None for flag in needed):
+    command.fail(
+      "--score and --labels are both needed, or --model, --data and --workdir; --help lists the"
+      " flags",
+      status=2,
+    )
+
+
+def score(predictions: str, labels: str) -> None:
+  """Scores a folder of predictions."""
+  from dap_jax.xtreme_tasks import tasks
+  from dap_jax.xtreme_tasks.scoring.score import score_folders
+
+  chosen = tasks.choose(list(tasks.TASKS) if TASKS.value is None else TASKS.value)
+  outputs.check_file(OUTPUT.value)
+  result = score_folders(predictions, labels, chosen=chosen)
+  show(result)
+  if OUTPUT.value is not None:
+    write(OUTPUT.value, result, settings={}, how={})
+
+
+def predict(model_path: str, data: str, workdir: str) -> None:
+  """Predicts with a model as it is, then scores."""
+  from dap_jax.inference import embedder
+  from dap_jax.workdir import layout
+  from dap_jax.xtreme_tasks import tasks
+  from dap_jax.xtreme_tasks.retrieval import run
+  from dap_jax.xtreme_tasks.retrieval.layers import layer_of
+  from dap_jax.xtreme_tasks.scoring.score import score_folders
+
+  chosen = tasks.choose(list(run.MODULES) if TASKS.value is None else TASKS.value)
+  run.check_tasks(chosen)
+  run.check_data(data, chosen)
+  if layout.is_workdir(workdir):
+    raise UserError(f"--workdir={workdir} is a workdir of train: name another folder")
+  if epath.Path(workdir).is_file():
+    raise UserError(f"--workdir={workdir} is a file: name a folder")
+  options = MODEL_FLAGS.load_options()
+  if options["max_tokens"] is None:
+    options["max_tokens"] = min(MAX_TOKENS, embedder.most_tokens(model_path))
+  model = embedder.load(model_path, **options, **PROMPT_FLAGS.options())
+  depth = model.model_config["encoder"]["layers"]
+  layers = {task: layer_of(task, depth, chosen=LAYER.value) for task in chosen}
+  result = score_folders(*run.predict(model, data, layers=layers, workdir=workdir), chosen=chosen)
+  settings = {key: value for key, value in model.changed.items() if key != "max_tokens"}
+  settings |= {} if model.max_tokens == MAX_TOKENS else {"max_tokens": model.max_tokens}
+  settings |= {} if LAYER.value is None else {"layer": LAYER.value}
+  description = {"model": model_path, "data": data, **model.describe()}
+  how = {
+    task: {**description, "pooling": run.MODULES[task].POOLING, "layer": layer}
+    for task, layer in layers.items()
+  }
+  show(result)
+  write(f"{workdir}/scores.json", result, settings=settings, how=how)
+
+
+def show(result: Result) -> None:
+  """Prints the table by task and language, and the averages."""
+  from dap_jax.evals import scores
+  from dap_jax.xtreme_tasks.scoring.score import summary_of
+
+  print(scores.table(result.columns, result.rows))
+  figures = summary_of(result.scores)
+  print(f"\n{scores.table({'figure': figures}, list(figures))}")
+
+
+def write(
+  path: str,
+  result: Result,
+  *,
+  settings: Mapping[str, Any],
+  how: Mapping[str, Mapping[str, Any]],
+) -> None:
+  """Writes the JSON file of the scores.
+
+  Args:
+    path: the file.
+    result: the scores.
+    settings: what differs from the benchmark's protocol, for the names.
+    how: task -> how its predictions were made, for the protocol.
+  """
+  from dap_jax.evals import scores
+
+  name = scores.full_name("xtreme", settings)
+  content: dict[str, Any] = {
+    "protocol": {
+      f"{name}/{task}": {**protocol, **how.get(task, {})}
+      for task, protocol in result.protocol.items()
+    }
+  }
+  content |= {f"eval/{name}/{key}": value for key, value in result.scores.items()}
+  with writing(path, cure=""):
+    write_json(epath.Path(path), content)
+
+
+def main() -> None:
+  check_flags()
+  if SCORE.value is not None and LABELS.value is not None:
+    score(SCORE.value, LABELS.value)
+  elif MODEL_FLAGS.model.value and DATA.value and WORKDIR.value:
+    predict(MODEL_FLAGS.model.value, DATA.value, WORKDIR.value)
+
+
+if __name__ == "__main__":
+  command.run(main)
