@@ -23,15 +23,15 @@ SPLITS = {"train": "train", "training": "train", "test": "test"}
 SPLITS |= dict.fromkeys(("dev", "valid", "validation"), "dev")
 SPLIT = rf"(?P<split>{'|'.join(SPLITS)})"
 CODE = r"(?P<language>[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*?)"
-EXTENSION = r"(?:\.(?:conllu|conll|iob2|iob|bio|tsv|txt|json))?"
+EXTENSION = re.compile(r"\.(?:conllu|conll|iob2|iob|bio|tsv|txt|json)$")
 TREEBANK = re.compile(
   rf"(?P<language>[a-z]{{2,3}})_[A-Za-z0-9]+-u[dm]-{SPLIT}\.(?:conllu|iob2)", re.ASCII
 )
 NAMED = (
-  re.compile(rf"{CODE}[-_.]{SPLIT}{EXTENSION}", re.ASCII),
-  re.compile(rf"{SPLIT}[-_.]{CODE}{EXTENSION}", re.ASCII),
+  re.compile(rf"{CODE}[-_.]{SPLIT}", re.ASCII),
+  re.compile(rf"{SPLIT}[-_.]{CODE}", re.ASCII),
 )
-OF_FOLDER = re.compile(rf"{SPLIT}{EXTENSION}", re.ASCII)
+OF_FOLDER = re.compile(SPLIT, re.ASCII)
 
 SplitFiles = dict[tuple[str, str], list[epath.Path]]  # (language, split) -> files
 
@@ -76,6 +76,7 @@ def language_and_split(name: str, *, folder: str) -> tuple[str, str] | None:
     return match["language"], SPLITS[match["split"]]
   if re.fullmatch(r".*-u[dm]-[a-z]+\..*", name):  # a treebank's raw text and the like
     return None
+  name = EXTENSION.sub("", name)
   for pattern in NAMED:
     match = pattern.fullmatch(name)
     if match and text_files.LANGUAGE.fullmatch(match["language"]):

@@ -44,7 +44,8 @@ class TaggedSentences(NamedTuple):
     train_language: its code.
     train, dev: of that language; dev may be empty.
     test: language -> sentences, the training language first if it has any.
-    classes: the tags: all 17 of Universal Dependencies, or those of `train`, sorted.
+    classes: the tags, sorted: all 17 of Universal Dependencies, or those of `train`; of entities
+      both B and I of every type.
     are_entities: whether they are IOB2.
     train_split: what `train` is, in words.
     dev_split: what `dev` is, in words.
@@ -98,6 +99,7 @@ class Reader:
     if entities and tags - entities - {OUTSIDE}:
       odd = min(tags - entities - {OUTSIDE})
       raise UserError(f"{paths[0]}: the tag {odd!r} is neither {OUTSIDE} nor B-TYPE nor I-TYPE")
+    tags |= {f"{prefix}-{tag[2:]}" for tag in entities for prefix in "BI"}
     self.classes = list(UPOS) if tags <= set(UPOS) else sorted(tags)
     return split
 
