@@ -67,7 +67,7 @@ def test_the_part_nearer_to_the_root_wins(tmp_path):
 
 
 def test_enhanced_dependencies_count_as_ancestors(tmp_path):
-  """'dar' and 'se' are equally near to the root but for an enhanced edge, which adds an ancestor."""
+  """'dar' and 'se' are equally near to the root but for an enhanced edge, one ancestor more."""
   fused = "2-3\tdarse" + "\t_" * 8 + "\n" + row(3, "se", "PRON", 1)
   basic = row(1, "va", "AUX", 0) + row(2, "dar", "VERB", 1, "1:x") + fused
   lines = basic.splitlines(keepends=True)
