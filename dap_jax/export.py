@@ -3,6 +3,7 @@
     python -m dap_jax.export --workdir=runs/demo --output=runs/demo/final [--step=best]
     python -m dap_jax.export --model=intfloat/multilingual-e5-small --output=e5 --dtype=bfloat16
 
+A workdir of finetune becomes a folder that transformers loads with its head, `AutoModelFor...`.
 A masked-LM head is written where the run trained one, so that `AutoModelForMaskedLM` fills masks.
 `--prune_vocabulary=de.txt,en.txt` keeps the ids that the texts in these files use, and what keeps
 all other texts readable: they have the vectors of before, from a smaller model.
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
   from dap_jax.inference.embedder import Embedder
   from dap_jax.inference.exporting import Export
 
-WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train wrote.")
+WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train or finetune wrote.")
 MODEL = flags.DEFINE_string("model", None, "A checkpoint's folder or a hub id, in place of it.")
 OUTPUT = flags.DEFINE_string("output", None, "The folder to write; it must not exist, or be empty.")
 STEP = model_flags.define_step()
@@ -117,6 +118,12 @@ def check_flags() -> None:
     command.fail("--public has no effect without --push_to_hub", status=2)
   if "://" in OUTPUT.value and (PUSH.value or QUANTISE.value):
     command.fail("--push_to_hub and --quantise take an --output on this machine", status=2)
+  if WORKDIR.value is not None:
+    from dap_jax.inference import finetuned
+
+    for flag in (MAX_TOKENS, DECODER, PRUNE, QUANTISE):
+      if flags.FLAGS[flag.name].present and finetuned.is_finetuning(WORKDIR.value):
+        command.fail(f"--{flag.name} has no effect on a workdir of finetune", status=2)
   if PRUNE.value and DECODER.value:
     command.fail("--prune_vocabulary and --include_decoder exclude each other", status=2)
 
@@ -125,12 +132,15 @@ def main() -> None:
   check_flags()
   writes = distributed_flags.take_part()
   from dap_jax.hub import push, tokenizer_files
-  from dap_jax.inference import exporting, onnx_files
+  from dap_jax.inference import exporting, finetuned, onnx_files
 
   if QUANTISE.value:
     onnx_files.check_packages()
   if PUSH.value:
     push.check(PUSH.value)
+  if WORKDIR.value is not None and finetuned.is_finetuning(WORKDIR.value):
+    export_finetuned(epath.Path(WORKDIR.value), writes=writes)
+    return
   loaded, export = load()
   folder = epath.Path(WORKDIR.value or "")
   # Here, since processes open checkpoints together.
@@ -152,9 +162,53 @@ def main() -> None:
   if score:
     logger.info(score)
   tell_limit(loaded)
+  upload()
+
+
+def upload() -> None:
+  """Uploads the folder, where a flag asks for it."""
+  from dap_jax.hub import push
+
   if PUSH.value:
     url = push.push(Path(OUTPUT.value or ""), PUSH.value, public=PUBLIC.value)
     logger.info("uploaded to %s", url)
+
+
+def export_finetuned(folder: epath.Path, *, writes: bool) -> None:
+  """Writes the model of a fine-tuning: that of its scores, or of --step."""
+  import jax
+
+  from dap_jax.hub import task_card, task_heads
+  from dap_jax.inference import finetuned
+
+  loaded = finetuned.load(folder, step=STEP.value if STEP.present else "")
+  if not writes:
+    return
+  about, tokens = loaded.about, loaded.tokenizer
+  scores = folder / finetuned.SCORES
+  kind = task_heads.kind_in_transformers(about.head, about.model_config)
+  task_heads.write_task_folder(
+    OUTPUT.value or "",
+    params=jax.device_get(loaded.params),
+    model_config=about.model_config,
+    kind=kind,
+    classes=about.classes,
+    has_types=about.has_types,
+    tokenizer_directory=folder / finetuned.TOKENIZER,
+    special_ids={"pad": tokens.pad_id, "cls": tokens.cls_id, "sep": tokens.sep_id},
+    max_tokens=about.max_tokens,
+    readme=task_card.task_card(
+      name=epath.Path(OUTPUT.value or "").name,
+      kind=kind,
+      classes=about.classes,
+      step=loaded.step,
+      scores=read_json(scores) if scores.exists() and not STEP.present else {},
+      license=LICENSE.value,
+    ),
+    dtype=DTYPE.value,
+  )
+  logger.info("exported step %d of %s to %s", loaded.step, folder, OUTPUT.value)
+  upload()
 
 
 def write(loaded: Embedder, export: Export, *, tokenizer_directory: str) -> None:

@@ -1,12 +1,16 @@
 """Fine-tunes a model on labelled texts of one language and tests it on all: zero-shot transfer.
 
     python -m dap_jax.finetune --model=runs/demo --data=FOLDER --workdir=runs/demo_topics
+    python -m dap_jax.finetune --task=tags --model=runs/demo --data=FOLDER --workdir=runs/demo_pos
 
-The defaults are DAP's protocol for XNLI. `--data` is a folder with a file a language, see
-dap_jax/data/texts/labelled_texts.py: single texts, or pairs of texts, which become one sequence.
-The workdir holds metrics.jsonl, checkpoints and scores.json; after a kill the same command
-continues from the newest checkpoint. It uses the devices of one machine. For logistic regression on
-the vectors of a model that stays as it is, see evaluate --suite=classification.
+The task is classification of texts or of pairs of texts, whose defaults are DAP's protocol for
+XNLI, or tags of words, parts of speech or named entities. `--data` is a folder with a file a
+language, see dap_jax/data/texts/labelled_texts.py, or a language and split, see
+dap_jax/data/texts/tagged_sentences.py. The workdir holds metrics.jsonl, checkpoints, predictions
+and scores.json; after a kill the same command continues from the newest checkpoint, and `export
+--workdir=WORKDIR` writes the model for transformers. It uses the devices of one machine. For
+logistic regression on the vectors of a model that stays as it is, see evaluate
+--suite=classification.
 """
 
 from __future__ import annotations
@@ -22,10 +26,34 @@ MODEL_FLAGS = model_flags.define(
   " model has positions for."
 )
 MODEL = MODEL_FLAGS.model
-DATA = flags.DEFINE_string("data", None, "A folder of labelled texts, a file a language.")
+TASK = flags.DEFINE_enum(
+  "task", "classification", ["classification", "tags"], "Of texts, or tags of their words."
+)
+HEAD = flags.DEFINE_enum(
+  "head",
+  "sentence_vector",
+  ["sentence_vector", "transformers"],
+  "Of classification: on the model's own sentence vector, or that of transformers'"
+  " AutoModelForSequenceClassification, in BERT with token types 0 and 1 for pairs.",
+)
+DATA = flags.DEFINE_string("data", None, "A folder of texts, a file a language, or also a split.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of this run; not a workdir of train.")
 TRAIN_LANGUAGE = flags.DEFINE_string(
-  "train_language", "eng_Latn", "The language whose file has the train split."
+  "train_language", None, "The language with the train split; eng_Latn by default, of tags en."
+)
+TRAIN_SPLIT = flags.DEFINE_enum(
+  "train_split", "train", ["train", "dev"], "Of tags: the split to train on."
+)
+DEV_SHARE = flags.DEFINE_float(
+  "dev_share",
+  0.0,
+  "Of tags: the share of the training sentences that is the development split, where the language"
+  " has none.",
+  0.0,
+  0.5,
+)
+IGNORE_TAGS = flags.DEFINE_list(
+  "ignore_tags", [], "Types of named entities that count as none, OTH say."
 )
 EPOCHS = flags.DEFINE_integer("epochs", 2, "Passes over the train split.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Examples in a step.", lower_bound=1)
@@ -36,7 +64,17 @@ DROPOUT = flags.DEFINE_float("dropout", 0.1, "Dropout of encoder and head.", 0.0
 SEED = flags.DEFINE_integer(
   "seed", 0, "Of the head's weights, the order of examples and the dropout.", lower_bound=0
 )
-SAVE_STEPS = flags.DEFINE_integer("save_steps", 500, "Steps between checkpoints.", lower_bound=1)
+EVAL_STEPS = flags.DEFINE_integer(
+  "eval_steps",
+  None,
+  "Steps between scores on the development split, whose best checkpoint is the model; 0 = the last"
+  " is. By default an epoch's of tags, where there is such a split, else 0.",
+  lower_bound=0,
+)
+SAVE_STEPS = flags.DEFINE_integer(
+  "save_steps", 500, "Steps between checkpoints, where --eval_steps chooses none.", lower_bound=1
+)
+OF_TAGS, OF_TEXTS = ("train_split", "dev_share", "ignore_tags"), ("head",)  # flags of one task
 
 
 def main() -> None:
@@ -45,18 +83,29 @@ def main() -> None:
     command.fail("--model, --data and --workdir are all needed; --help lists the flags", status=2)
   if not 0 < LEARNING_RATE.value < math.inf:
     command.fail(f"--learning_rate={LEARNING_RATE.value}: expected more than 0", status=2)
+  is_tags = TASK.value == "tags"
+  for name in OF_TEXTS if is_tags else OF_TAGS:
+    if flags.FLAGS[name].present:
+      command.fail(f"--{name} has no effect with --task={TASK.value}", status=2)
   from dap_jax.evals import scores
   from dap_jax.training.finetuning import run
+  from dap_jax.training.finetuning.settings import FinetuneSettings
 
-  settings = run.FinetuneSettings(
+  settings = FinetuneSettings(
     model=model_path,
     data=data,
-    train_language=TRAIN_LANGUAGE.value,
+    train_language=TRAIN_LANGUAGE.value or ("en" if is_tags else "eng_Latn"),
     epochs=EPOCHS.value,
     batch_size=BATCH_SIZE.value,
     learning_rate=LEARNING_RATE.value,
     dropout=DROPOUT.value,
     seed=SEED.value,
+    task=TASK.value,
+    head=HEAD.value,
+    eval_steps=EVAL_STEPS.value,
+    train_split=TRAIN_SPLIT.value,
+    dev_share=DEV_SHARE.value,
+    ignore_tags=",".join(IGNORE_TAGS.value),
     **MODEL_FLAGS.load_options(),
   )
   result = run.finetune(settings, workdir=workdir, save_steps=SAVE_STEPS.value)

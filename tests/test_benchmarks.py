@@ -46,6 +46,8 @@ SCRIPTS = {
   "systems/corpus.py": "--data={texts} --output={new}",
   "systems/rtl_plot.py": "--sweep={swept} --output={swept}/rtl.png",
   "systems/sweep.py": "-m dap_jax.sweep --sweep=benchmarks/systems/sweep.py --output={new} --print",
+  "tagging_parity.py": "{exported} --data={tagged} --seeds=1 --epochs=1 --batch_size=8"
+  " --sentences=8 --max_tokens=20",
   "token_alignment/ablations.py": "--results=benchmarks/token_alignment/ablations.json"
   " --output={new}.png",
   "token_alignment/config.py": "-m dap_jax.train"
@@ -99,6 +101,7 @@ def inputs(commands, tmp_path_factory):
     "pairs": lambda: write_pairs(folder / "pairs", commands.corpus),
     "texts": lambda: write_texts(folder / "texts"),
     "tiny": lambda: commands.corpus,
+    "tagged": lambda: write_tagged(folder / "tagged", commands.corpus),
     "gold": lambda: write_gold(folder / "gold"),
     "measured": lambda: write_measurements(folder / "measured.jsonl"),
     "aligned": lambda: write_alignment_sweep(folder / "aligned"),
@@ -114,6 +117,21 @@ def write_pairs(folder, corpus_folder):
   ]
   lines = [f"{translation}\t{pivot}\n" for translation, pivot in zip(*texts, strict=True)]
   (folder / "aa-en.tsv").write_text("".join(lines))
+  return folder
+
+
+def write_tagged(folder, corpus_folder):
+  """Sentences of the tests' corpus, the first word a determiner."""
+  folder.mkdir(exist_ok=True)
+  for code, split in (("en", "train"), ("en", "test"), ("aa", "test")):
+    texts = [
+      line.split("\t")[1] for line in (corpus_folder / f"{code}.tsv").read_text().splitlines()
+    ]
+    blocks = (
+      "".join(f"{word}\t{'NOUN' if place else 'DET'}\n" for place, word in enumerate(text.split()))
+      for text in texts
+    )
+    (folder / f"{code}-{split}.tsv").write_text("\n".join(blocks))
   return folder
 
 

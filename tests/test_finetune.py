@@ -21,7 +21,8 @@ from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.objectives import classification
 from dap_jax.training import build
 from dap_jax.training.finetuning import run as finetuning
-from dap_jax.training.finetuning.batches import Batches
+from dap_jax.training.finetuning.batches import LENGTHS, Batches, Sequences, padded_length
+from dap_jax.training.finetuning.settings import FinetuneSettings
 from dap_jax.utils.errors import UserError
 from dap_jax.workdir import checkpointing
 from tests.commands import lines_of
@@ -46,16 +47,18 @@ def parts_of(mesh=None):
     objectives={"classification": {"weight": 1.0}},
     optimizer=OPTIMIZER,
     mesh=mesh or {"data": -1, "fsdp": 1, "model": 1},
-    classes=3,
+    task_head=("sentence_vector", 3),
   )
 
 
-def batches_of(examples=21, batch_size=8):
+def batches_of(examples=21, batch_size=8, pool=1):
   """Random sequences of 3 to 8 ids, with random labels of 3 classes."""
   rng = np.random.default_rng(0)
   sequences = [[2, *rng.integers(5, 50, rng.integers(1, 7)), 3] for _ in range(examples)]
-  labels = rng.integers(0, 3, examples).astype(np.int32)
-  return Batches(sequences, labels, batch_size, length=8, pad_id=0, seed=7)
+  labels = rng.integers(0, 3, examples).tolist()
+  return Batches(
+    Sequences(sequences, labels), batch_size, max_tokens=8, pad_id=0, seed=7, pool=pool
+  )
 
 
 def test_the_loss_is_numpys_cross_entropy():
@@ -66,9 +69,9 @@ def test_the_loss_is_numpys_cross_entropy():
   expected = -np.mean([np.log(probabilities[i, label[i]]) for i in (0, 1, 3)])
   hits = np.mean([logits[i].argmax() == label[i] for i in (0, 1, 3)])
   z = jnp.zeros((5, 1, 4))
-  context = Context({"label": jnp.array(label)}, None, z, VOCABULARY, jax.random.key(0))
+  context = Context({"label": jnp.array(label)}, z[:, :, None], z, VOCABULARY, jax.random.key(0))
   context = context._replace(
-    model=types.SimpleNamespace(classify=lambda vectors: jnp.array(logits))
+    model=types.SimpleNamespace(classify=lambda h, vectors: jnp.array(logits))
   )
   loss, extras = classification.objective(context)
   np.testing.assert_allclose(loss.compute(), expected, rtol=1e-6)
@@ -126,13 +129,35 @@ def test_an_epoch_has_every_example_once():
   assert not np.array_equal(batches._replace(seed=8).rows(0), batches.rows(0))
 
 
+def test_a_pool_sorts_by_length():
+  """Every example once an epoch, a batch's lengths next to each other; other batches each epoch."""
+  batches = batches_of(examples=37, batch_size=8, pool=2)  # pools of 16, 16 and 5
+  epochs = [[batches.rows(step) for step in range(first, first + 5)] for first in (0, 5)]
+  lengths = np.array([len(ids) for ids in batches.sequences.ids])
+  for rows in epochs:
+    assert sorted(np.concatenate(rows)) == list(range(37))
+    assert sorted(map(len, rows)) == [5, 8, 8, 8, 8]
+  spread = [np.ptp(lengths[rows]) for rows in epochs[0]]
+  drawn = [np.ptp(lengths[batches._replace(pool=1).rows(step)]) for step in range(5)]
+  assert sum(spread) < sum(drawn)
+  assert {tuple(sorted(rows)) for rows in epochs[0]} != {tuple(sorted(rows)) for rows in epochs[1]}
+
+
+def test_batches_have_few_lengths():
+  """Of sequences of 1 to 512 ids: each the next of ten lengths, cut at the limit."""
+  lengths = {padded_length(longest, 512) for longest in range(1, 513)}
+  assert lengths == set(LENGTHS)
+  assert padded_length(65, 90) == 90
+  assert padded_length(700, 1024) == 700
+
+
 def test_a_batch_is_padded_and_filled():
   batch = batches_of(examples=21, batch_size=8).batch(2)  # 5 examples are left
   rows = batches_of(examples=21, batch_size=8).rows(2)
   assert batch["ids"].shape == batch["mask"].shape == (8, 1, 8)
-  assert batch["label"].tolist() == [*batches_of().labels[rows], -1, -1, -1]
+  assert batch["label"].tolist() == [*np.array(batches_of().sequences.labels)[rows], -1, -1, -1]
   for place, row in enumerate(rows):
-    sequence = batches_of().sequences[row]
+    sequence = batches_of().sequences.ids[row]
     assert batch["ids"][place, 0][batch["mask"][place, 0]].tolist() == sequence
   assert batch["mask"][5:].sum() == 3
 
@@ -178,7 +203,7 @@ def test_meshes_give_the_same_parameters():
 
 
 def finetune(*, workdir, save_steps, **settings):
-  settings = finetuning.FinetuneSettings(**settings)
+  settings = FinetuneSettings(**settings)
   return finetuning.finetune(settings, workdir=workdir, save_steps=save_steps)
 
 
@@ -285,7 +310,13 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
   }
   loaded = embedder.load(str(commands.straight), max_tokens=20)
   train_program = finetuning.make_train_program(
-    loaded, steps=300, classes=5, seed=0, learning_rate=5e-3, dropout=0.1
+    loaded,
+    steps=300,
+    task_head=("sentence_vector", 5),
+    objective="classification",
+    seed=0,
+    learning_rate=5e-3,
+    dropout=0.1,
   )
   both = []
   for run in ("alone", "stopped"):

@@ -8,7 +8,7 @@ from etils import epath
 
 from dap_jax.data.cleaning.filters import rules
 from dap_jax.data.readers import formats, gettext_catalogues
-from dap_jax.data.texts import labelled_texts
+from dap_jax.data.texts import labelled_texts, tagged_sentences
 from dap_jax.data.texts.dictionaries import Lexicon
 from dap_jax.evals import bucc, sts, tatoeba, word_alignment
 from dap_jax.mining import inputs
@@ -25,6 +25,18 @@ LABELLED = "split\tlabel\ttext\n" + "".join(
 SCORES = "".join(f"{n}.5\tthe house {n}\ta house {n}\n" for n in range(6))
 WORDS = "".join(f"das Haus {n} ||| the house {n}\n" for n in range(6))
 GOLD = "1-1 2p2 3-3\n" * 6
+BLANKS = "\t_" * 5
+TREEBANK = "".join(
+  f"# sent_id = {n}\n1-2\tdel{BLANKS}\t_\t_\t_\n1\tde\t_\tADP\t_\t_\t{n % 2 + 2}\tcase\t2:case\t_\n"
+  f"2\tel\t_\tDET\t_\t_\t3\tdet\t_\t_\n3\tmar\t_\tNOUN\t_\t_\t0\troot\t0:root\t_\n"
+  f"3.1\tva\t_\tVERB\t_\t_\t_\t_\t0:root\t_\n\n"
+  for n in range(6)
+)
+ENTITIES = "".join(
+  f"# sent_id = {n}\n1\tAnna\tB-PER\t-\t-\n2\tSo\tI-PER\t-\t-\n3\tsings\tO\t-\t-\n\n"
+  for n in range(6)
+)
+WIKIANN = "".join(f"en:Anna{n}\tB-PER\nen:So\tI-PER\nen::\tO\n\n" for n in range(6))
 
 
 def rows(format, **arguments):
@@ -32,6 +44,11 @@ def rows(format, **arguments):
   return clean_rows(
     formats.read_rows(format, pivot="en", **arguments), rules=tuple(rules.RULES), markup=True
   )
+
+
+def tagged(folder):
+  """Reads a folder of tagged sentences."""
+  return tagged_sentences.read_tagged_sentences(str(folder), train_language="en")
 
 
 def lexicon(folder):
@@ -72,6 +89,9 @@ READERS = {
     lambda d: labelled_texts.read_labelled_texts(str(d), train_language="eng_Latn"),
     LABELLED,
   ),
+  "treebank": ("en_x-ud-test.conllu", {"en-train.conllu": TREEBANK}, tagged, TREEBANK),
+  "entities": ("en_x-ud-test.iob2", {"en_x-ud-train.iob2": ENTITIES}, tagged, ENTITIES),
+  "wikiann": ("en-test.tsv", {"en-train.tsv": WIKIANN}, tagged, WIKIANN),
   "sts": ("en.tsv", {}, sts.read_tracks, SCORES),
   "alignment": (
     *("x.src-tgt", {"x.gold": GOLD}),

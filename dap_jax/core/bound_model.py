@@ -41,11 +41,16 @@ class BoundModel(NamedTuple):
     return self if self.encode_key is None else self._replace(encode_key=key)
 
   def encode(
-    self, ids: jax.Array, mask: jax.Array, *, positions: jax.Array | None = None
+    self,
+    ids: jax.Array,
+    mask: jax.Array,
+    *,
+    positions: jax.Array | None = None,
+    types: jax.Array | None = None,
   ) -> Encodings:
     """See `DualAlignment.encode`: ids int32 [B, K, L], mask bool [B, K, L]."""
     encodings: Encodings = self._apply(
-      DualAlignment.encode, self.encode_key, ids, mask, positions=positions
+      DualAlignment.encode, self.encode_key, ids, mask, positions=positions, types=types
     )
     return encodings
 
@@ -103,9 +108,9 @@ class BoundModel(NamedTuple):
     )
     return FactoredLogits(states, *projection)
 
-  def classify(self, vectors: jax.Array) -> jax.Array:
-    """The classification head: sentence vectors [N, D] -> logits [N, classes]."""
-    logits: jax.Array = self._apply(DualAlignment.classify, self.head_key, vectors)
+  def classify(self, h: jax.Array, vectors: jax.Array) -> jax.Array:
+    """The logits of the head of fine-tuning, see `TaskHead.__call__`."""
+    logits: jax.Array = self._apply(DualAlignment.classify, self.head_key, h, vectors)
     return logits
 
   def hidden(self, ids: jax.Array, mask: jax.Array) -> list[jax.Array]:

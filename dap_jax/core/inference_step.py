@@ -30,12 +30,21 @@ def embed_step(
 
 
 def classify_step(
-  params: optax.Params, ids: jax.Array, mask: jax.Array, *, model: DualAlignment
+  params: optax.Params,
+  ids: jax.Array,
+  mask: jax.Array,
+  types: jax.Array | None = None,
+  *,
+  model: DualAlignment,
 ) -> jax.Array:
-  """ids int32 [N, L], mask bool [N, L] -> logits of the classes, float32 [N, classes]."""
+  """The logits of the head of fine-tuning, see `TaskHead.__call__`.
+
+  ids int32 [N, L], mask bool [N, L], types int32 [N, L] or None -> float32 [N, ..., classes].
+  """
   network = BoundModel(model, params)
-  encodings = network.encode(ids[:, None], mask[:, None])
-  return network.classify(encodings.pooled[:, 0])
+  types = None if types is None else types[:, None]
+  encodings = network.encode(ids[:, None], mask[:, None], types=types)
+  return network.classify(encodings.h[:, 0], encodings.pooled[:, 0])
 
 
 def layer_states_step(

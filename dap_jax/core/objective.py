@@ -41,7 +41,9 @@ class Context(NamedTuple):
       [B, K - 1, P, 2], word numbers of (pivot, translation k + 1), -1 where there are no more.
       With a teacher of several languages: `teacher_side` int32 [B, K - 1, 1], whose language it
       trusts more, 0 the pivot's, 1 the translation's.
-      In fine-tuning K = 1, and `label` int32 [B] takes the place of hash and language.
+      In fine-tuning K = 1, and `label` takes the place of hash and language: int32 [B], a class;
+      [B, L], a class for each token; or [B, 2], an answer's first and last token; -1 counts
+      nowhere. There may be `types` int32 [B, K, L], token types.
     h: [B, K, L, D], last-layer token states of the encoder, in the compute dtype.
     z: float32 [B, K, D], sentence vectors as trained (pooled, projected), not normalised.
     vocabulary: see `Vocabulary`.

@@ -84,7 +84,7 @@ def loss_fn(
     The loss, a scalar; and the means of each objective, of what else they report, and `geometry`.
   """
   network, objective_key = bind_model(model, params, key, microbatches=microbatches)
-  encodings = network.encode(batch["ids"], batch["mask"])
+  encodings = network.encode(batch["ids"], batch["mask"], types=batch.get("types"))
   batch, encodings, negatives = split_negatives(batch, encodings)
   context = Context(
     batch=batch,

@@ -129,6 +129,22 @@ class Tokenizer:
     """Texts, or pairs of texts that become one sequence -> ids, special ones included."""
     return [encoding.ids for encoding in self._encodings(texts)]
 
+  def encode_typed(
+    self, texts: Sequence[str | tuple[str, str]]
+  ) -> tuple[list[list[int]], list[list[int]]]:
+    """As `encode_ragged`, and the token type of each id: with BERT's, 1 in the second text."""
+    encodings = self._encodings(texts)
+    return [each.ids for each in encodings], [each.type_ids for each in encodings]
+
+  def pieces(self, words: Sequence[str]) -> list[list[int]]:
+    """The ids of words that are tokenised one by one, special ones left out; maybe none.
+
+    Of a word of more than `max_tokens` ids the first are left.
+    """
+    with reading(DAMAGED):
+      encodings = self._backend.encode_batch_fast(list(words), add_special_tokens=False)
+    return [each.ids for each in encodings]
+
   def encode_marked(self, texts: Sequence[str]) -> list[Marked]:
     """As `encode_ragged`, and of each text whether it lost its end."""
     with reading(DAMAGED):

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from dap_jax.model.attention import INITIALIZER
 from dap_jax.model.decoder import BagHead, Decoder, TokenHead
-from dap_jax.model.dropout import Dropout
 from dap_jax.model.encoder import Encoder
 from dap_jax.model.layers import Dense
 from dap_jax.model.pooling import parts_of, pool
+from dap_jax.model.task_heads import TaskHead
 from dap_jax.model.vector_decoder import VectorDecoder
 
 ACTIVATIONS = {"identity": lambda x: x, "tanh": jnp.tanh}
@@ -34,27 +34,6 @@ class Encodings(NamedTuple):
   z: jax.Array
 
 
-class Classifier(nn.Module):
-  """A head over classes, as BERT's is (arXiv 1810.04805): Linear, tanh, dropout, Linear."""
-
-  width: int
-  classes: int
-  dropout: float
-  dtype: jnp.dtype | None
-
-  @nn.compact
-  def __call__(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
-    """[N, D] -> logits [N, classes], float32 or wider."""
-
-    def dense(features: int, name: str) -> Dense:
-      return Dense(features, dtype=self.dtype, kernel_init=INITIALIZER, name=name)
-
-    x = jnp.tanh(dense(self.width, "dense")(vectors))
-    x = Dropout(self.dropout)(x, deterministic=deterministic)
-    logits: jax.Array = dense(self.classes, "logits")(x)
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-
-
 class DualAlignment(nn.Module):
   """The model that trains: the shared encoder, its training-only projection, the RTL decoder.
 
@@ -68,7 +47,7 @@ class DualAlignment(nn.Module):
     dense_activation: its activation, one of `ACTIVATIONS`.
     normalize: whether the sentence vectors of evaluation and export have unit length.
     projection: whether training contrasts tanh(Linear(pooled)).
-    classes: of a classification head on the sentence vector; 0 = no head.
+    classifier: the head of fine-tuning; or None.
   """
 
   encoder: Encoder
@@ -82,7 +61,7 @@ class DualAlignment(nn.Module):
   dense_activation: str
   normalize: bool
   projection: bool
-  classes: int = 0
+  classifier: TaskHead | None = None
 
   def setup(self) -> None:
     family = self.encoder.family
@@ -92,8 +71,6 @@ class DualAlignment(nn.Module):
       self.project = Dense(
         family.width, dtype=family.dtype, kernel_init=INITIALIZER, name="projection"
       )
-    if self.classes:
-      self.classifier = Classifier(family.width, self.classes, family.dropout, family.dtype)
 
   @property
   def vector_width(self) -> int:
@@ -107,11 +84,18 @@ class DualAlignment(nn.Module):
     *,
     deterministic: bool,
     positions: jax.Array | None = None,
+    types: jax.Array | None = None,
   ) -> Encodings:
-    """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`; positions: see `Encoder`."""
+    """ids int32 [B, K, L], mask bool [B, K, L] -> `Encodings`; the others: see `Encoder`.
+
+    `types`: int32 [B, K, L].
+    """
     shape = ids.shape  # [B, K, L] -> [B*K, L] moves nothing between devices
     flat_ids, flat_mask = ids.reshape(-1, shape[-1]), mask.reshape(-1, shape[-1])
-    hidden = self.encoder(flat_ids, flat_mask, deterministic=deterministic, positions=positions)
+    flat_types = None if types is None else types.reshape(-1, shape[-1])
+    hidden = self.encoder(
+      flat_ids, flat_mask, deterministic=deterministic, positions=positions, types=flat_types
+    )
     pooled = pool(hidden, flat_mask, pooling=self.pooling)
     if self.dense_width:
       pooled = ACTIVATIONS[self.dense_activation](self.dense(pooled))
@@ -197,16 +181,17 @@ class DualAlignment(nn.Module):
     assert self.vector_decoder is not None
     return self.vector_decoder.projection(self.encoder.embeddings.word.embedding)
 
-  def classify(self, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
-    """See `Classifier.__call__`."""
-    return self.classifier(vectors, deterministic=deterministic)
+  def classify(self, h: jax.Array, vectors: jax.Array, *, deterministic: bool) -> jax.Array:
+    """The head of fine-tuning, see `TaskHead.__call__`."""
+    assert self.classifier is not None
+    return self.classifier(h, vectors, deterministic=deterministic)
 
   def initialise(self, ids: jax.Array, mask: jax.Array) -> None:
     """Touches every parameter, for `init`: ids int32 [B, K, L], mask bool [B, K, L]."""
     h, pooled, z = self.encode(ids, mask, deterministic=True)
     language = jnp.zeros(len(h), jnp.int32)
-    if self.classes:
-      self.classify(pooled[:, 0], deterministic=True)
+    if self.classifier is not None:
+      self.classify(h[:, 0], pooled[:, 0], deterministic=True)
     places = jnp.zeros((len(h), 1), jnp.int32)
     if self.masked_lm is not None:
       self.predict(h[:, 0], mask[:, 0], places, deterministic=True)

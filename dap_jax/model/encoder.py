@@ -62,10 +62,12 @@ class Encoder(nn.Module):
     *,
     deterministic: bool,
     positions: jax.Array | None = None,
+    types: jax.Array | None = None,
   ) -> list[jax.Array]:
     """ids int32 [N, L], mask bool [N, L] -> `layers + 1` arrays [N, L, D], embeddings first.
 
     `positions`: int32 [1, L], from 0, where they are not 0, 1, 2, ...
+    `types`: int32 [N, L], token types, where they are not 0; of a family that has several.
     """
     offset = self.family.position_offset
     if positions is None:
@@ -74,7 +76,9 @@ class Encoder(nn.Module):
         places = transformers_positions(ids, pad_id=offset - 1)
     else:
       places = positions = offset + positions[0]
-    x = self.embeddings.place(self.embeddings.word(ids), places, deterministic=deterministic)
+    typed = {} if types is None else {"types": types}
+    words = self.embeddings.word(ids)
+    x = self.embeddings.place(words, places, deterministic=deterministic, **typed)
     x = sharding.by_rows(x)
     layers = self._scanned if self.scan and not self.is_initializing() else self._unrolled
     hidden = [x, *layers(x, mask, positions, deterministic=deterministic)]

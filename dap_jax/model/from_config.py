@@ -16,6 +16,7 @@ from dap_jax.model.decoder import BagHead, Decoder, TokenHead
 from dap_jax.model.dual_alignment import ACTIVATIONS, DualAlignment
 from dap_jax.model.encoder import REMATS, Encoder, Family
 from dap_jax.model.pooling import parts_of
+from dap_jax.model.task_heads import TaskHead, shape_of
 from dap_jax.model.vector_decoder import VectorDecoder
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.utils.binding import bind
@@ -212,6 +213,17 @@ def make_decoder(
     mask_id=vocabulary.hiding_id,
     languages=languages,
   )
+
+
+def with_task_head(
+  network: DualAlignment, head: tuple[str, int] | None, model_type: str
+) -> DualAlignment:
+  """The network with a head of fine-tuning: its kind and number of classes; None = as it is."""
+  if head is None:
+    return network
+  kind, classes = head
+  classifier = TaskHead(network.encoder.family, shape_of(kind, model_type), classes)
+  return network.clone(classifier=classifier)
 
 
 def check_dimensions(dimensions: Sequence[int], network: DualAlignment) -> None:

@@ -27,7 +27,12 @@ from dap_jax.core.optimizer import make_optimizer
 from dap_jax.core.train_step import Frozen, TrainState
 from dap_jax.distributed import parameters, sharding
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.model.from_config import check_dimensions, init_params, make_model
+from dap_jax.model.from_config import (
+  check_dimensions,
+  init_params,
+  make_model,
+  with_task_head,
+)
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training.selection import make_objectives, needs
 from dap_jax.utils.binding import bind
@@ -141,7 +146,7 @@ def build(
   sharding_rules: Sequence[tuple[str, Sequence[str | None]]] = (),
   languages: int = 0,
   teacher: tuple[DualAlignment, Any] | None = None,
-  classes: int = 0,
+  task_head: tuple[str, int] | None = None,
   devices: Sequence[jax.Device] | None = None,
 ) -> TrainProgram:
   """The config's sections in `KEYS`, and what data and teacher decide -> `TrainProgram`.
@@ -151,7 +156,7 @@ def build(
     sharding_rules: the user's own, see `parameters.parse_rules`.
     languages: of the data, the pivot among them.
     teacher: a frozen network and its parameters, arrays or shapes.
-    classes: of the classification head that fine-tuning needs; 0 = no head.
+    task_head: kind and classes of the head of fine-tuning, see `model.task_heads`; or None.
     devices: of the mesh; None = all there are.
   """
   how = bind(ProgramOptions, program, where="program")()
@@ -163,7 +168,7 @@ def build(
   heads = needed_heads(needed, languages=languages, **sections)
   shape = {"max_tokens": max_tokens, "remat": how.remat, "scan_layers": how.scan_layers}
   make = bind(make_model, model, where="model", vocabulary=vocabulary, **heads, **shape)
-  network = make().clone(classes=classes)
+  network = with_task_head(make(), task_head, model["encoder"]["model_type"])
   check_dimensions(matryoshka_dimensions, network)
   teacher_network, teacher_params = teacher or (None, None)
   return jit_program(

@@ -71,8 +71,13 @@ def shapes(workdir: epath.PathLike, *, step: str = "newest") -> dict[str, Any]:
 
 def newest_step(workdir: epath.PathLike) -> int:
   """The step of the newest checkpoint. Raises UserError where there are none."""
+  return step_number(workdir, "newest")
+
+
+def step_number(workdir: epath.PathLike, step: str) -> int:
+  """See `choose_step`."""
   with open_existing(workdir) as orbax:
-    return choose_step(scores_by_step(orbax), "newest", workdir=workdir)
+    return choose_step(scores_by_step(orbax), step, workdir=workdir)
 
 
 def choose_step(scores: Mapping[int, float | None], step: str, *, workdir: epath.PathLike) -> int:

@@ -41,10 +41,22 @@ class Embeddings(nn.Module):
       self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=self.dtype)
     self.drop = Dropout(self.dropout)
 
-  def place(self, x: jax.Array, positions: jax.Array, *, deterministic: bool) -> jax.Array:
-    """x [N, L, D] + position [L] or [N, L] + type 0, LayerNorm, dropout -> [N, L, D]."""
+  def place(
+    self,
+    x: jax.Array,
+    positions: jax.Array,
+    *,
+    deterministic: bool,
+    types: jax.Array | None = None,
+  ) -> jax.Array:
+    """x [N, L, D] + position [L] or [N, L] + type, LayerNorm, dropout -> [N, L, D].
+
+    `types`: int32 [N, L]; None = 0 everywhere.
+    """
     placed = x + spread(self.position(positions).reshape(-1, *x.shape[1:]), x.shape)
-    if self.token_types:
+    if types is not None:
+      placed += self.token_type(types)
+    elif self.token_types:
       placed += spread(self.token_type(jnp.zeros((1, 1), jnp.int32)), x.shape)
     return self.drop(self.norm(placed) if self.normed else placed, deterministic=deterministic)
 
@@ -112,7 +124,7 @@ class Bert:
     vocabulary_size: ids.
     layers, width, heads, mlp_width: L, D, A, H.
     positions: rows of the position table.
-    token_types: rows of the type table, of which the first is used; 0 = none, as in DistilBERT.
+    token_types: rows of the type table; 0 = none, as in DistilBERT.
     position_offset: the first position; padding id + 1 in the RoBERTa line, else 0.
     norm_eps: of every LayerNorm.
     dropout: of embeddings, attention weights and both residual branches.

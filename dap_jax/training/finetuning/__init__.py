@@ -1,5 +1,5 @@
-"""Fine-tuning for classification, with the loop and the step of training.
+"""Fine-tuning of a model with a head for a task, with the loop and the step of training.
 
-May import what `training` may. Start with `run.py`; `batches.py` is its data, `evaluation.py` its
-test on all languages.
+May import what `training` may. Start with `run.py`; `task.py` says what a task is, `labelled.py`
+and `tags.py` are two. `batches.py` makes batches, `steps.py` trains, `evaluation.py` predicts.
 """

@@ -1,49 +1,36 @@
-"""Fine-tuning of a whole model with a classification head, by the loop and the step of training.
+"""Fine-tuning of a whole model with a head, by the loop and the step of training.
 
-The head reads the model's own sentence vector. A pair of texts is one sequence, as the tokenizer's
-own template joins them: `[CLS] a [SEP] b [SEP]`, or `<s> a </s></s> b </s>`; all of token type 0.
-Batch n is a function of the seed and n alone, so a run that was killed goes on as if it had not
-been.
+`settings.py` makes the task, `task.py` says what a task is. Batch n is a function of the seed and n
+alone, so a run that was killed goes on as if it had not been. Where the model is evaluated on the
+development split on the way, the checkpoint with the best score is the model, else the last.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from etils import epath
 
-from dap_jax.core.train_step import Frozen, TrainState
-from dap_jax.data.texts import labelled_texts
 from dap_jax.distributed import sharding
-from dap_jax.distributed.preemption import Preemption
-from dap_jax.distributed.watchdog import Watchdog
 from dap_jax.evals import Result
-from dap_jax.inference import embedder
+from dap_jax.inference import embedder, finetuned
 from dap_jax.inference.embedder import Embedder
 from dap_jax.model.vocabulary import vocabulary_of
 from dap_jax.training import build
-from dap_jax.training.finetuning.batches import Batches, make_batches
-from dap_jax.training.finetuning.evaluation import evaluate, write_scores
-from dap_jax.training.loop import Schedule, Session, train_loop
-from dap_jax.training.metric_accumulator import MetricAccumulator, NotFinite
-from dap_jax.training.metric_writer import MetricWriter
+from dap_jax.training.finetuning.batches import Batches
+from dap_jax.training.finetuning.evaluation import Predictor, write_scores
+from dap_jax.training.finetuning.settings import FinetuneSettings, make_task, read_data
+from dap_jax.training.finetuning.steps import FinetuneRun, chosen, train
+from dap_jax.training.finetuning.task import Task, protocol_of
 from dap_jax.utils.claim import claim_folder, refuse_difference
 from dap_jax.utils.errors import UserError, writing
 from dap_jax.utils.locks import exclusive
-from dap_jax.workdir.checkpointing import Checkpoints
+from dap_jax.utils.trees import select
 from dap_jax.workdir.layout import is_workdir
 
-logger = logging.getLogger(__name__)
-
-SETTINGS, SCORES = "finetune.json", "scores.json"  # in the workdir
-LOG_STEPS = 20
 # As transformers' scripts fine-tune BERT.
 OPTIMIZER = {
   "schedule_name": "linear",
@@ -54,38 +41,19 @@ OPTIMIZER = {
   "weight_decay": 0.0,
   "clip_norm": 1.0,
 }
-
-
-MAX_TOKENS = 128  # DAP's for XNLI
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
-  """What decides the scores of a fine-tuning: the flags of the command, which explains them."""
-
-  model: str
-  data: str
-  step: str
-  train_language: str
-  epochs: int
-  batch_size: int
-  learning_rate: float
-  max_tokens: int | None
-  dropout: float
-  seed: int
-  compute_dtype: str
+MAX_TOKENS = 128  # DAP's for XNLI, XTREME's for all but questions
 
 
 def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Result | None:
-  """Fine-tunes, tests, and writes WORKDIR/scores.json.
+  """Fine-tunes, tests, and writes scores.json and predictions/ into the workdir.
 
   Args:
     settings: see there.
     workdir: where the run lives.
-    save_steps: a checkpoint every so many steps.
+    save_steps: a checkpoint every so many steps, where it is not evaluated on the way.
 
   Returns:
-    Accuracy and macro F1 of each language; None if the job was told to stop before its end.
+    The scores of each language; None if the job was told to stop before its end.
 
   Raises:
     UserError: a mistake in a flag, the data or the workdir; the training diverged.
@@ -94,48 +62,94 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
   if settings.max_tokens is None:
     limit = min(MAX_TOKENS, embedder.most_tokens(settings.model))
     settings = dataclasses.replace(settings, max_tokens=limit)
-  examples = labelled_texts.read_labelled_texts(
-    settings.data, train_language=settings.train_language
-  )
+  data = read_data(settings)
   pretrained = embedder.load(
     settings.model,
     step=settings.step,
     max_tokens=settings.max_tokens,
     compute_dtype=settings.compute_dtype,
   )
-  batches = make_batches(examples, pretrained, batch_size=settings.batch_size, seed=settings.seed)
+  task = make_task(settings, data, pretrained)
+  run = make_run(settings, task, pretrained, folder=folder)
+  sharding.check_batch(run.train_program.mesh, settings.batch_size)
+  flags = dataclasses.asdict(settings)
+  identity = {**flags, "texts": task.digest(), "parameters": pretrained.digest()}
+  check_folder(folder, data=settings.data)
+  with exclusive(folder):
+    claim(folder, identity)
+    write_model(run, pretrained, settings.model)
+    first = {**pretrained.params, **head_start(run, settings.model)}
+    state = train(run, first=first, save_steps=save_steps)
+    if state is None:
+      return None
+    params, step = chosen(run, state)
+    result, predictions = task.evaluate(run.predictor.of(params))
+    about = protocol_of(task, result.protocol, pooling=run.train_program.model.pooling)
+    about["checkpoint"] = f"step {step}, of the best {run.best_metric}, every {run.eval_steps}"
+    if not run.best_metric:
+      about["checkpoint"] = "after the last epoch"
+    result = result._replace(protocol=about)
+    write_scores(folder / finetuned.SCORES, result, settings=settings, pretrained=pretrained)
+    write_predictions(folder / "predictions", predictions)
+    return result
+
+
+def make_run(
+  settings: FinetuneSettings, task: Task, pretrained: Embedder, *, folder: epath.Path
+) -> FinetuneRun:
+  """Batches, network and step of a task; all devices share a batch."""
+  assert settings.max_tokens is not None
+  batches = Batches(
+    sequences=task.train(),
+    batch_size=settings.batch_size,
+    max_tokens=settings.max_tokens,
+    pad_id=pretrained.tokenizer.pad_id,
+    seed=settings.seed,
+    pool=task.pool,
+  )
   steps = settings.epochs * batches.steps_of_epoch
   train_program = make_train_program(
     pretrained,
     steps=steps,
-    classes=len(examples.classes),
+    task_head=(task.head, len(task.classes)),
+    objective=task.objective,
     seed=settings.seed,
     learning_rate=settings.learning_rate,
     dropout=settings.dropout,
   )
-  sharding.check_batch(train_program.mesh, settings.batch_size)
-  flags = dataclasses.asdict(settings)
-  identity = {**flags, "texts": examples.digest(), "parameters": pretrained.digest()}
-  check_folder(folder, data=settings.data)
-  with exclusive(folder):
-    claim(folder, identity)
-    state = train(
-      train_program,
-      batches,
-      steps=steps,
-      first=pretrained.params,
-      folder=folder,
-      save_steps=save_steps,
+  eval_steps = settings.eval_steps
+  if eval_steps is None:
+    eval_steps = batches.steps_of_epoch if settings.task == "tags" and task.metric else 0
+  if eval_steps and not task.metric:
+    raise UserError(
+      f"--eval_steps={eval_steps}: {settings.train_language} has no development split to choose a"
+      " checkpoint on; add one, or leave the flag out"
     )
-    if state is None:
-      return None
-    result = evaluate(train_program, state, examples, pretrained)
-    write_scores(folder / SCORES, result, settings=flags, pretrained=pretrained)
-    return result
+  return FinetuneRun(
+    task=task,
+    batches=batches,
+    train_program=train_program,
+    predictor=Predictor(
+      network=train_program.model,
+      mesh=train_program.mesh,
+      pad_id=batches.pad_id,
+      max_tokens=batches.max_tokens,
+    ),
+    steps=steps,
+    eval_steps=eval_steps,
+    folder=folder,
+  )
 
 
 def make_train_program(
-  pretrained: Embedder, *, steps: int, classes: int, seed: int, learning_rate: float, dropout: float
+  pretrained: Embedder,
+  *,
+  steps: int,
+  task_head: tuple[str, int],
+  objective: str,
+  seed: int,
+  learning_rate: float,
+  dropout: float,
 ) -> build.TrainProgram:
   """The pretrained network with a head, its optimizer and its step; all devices share the batch."""
   section = {**pretrained.model_config, "dropout": dropout, "projection": False}
@@ -149,11 +163,51 @@ def make_train_program(
     max_tokens=pretrained.max_tokens,
     model=section,
     decoder={},
-    objectives={"classification": {"weight": 1.0}},
+    objectives={objective: {"weight": 1.0}},
     optimizer={**OPTIMIZER, "learning_rate": learning_rate},
     mesh={"data": -1, "fsdp": 1, "model": 1},
-    classes=classes,
+    task_head=task_head,
   )
+
+
+def head_start(run: FinetuneRun, model_path: str) -> dict[str, Any]:
+  """`classifier` -> what the checkpoint has of the head already, on the devices; maybe nothing."""
+  leaves = finetuned.head_start(model_path, run.task.head)
+  if not leaves:
+    return {}
+  abstract = select(run.train_program.abstract_state.params["classifier"], leaves)
+  return {"classifier": sharding.place(leaves, abstract)}
+
+
+def write_model(run: FinetuneRun, pretrained: Embedder, model_path: str) -> None:
+  """Writes what the workdir says of its model, for `export`."""
+  task, network = run.task, run.train_program.model
+  encoder = {
+    **pretrained.model_config["encoder"],
+    "vocabulary_size": network.encoder.family.vocabulary_size,
+  }
+  about = finetuned.Finetuned(
+    model_config={
+      **pretrained.model_config,
+      "encoder": encoder,
+      "dropout": network.encoder.family.dropout,
+      "pooling": network.pooling,
+    },
+    head=task.head,
+    classes=list(task.classes),
+    has_types=task.has_types,
+    max_tokens=pretrained.max_tokens,
+    best_metric=run.best_metric,
+  )
+  finetuned.write(run.folder, about, finetuned.tokenizer_of(model_path))
+
+
+def write_predictions(folder: epath.Path, predictions: Mapping[str, str]) -> None:
+  """Writes FOLDER/LANGUAGE.txt."""
+  with writing(folder):
+    folder.mkdir(exist_ok=True)
+    for code, text in predictions.items():
+      (folder / f"{code}.txt").write_text(text, encoding="utf-8")
 
 
 def check_folder(folder: epath.Path, *, data: str) -> None:
@@ -177,68 +231,4 @@ def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
     cure="use another --workdir, or the same value to resume",
   )
   with writing(f"--workdir={folder}"):
-    claim_folder(folder, settings, file=SETTINGS, check=check)
-
-
-def train(
-  train_program: build.TrainProgram,
-  batches: Batches,
-  *,
-  steps: int,
-  first: Mapping[str, Any],
-  folder: epath.Path,
-  save_steps: int,
-) -> TrainState | None:
-  """The state after the last step; None if the job was told to stop before, and saved.
-
-  Args:
-    train_program, batches: what trains, on what.
-    steps: of the whole run.
-    first: parameters to begin with where there is no checkpoint; they are donated.
-    folder, save_steps: where checkpoints go, and every how many steps.
-  """
-  started = time.monotonic()
-  with (
-    jax.set_mesh(train_program.mesh),
-    Checkpoints(folder, keep_last=1, best_metric="") as checkpoints,
-    Preemption() as preemption,
-    Watchdog(0) as watchdog,
-  ):
-    restored = checkpoints.restore(train_program.abstract_state)
-    state = train_program.init(dict(first)) if restored is None else restored.state
-    first_step = 0 if restored is None else restored.step
-    size, length = batches.batch_size, batches.length
-    logger.info("%d steps of %d x %d tokens, from step %d", steps, size, length, first_step)
-    with MetricWriter(folder, steps=steps, first_step=first_step, writes=True) as writer:
-      state, step = train_loop(
-        state,
-        train_program=train_program,
-        frozen=Frozen(),
-        batches=map(batches.batch, itertools.count(first_step)),
-        batch_size=size,
-        metrics=MetricAccumulator(size, unit="example", started=started),
-        schedule=Schedule(
-          first_step=first_step,
-          steps=steps,
-          log_steps=LOG_STEPS,
-          eval_steps=steps,
-          save_steps=save_steps,
-        ),
-        session=Session(
-          checkpoints=checkpoints,
-          preemption=preemption,
-          watchdog=watchdog,
-          writer=writer,
-          started=started,
-        ),
-        evaluate=None,
-        on_not_finite=refuse,
-      )
-  return state if step == steps else None
-
-
-def refuse(event: NotFinite) -> None:
-  """Raises UserError: a fine-tuning is short, so it passes over no such step."""
-  raise UserError(
-    f"the loss is not finite at step {event.step}: lower --learning_rate, in another --workdir"
-  )
+    claim_folder(folder, settings, file=finetuned.SETTINGS, check=check)
