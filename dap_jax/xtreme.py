@@ -66,8 +66,8 @@ def check_flags() -> None:
 
 def score(predictions: str, labels: str) -> None:
   """Scores a folder of predictions."""
-  from dap_jax.xtreme_tasks import tasks
-  from dap_jax.xtreme_tasks.scoring.score import score_folders
+  from dap_jax.evals.xtreme import tasks
+  from dap_jax.evals.xtreme.scoring.score import score_folders
 
   chosen = tasks.choose(list(tasks.TASKS) if TASKS.value is None else TASKS.value)
   outputs.check_file(OUTPUT.value)
@@ -79,12 +79,12 @@ def score(predictions: str, labels: str) -> None:
 
 def predict(model_path: str, data: str, workdir: str) -> None:
   """Predicts with a model as it is, then scores."""
+  from dap_jax.evals.xtreme import tasks
+  from dap_jax.evals.xtreme.retrieval import run
+  from dap_jax.evals.xtreme.retrieval.layers import layer_of
+  from dap_jax.evals.xtreme.scoring.score import score_folders
   from dap_jax.inference import embedder
   from dap_jax.workdir import layout
-  from dap_jax.xtreme_tasks import tasks
-  from dap_jax.xtreme_tasks.retrieval import run
-  from dap_jax.xtreme_tasks.retrieval.layers import layer_of
-  from dap_jax.xtreme_tasks.scoring.score import score_folders
 
   chosen = tasks.choose(list(run.MODULES) if TASKS.value is None else TASKS.value)
   run.check_tasks(chosen)
@@ -115,7 +115,7 @@ def predict(model_path: str, data: str, workdir: str) -> None:
 def show(result: Result) -> None:
   """Prints the table by task and language, and the averages."""
   from dap_jax.evals import scores
-  from dap_jax.xtreme_tasks.scoring.score import summary_of
+  from dap_jax.evals.xtreme.scoring.score import summary_of
 
   print(scores.table(result.columns, result.rows))
   figures = summary_of(result.scores)

@@ -18,8 +18,8 @@ WITH_EXAMPLES = {
   *("core.cross_entropy", "core.geometry", "core.matryoshka", "core.mean"),
   *("core.microbatches", "core.objective"),
   *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.pooling"),
-  *("xtreme_tasks.scoring.answers", "xtreme_tasks.scoring.chunks", "xtreme_tasks.scoring.counts"),
-  *("xtreme_tasks.retrieval.bucc", "xtreme_tasks.retrieval.layers", "xtreme_tasks.sentence_pairs"),
+  *("evals.xtreme.scoring.answers", "evals.xtreme.scoring.chunks", "evals.xtreme.scoring.counts"),
+  *("evals.xtreme.retrieval.bucc", "evals.xtreme.retrieval.layers", "evals.xtreme.sentence_pairs"),
 }
 # What an example may name beside the names of its own module.
 NAMES = {
@@ -38,7 +38,7 @@ def modules_of(package: str) -> list[str]:
 
 
 PACKAGES = ("core", "model", "objectives")
-PACKAGES += ("xtreme_tasks", "xtreme_tasks.scoring", "xtreme_tasks.retrieval")
+PACKAGES += ("evals.xtreme", "evals.xtreme.scoring", "evals.xtreme.retrieval")
 MODULES = [name for package in PACKAGES for name in modules_of(package)]
 
 

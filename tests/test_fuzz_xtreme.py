@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from dap_jax.xtreme_tasks import tasks
-from dap_jax.xtreme_tasks.scoring import score
+from dap_jax.evals.xtreme import tasks
+from dap_jax.evals.xtreme.scoring import score
 from tests import xtreme_folders
 from tests.fuzzing import damaged, damaged_json, fuzz
 

@@ -10,9 +10,9 @@ import random
 import pytest
 
 from dap_jax.evals import chunks as evals_chunks
+from dap_jax.evals.xtreme import tasks
+from dap_jax.evals.xtreme.scoring import answers, chunks, score
 from dap_jax.utils.errors import UserError
-from dap_jax.xtreme_tasks import tasks
-from dap_jax.xtreme_tasks.scoring import answers, chunks, score
 from tests import xtreme_folders
 from tests.commands import Commands
 

@@ -11,8 +11,8 @@ import random
 import pytest
 
 from dap_jax.data.texts.labelled_texts import Examples
+from dap_jax.evals.xtreme import sentence_pairs, tasks
 from dap_jax.utils.errors import UserError
-from dap_jax.xtreme_tasks import sentence_pairs, tasks
 from tests.fuzzing import fuzz
 
 XNLI_HEADER = "language\tgold_label\tp1\tp2\tp3\tp4\tsentence1\tsentence2\tpromptID"

@@ -12,12 +12,12 @@ import pytest
 from etils import epath
 
 from dap_jax.evals import tatoeba as suite
+from dap_jax.evals.xtreme import tasks
+from dap_jax.evals.xtreme.retrieval import bucc, run, tatoeba
+from dap_jax.evals.xtreme.retrieval.layers import layer_of
 from dap_jax.inference import embedder
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit
-from dap_jax.xtreme_tasks import tasks
-from dap_jax.xtreme_tasks.retrieval import bucc, run, tatoeba
-from dap_jax.xtreme_tasks.retrieval.layers import layer_of
 from tests.fuzzing import fuzz
 
 WORDS = ["red", "old", "new", "big", "page", "user", "file", "word", "opens", "keeps"]

@@ -2,7 +2,7 @@
 
 import json
 
-from dap_jax.xtreme_tasks import tasks
+from dap_jax.evals.xtreme import tasks
 
 QUESTIONS = {"q1": ["the red house", "house"], "q2": ["May 5"]}
 GOOD_ANSWERS = {"q1": "A red house!", "q2": "may 5"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dap_jax.evals.chunks import OUTSIDE, chunks
-from dap_jax.xtreme_tasks.scoring.counts import Counts, accuracy, f1_of
+from dap_jax.evals.xtreme.scoring.counts import Counts, accuracy, f1_of
 
 
 def chunk_scores(gold: Sequence[str], predicted: Sequence[str]) -> Counts:

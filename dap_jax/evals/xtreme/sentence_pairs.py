@@ -19,8 +19,8 @@ from etils import epath
 
 from dap_jax.data.texts import text_files
 from dap_jax.data.texts.labelled_texts import Examples, LabelledTexts
+from dap_jax.evals.xtreme.tasks import PAWSX, TASKS, XNLI
 from dap_jax.utils.errors import UserError
-from dap_jax.xtreme_tasks.tasks import PAWSX, TASKS, XNLI
 
 QUOTES = {
   "mended": "as released",

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from etils import epath
 
+from dap_jax.evals.xtreme import tasks
+from dap_jax.evals.xtreme.retrieval import bucc, tatoeba
 from dap_jax.utils.atomic import replacing
 from dap_jax.utils.errors import UserError, writing
-from dap_jax.xtreme_tasks import tasks
-from dap_jax.xtreme_tasks.retrieval import bucc, tatoeba
 
 MODULES = {tasks.BUCC: bucc, tasks.TATOEBA: tatoeba}
 PREDICTIONS, LABELS = "predictions", "labels"

@@ -14,9 +14,9 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data.texts import text_files
+from dap_jax.evals.xtreme.tasks import TASKS, TATOEBA
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit
-from dap_jax.xtreme_tasks.tasks import TASKS, TATOEBA
 
 POOLING = "mean"  # over all tokens, the special ones too
 # In the order of XTREME's codes, which are sorted.

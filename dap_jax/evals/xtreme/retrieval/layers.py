@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dap_jax.evals.xtreme import tasks
 from dap_jax.utils.errors import UserError
-from dap_jax.xtreme_tasks import tasks
 
 INDEX = 7  # of the states that the scripts keep, those of the last 12 layers
 KEPT = 12

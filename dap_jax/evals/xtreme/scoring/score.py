@@ -16,10 +16,10 @@ import numpy as np
 from etils import epath
 
 from dap_jax.evals import MEAN, Result
+from dap_jax.evals.xtreme import tasks
+from dap_jax.evals.xtreme.scoring import answers, chunks, counts, files
+from dap_jax.evals.xtreme.tasks import TASKS
 from dap_jax.utils.errors import UserError
-from dap_jax.xtreme_tasks import tasks
-from dap_jax.xtreme_tasks.scoring import answers, chunks, counts, files
-from dap_jax.xtreme_tasks.tasks import TASKS
 
 VERSION = 1
 OVERALL = "overall"
