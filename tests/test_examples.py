@@ -17,7 +17,7 @@ from dap_jax.model.vocabulary import Vocabulary
 WITH_EXAMPLES = {
   *("core.cross_entropy", "core.geometry", "core.matryoshka", "core.mean"),
   *("core.microbatches", "core.objective"),
-  *("core.optimizer", "core.unit_vectors", "distributed.sharding", "model.pooling"),
+  *("core.optimizer", "core.unit_vectors", "distributed.parameters", "model.pooling"),
   *("evals.xtreme.scoring.answers", "evals.xtreme.scoring.chunks", "evals.xtreme.scoring.counts"),
   *("evals.xtreme.retrieval.bucc", "evals.xtreme.retrieval.layers", "evals.xtreme.sentence_pairs"),
 }
@@ -42,7 +42,7 @@ PACKAGES += ("evals.xtreme", "evals.xtreme.scoring", "evals.xtreme.retrieval")
 MODULES = [name for package in PACKAGES for name in modules_of(package)]
 
 
-@pytest.mark.parametrize("name", [*MODULES, "distributed.sharding"])
+@pytest.mark.parametrize("name", [*MODULES, "distributed.parameters"])
 def test_examples(name):
   module = importlib.import_module(f"dap_jax.{name}")
   results = doctest.testmod(module, extraglobs=NAMES)
@@ -52,4 +52,4 @@ def test_examples(name):
 
 
 def test_the_list_names_modules():
-  assert set(MODULES) | {"distributed.sharding"} >= WITH_EXAMPLES
+  assert set(MODULES) | {"distributed.parameters"} >= WITH_EXAMPLES

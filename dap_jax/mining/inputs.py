@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 
 from dap_jax.data.texts import text_files
-from dap_jax.data.texts.normal_forms import key_of
+from dap_jax.data.texts.normal_forms import has_word
 from dap_jax.utils.errors import UserError, reading
 
 logger = logging.getLogger(__name__)
@@ -55,14 +55,13 @@ def scan(path: str) -> Scan:
   """
   whole, hashes, numbers = hashlib.sha256(), array("Q"), array("q")
   lines = 0
-  for line in text_files.lines(epath.Path(path)):
+  for lines, line in enumerate(text_files.lines(epath.Path(path)), start=1):
     data = line.encode()
     whole.update(data + b"\n")
-    if key_of(line):
-      text = data.strip()
-      hashes.append(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()))
-      numbers.append(lines)
-    lines += 1
+    if has_word(line):
+      digest = hashlib.blake2b(data.strip(), digest_size=8).digest()
+      hashes.append(int.from_bytes(digest))
+      numbers.append(lines - 1)
   if not numbers:
     raise UserError(f"{path} holds no text: expected a UTF-8 file with a sentence a line")
   _, first, which = np.unique(

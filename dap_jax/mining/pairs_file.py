@@ -26,6 +26,8 @@ NUMBER = re.compile(
   r"|(?<!\d)\d{1,2}(?:,\d{2})+,\d{3}(?!\d)"
   r"|\d+"
 )
+DIGITS = re.compile(r"\d+")
+GROUPED = re.compile(r"\d[.,'’٬\u00a0\u2009\u202f ]\d")  # what may be one number of several runs
 
 
 def warn_of_hubs(proposals: Proposals, chosen: Sentences) -> None:
@@ -68,6 +70,14 @@ def numbers(text: str) -> Counter[str]:
   return Counter(digits.lstrip("0") for digits in decimal)
 
 
+def same_numbers(source: str, target: str) -> bool:
+  """Whether two texts have the same `numbers`; most are told by their runs of digits alone."""
+  of_both = DIGITS.findall(source), DIGITS.findall(target)
+  if of_both[0] == of_both[1] and not (GROUPED.search(source) or GROUPED.search(target)):
+    return True
+  return numbers(source) == numbers(target)
+
+
 def write_pairs(
   mined: Mined,
   source: Sentences,
@@ -103,7 +113,7 @@ def write_pairs(
       for (score, cosine, *of_both), both in zip(zip(*columns, strict=True), texts, strict=True):
         fields = [f"{score:.6f}", f"{cosine:.6f}"]
         if source.texts:
-          same = numbers(both[0]) == numbers(both[1])
+          same = same_numbers(*both)
           differing += not same
           fields += [*both, "same" if same else "differ"]
         yield [*fields, *map(str, of_both)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from dap_jax.utils.errors import UserError, writing
 logger = logging.getLogger(__name__)
 
 SETTINGS = "settings.json"
-NO_BREAKS = str.maketrans("\t\r", "  ")  # tabs and carriage returns would break a row of a table
+BREAKS = re.compile(r"[\t\r]")  # would break a row of a table
 
 
 class Texts:
@@ -39,12 +40,15 @@ class Texts:
 
   def read(self, places: Sequence[int]) -> list[str]:
     """The texts at some places among the lines that take part."""
-    texts = []
+    rows = np.asarray(places, np.int64)
+    starts, ends = self._offsets[rows], self._offsets[rows + 1]
+    texts, here = [], -1
     with self.path.open("rb") as file:
-      for place in places:
-        start, end = self._offsets[place : place + 2].tolist()
-        file.seek(start)
-        texts.append(file.read(end - start - 1).decode())
+      for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if start != here:  # most texts follow each other
+          file.seek(start)
+        texts.append(file.read(end - start)[:-1].decode())
+        here = end
     return texts
 
   def __iter__(self) -> Iterator[str]:
@@ -107,7 +111,8 @@ class Sentences(NamedTuple):
     """The texts of some of the N sentences, fit for a column of a table; "" without texts."""
     if self.texts is None:
       return [""] * len(rows)
-    return [text.translate(NO_BREAKS) for text in self.texts.read(self.places[rows])]
+    texts = self.texts.read(self.places[rows])
+    return [BREAKS.sub(" ", text) if "\t" in text or "\r" in text else text for text in texts]
 
 
 def prepare(side: Input, folder: Path, *, encode: Callable[[Path, Path], None] | None) -> Sentences:

@@ -25,6 +25,11 @@ def normalise(text: str) -> str:
   return re.sub(" {2,}", " ", unicodedata.normalize("NFC", text)).strip()
 
 
+def has_word(text: str) -> bool:
+  """Whether a text has a letter or a digit: whether its `key_of` is not empty."""
+  return text[:1].isalnum() or WORD.search(text) is not None
+
+
 def key_of(text: str) -> str:
   """A text's letters and digits without case: texts of one key are one sentence for the split.
 
