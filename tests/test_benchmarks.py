@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 TINY = "--config=tests/tiny.py"
 # Script -> its arguments, {names} of `inputs` in them; or the command that reads the file, with -m.
 SCRIPTS = {
-  "embed_speed.py": "{exported} --texts=20 --rounds=1",
+  "checkpoint_stall.py": f"{TINY} --saves=1 --steps=2",
+  "embed_speed.py": "{exported} --texts=40 --piece=20",
   "faults/__main__.py": "--runs=1 --output={new} --only=prepared",
   "import_memory.py": "--layers=1 --width=64 --vocabulary=1000",
   "import_parity.py": "--layers=1 --vocabulary=1000 --tokens=40",
@@ -38,6 +39,7 @@ SCRIPTS = {
   " --config.data.heldout.min_languages=1 --config.data.heldout.sentences=20 --config.steps=2"
   " --config.eval_steps=2 --config.batch_size=8",
   "scaling/plot.py": "--results={measured} --output={measured}.png",
+  "start_up.py": "{exported} --rounds=1",
   "step_costs.py": "--only=demo",
   "systems/config.py": "-m dap_jax.train --config=benchmarks/systems/config.py:tr --workdir={new}"
   " --config.data.heldout.min_languages=2 --config.tokenizer.vocabulary_size=90 --config.steps=2"

@@ -7,12 +7,24 @@ import numpy as np
 import pytest
 
 from dap_jax.mining import exact_search, faiss_search, search_checkpoint
+from dap_jax.mining.kernels import on_cpu
+from dap_jax.mining.kernels.lists import Lists, empty_lists
+from dap_jax.mining.kernels.on_accelerators import OnAccelerators
 from dap_jax.mining.search_checkpoint import SearchCheckpoint
 from dap_jax.utils.errors import UserError
 from dap_jax.utils.unit_vectors import unit
 
 K = 3
 BLOCKS = [(16, 16), (300, 48), (128, 8192)]  # on 8 devices the first has 128 x 16
+
+
+@pytest.fixture(params=["on_cpu", "on_accelerators"], autouse=True)
+def kernel(request, monkeypatch):
+  """Every test compares in both ways: 8 devices of a CPU stand for accelerators."""
+  if request.param == "on_accelerators":
+    monkeypatch.setattr(exact_search, "kernel_class", lambda: OnAccelerators)
+  else:
+    assert exact_search.kernel_class() is on_cpu.OnCpu
 
 
 def random_sides(n=301, m=170, width=24, seed=0):
@@ -108,6 +120,33 @@ def test_few_sentences_and_many_neighbours(n, m, k):
   of_x, of_y = both(x, y, neighbours=k)
   assert of_x.rows.shape == (n, min(k, m)) and of_y.rows.shape == (m, min(k, n))
   assert_full_sort((of_x, of_y), x, y, k=k)
+
+
+@pytest.mark.parametrize("few", [-1, 2])
+def test_either_way_to_merge_changes_no_bit(few, monkeypatch):
+  """All blocks by the selection of the device, or all of them entry by entry on the host."""
+  x, y = random_sides()
+  expected = both(x, y, block=(300, 48))
+  monkeypatch.setattr(on_cpu, "FEW", few)
+  jax.tree.map(np.testing.assert_array_equal, both(x, y, block=(300, 48)), expected)
+
+
+def test_candidates_of_a_list_by_hand():
+  """List 1 has four for two places, two of them equal; list 0 has one; list 2 none."""
+  owners, rows = np.array([1, 1, 0, 1, 1]), np.array([7, 9, 5, 8, 6])
+  values = np.array([0.5, 0.9, 0.2, 0.5, 0.1], np.float32)
+  lists, found = on_cpu.gathered(owners, rows, values, k=2)
+  np.testing.assert_array_equal(lists, [0, 1])
+  np.testing.assert_array_equal(found.rows, [[5, 0], [9, 7]])
+  kept = empty_lists(3, 2)
+  kept.values[1], kept.rows[1] = (0.9, 0.3), (2, 4)
+  on_cpu.keep_best(kept, lists, found)
+  np.testing.assert_array_equal(kept.rows, [[5, 0], [2, 9], [0, 0]])
+  empty = -np.inf
+  best = [[0.2, empty], [0.9, 0.9], [empty, empty]]
+  np.testing.assert_array_equal(kept.values, np.float32(best))
+  lowest = on_cpu.lowest_of(Lists(kept.values[:2], kept.rows[:2]), 3)
+  np.testing.assert_array_equal(lowest, np.float32([empty, 0.9, np.inf]))
 
 
 def test_lengths_do_not_count():

@@ -13,6 +13,8 @@ from dap_jax.utils.errors import UserError
 
 Network = Callable[[np.ndarray, np.ndarray], jax.Array]  # ids, mask -> outputs [N, ...]
 
+Sequences = Sequence[list[int]] | Sequence[np.ndarray]  # the ids of each text
+
 Advance = Callable[[int], None]  # called after each batch with the number of its texts
 
 IN_FLIGHT = 2  # batches that the device may lag behind, so that it never waits for the host
@@ -33,7 +35,7 @@ class Batch(NamedTuple):
 
 
 def batches(
-  sequences: Sequence[Sequence[int]],
+  sequences: Sequences,
   *,
   pad_id: int,
   max_tokens: int,
@@ -77,7 +79,7 @@ def full_tokens_of_backend() -> int:
 
 
 def outputs(
-  sequences: Sequence[Sequence[int]], network: Network, **shapes: int
+  sequences: Sequences, network: Network, **shapes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Runs a network over `batches(sequences, **shapes)`.
 
@@ -99,7 +101,7 @@ def to_host(rows: np.ndarray, values: jax.Array) -> tuple[np.ndarray, np.ndarray
 
 
 def collect(
-  sequences: Sequence[Sequence[int]],
+  sequences: Sequences,
   network: Network,
   *,
   advance: Advance | None = None,

@@ -1,10 +1,10 @@
 """The nearest neighbours by cosine of two sets of vectors, in one direction or both in one pass.
 
-N vectors x and M vectors y of width D, k neighbours. A block of rows of x is sharded over the local
-devices, a block of y lies on each of them; their cosines are computed once, and only the best of
-each row and of each column go into running lists. No [N, M] matrix is ever held, and x and y may be
-memory maps. Several processes, each with all of x and y, share the rows of x and exchange their
-lists at the end.
+N vectors x and M vectors y of width D, k neighbours. The cosines of a block of x and a block of y
+are computed once, and only the best of each row and of each column go into running lists; how, is a
+matter of the platform, see `kernels/`. No [N, M] matrix is ever held, and x and y may be memory
+maps. Several processes, each with all of x and y, share the rows of x and exchange their lists at
+the end.
 
 Exact: blocks are compared in float32 at full precision and keep `SPARE` neighbours more than k;
 these are compared again in float64, and the k best of them are the result. Of equal cosines the
@@ -15,27 +15,22 @@ rounding, 2e-7, of the k-th best one, those may change places.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from dap_jax.distributed import row_shares
+from dap_jax.mining.kernels.best import GROUP
+from dap_jax.mining.kernels.lists import HostLists, Lists, cut, empty_lists
+from dap_jax.mining.kernels.on_accelerators import OnAccelerators
+from dap_jax.mining.kernels.on_cpu import OnCpu
 from dap_jax.mining.search_checkpoint import SearchCheckpoint
-from dap_jax.mining.search_kernel import GROUP, Lists, empty_lists, make_step, rows_mesh
 from dap_jax.utils.progress import Progress
 from dap_jax.utils.unit_vectors import unit
 
 SPARE = 2  # float32's rounding may rank a true neighbour this much too low
-# Rows of x and of y compared at a time. On a CPU 16 MB of cosines: of blocks twice as large the
-# memory would be allocated again every time. Elsewhere rows of x on each device.
-BLOCK_ROWS_ON_CPU = (1024, 4096)
-BLOCK_ROWS = (8192, 8192)
-IN_FLIGHT = 2  # blocks that the devices may lag behind; more would pile up in memory
 BLOCK_VALUES = 1 << 22  # float64 values of candidates compared again at a time, 32 MB
 
 
@@ -60,6 +55,8 @@ class Side(NamedTuple):
     vectors = self.vectors[self.rows[start : start + size]]
     dtype = np.float16 if vectors.dtype == np.float16 else np.float32
     vectors = vectors.astype(dtype, copy=False)
+    if len(vectors) == size:  # no copy
+      return vectors
     return np.pad(vectors, ((0, size - len(vectors)), (0, 0)))
 
 
@@ -112,7 +109,7 @@ def nearest(
     k=(min(neighbours + SPARE, max(n, m)),) * 2,
     checkpoint=checkpoint,
     what=what,
-    block=block or block_shape(),
+    block=block,
   )
   rows_x, rows_y = lists_x.rows[:, :m], exchange(lists_y).rows[:, :n]
   return (
@@ -143,7 +140,7 @@ def one_way(
     k=(min(neighbours + SPARE, m), 0),
     checkpoint=checkpoint,
     what=what,
-    block=block or block_shape(),
+    block=block,
   )
   return rescore(share, y, lists.rows, neighbours=min(neighbours, m)).whole(n)
 
@@ -153,7 +150,7 @@ def share_of(side: Side) -> Side:
   return side._replace(rows=side.rows[row_shares.of_this_process(len(side.rows))])
 
 
-def exchange(lists: Lists[np.ndarray]) -> Lists[np.ndarray]:
+def exchange(lists: HostLists) -> HostLists:
   """Merges what every process has for all rows of y; gives this process's share of the rows."""
   count, k = lists.values.shape
   merged = [Lists(np.empty((0, k), np.float32), np.empty((0, k), np.int32))]
@@ -165,7 +162,7 @@ def exchange(lists: Lists[np.ndarray]) -> Lists[np.ndarray]:
   return Lists(*(np.concatenate(arrays) for arrays in zip(*merged, strict=True)))
 
 
-def best_of_processes(values: np.ndarray, rows: np.ndarray) -> Lists[np.ndarray]:
+def best_of_processes(values: np.ndarray, rows: np.ndarray) -> HostLists:
   """Lists [P, n, k] of P processes, whose rows rise with P -> the k best [n, k].
 
   Of equal values the lower row comes first.
@@ -176,12 +173,9 @@ def best_of_processes(values: np.ndarray, rows: np.ndarray) -> Lists[np.ndarray]
   return Lists(*(np.take_along_axis(part, order, axis=1) for part in (values, rows)))
 
 
-def block_shape() -> tuple[int, int]:
-  """Rows of x and of y to compare at a time on the local devices."""
-  devices = jax.local_devices()
-  if devices[0].platform == "cpu":
-    return BLOCK_ROWS_ON_CPU
-  return BLOCK_ROWS[0] * len(devices), BLOCK_ROWS[1]
+def kernel_class() -> type[OnCpu] | type[OnAccelerators]:
+  """How to compare on the local devices."""
+  return OnCpu if jax.local_devices()[0].platform == "cpu" else OnAccelerators
 
 
 def compare_all(
@@ -192,46 +186,38 @@ def compare_all(
   k: tuple[int, int],
   checkpoint: SearchCheckpoint | None,
   what: str,
-  block: tuple[int, int],
-) -> tuple[Lists[np.ndarray], Lists[np.ndarray]]:
+  block: tuple[int, int] | None,
+) -> tuple[HostLists, HostLists]:
   """The k best of each row of x and of each row of y, by float32 cosines.
 
   x is this process's share of a side, and `first` the position of its first row there; k is that of
   the rows of x, and that of the rows of y. The other arguments are those of `nearest`.
   """
-  mesh = rows_mesh()
-  by_rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
-  step = make_step(mesh, *k)
+  make_kernel = kernel_class()
   n, m = len(x.rows), len(y.rows)
-  least = round_up(max(k), GROUP)
-  height = round_up(min(block[0], power_of_two(n)), mesh.size * least)
-  width = round_up(min(block[1], power_of_two(m)), least)
   state = checkpoint.load() if checkpoint else None
   done, of_x, of_y = state or (0, empty_lists(n, k[0]), empty_lists(m, k[1]))
+  largest, least = block or make_kernel.block_rows(), round_up(max(k), GROUP)
+  width = round_up(min(largest[1], power_of_two(m)), least)
+  kernel = make_kernel(k, of_y, width=width)
+  height = round_up(min(largest[0], power_of_two(n)), kernel.mesh.size * least)
   starts = range(0, m, width)
-  columns = [jax.device_put(cut(of_y, start, width), everywhere) for start in starts]
   total, before = -(-n // height) * len(starts), done // height * len(starts)
   bar = Progress(what, total=total, done=before, unit="block") if what else nullcontext()
-  with jax.set_mesh(mesh), bar as progress:  # not the mesh of a training run that evaluates
+  with jax.set_mesh(kernel.mesh), bar as progress:  # not that of a training run that evaluates
     while done < n:
-      x_block = jax.device_put(x.block(done, height), by_rows)
-      rows = jax.device_put(empty_lists(height, k[0]), by_rows)
-      running: deque[Lists[jax.Array]] = deque()
-      for number, start in enumerate(starts):
-        y_block = jax.device_put(y.block(start, width), everywhere)
-        ends = np.array([[first + done, first + n], [start, m]], np.int32)
-        rows, columns[number] = step(x_block, y_block, rows, columns[number], ends)
-        running.append(rows)
-        if len(running) > IN_FLIGHT:
-          jax.block_until_ready(running.popleft())
+      kernel.begin(x.block(done, height), cut(of_x, done, height), (first + done, first + n))
+      for start in starts:
+        kernel.compare(y.block(start, width), start)
         if progress:
           progress.advance(1)
-      for whole, block_lists in zip(of_x, rows, strict=True):
-        whole[done : done + height] = np.asarray(block_lists)[: n - done]
+      kernel.finish()
       done = min(done + height, n)
       if checkpoint and (done == n or checkpoint.due()):
-        checkpoint.save(done, of_x, gather(columns, m))
-  return of_x, gather(columns, m)
+        kernel.write_columns()
+        checkpoint.save(done, of_x, of_y)
+  kernel.write_columns()
+  return of_x, of_y
 
 
 def round_up(size: int, multiple: int) -> int:
@@ -242,19 +228,6 @@ def round_up(size: int, multiple: int) -> int:
 def power_of_two(size: int) -> int:
   """The least power of two that is at least `size`: sides of many sizes share few programs."""
   return 1 << (size - 1).bit_length()
-
-
-def cut(lists: Lists[np.ndarray], start: int, size: int) -> Lists[np.ndarray]:
-  """`size` rows of the lists from `start` on, filled up with empty ones."""
-  part = Lists(*(array[start : start + size] for array in lists))
-  rest = empty_lists(size - len(part.values), part.values.shape[1])
-  return Lists(*(np.concatenate(both) for both in zip(part, rest, strict=True)))
-
-
-def gather(columns: list[Lists[jax.Array]], m: int) -> Lists[np.ndarray]:
-  """The lists of all blocks of y -> those of the M rows of y, on the host."""
-  values = np.concatenate([np.asarray(part.values) for part in columns])[:m]
-  return Lists(values, np.concatenate([np.asarray(part.rows) for part in columns])[:m])
 
 
 def rescore(queries: Side, candidates: Side, rows: np.ndarray, *, neighbours: int) -> Neighbours:

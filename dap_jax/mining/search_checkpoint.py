@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from dap_jax.mining.search_kernel import Lists
+from dap_jax.mining.kernels.lists import HostLists, Lists
 from dap_jax.utils.atomic import replacing
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class SearchCheckpoint:
     waited = time.monotonic() - self._saved_at
     return waited >= max(self._seconds, self._took / SAVE_SHARE)
 
-  def save(self, done: int, of_x: Lists[np.ndarray], of_y: Lists[np.ndarray]) -> None:
+  def save(self, done: int, of_x: HostLists, of_y: HostLists) -> None:
     """Writes how many rows of x are done, and the lists of both sides."""
     begun = time.monotonic()
     with replacing(self._path) as temporary:
@@ -54,7 +54,7 @@ class SearchCheckpoint:
     self._saved_at = time.monotonic()
     self._took = self._saved_at - begun
 
-  def load(self) -> tuple[int, Lists[np.ndarray], Lists[np.ndarray]] | None:
+  def load(self) -> tuple[int, HostLists, HostLists] | None:
     """What `save` wrote; None where there is no file, or one that cannot be read."""
     if not self._path.exists():
       return None

@@ -1,82 +1,29 @@
-"""The jitted step of the exact search: a block of x against a block of y, the best of both.
+"""The best of a block of cosines, of each row and of each column, in JAX.
 
-R rows of x sharded over the devices, r on each; C rows of y; width D; the k best of each row and of
-each column of their cosines; for the columns k may be 0. To find them the cosines are read once,
-for the maximum of each group of neighbouring entries; only the most promising groups are searched
-entry by entry.
+R rows of x, C rows of y; the k best of each row and of each column of their cosines. To find them
+the cosines are read once, for the maximum of each group of neighbouring entries; only the most
+promising groups are searched entry by entry.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
-
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from dap_jax.core.unit_vectors import unit
+from dap_jax.mining.kernels.lists import DeviceLists, Lists
 
 GROUP = 16  # neighbouring entries of a row or column
 
-ArrayT = TypeVar("ArrayT", np.ndarray, jax.Array)  # on the host, or on the devices
+
+def products(x: jax.Array, y: jax.Array) -> jax.Array:
+  """Directions [R, D] and [C, D] -> their cosines, float32 [R, C]."""
+  return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
 
 
-class Lists(NamedTuple, Generic[ArrayT]):
-  """The best so far: values float32 [*, k] falling, -inf where empty; their rows int32 [*, k]."""
-
-  values: ArrayT
-  rows: ArrayT
-
-
-DeviceLists = Lists[jax.Array]
-
-
-def empty_lists(count: int, k: int) -> Lists[np.ndarray]:
-  """Lists of `count` rows with nothing in them, on the host."""
-  return Lists(np.full((count, k), -np.inf, np.float32), np.zeros((count, k), np.int32))
-
-
-def rows_mesh() -> Mesh:
-  """All local devices along one axis."""
-  devices = jax.local_devices()
-  return jax.make_mesh((len(devices),), ("rows",), axis_types=(AxisType.Auto,), devices=devices)
-
-
-@functools.cache
-def make_step(
-  mesh: Mesh, k_rows: int, k_columns: int
-) -> Callable[..., tuple[DeviceLists, DeviceLists]]:
-  """The step that compares a block of x with a block of y.
-
-  Returns:
-    A function (x, y, rows, columns, ends) -> (rows, columns), where x [R, D] and y [C, D] are the
-    blocks; rows and columns are the lists of the rows of x and of the rows of y, into which the
-    best of this block are merged; and ends is int32 [2, 2], for x and for y the number of the
-    block's first row and the number of all rows.
-  """
-
-  def compare(x, y, ends):
-    cosines = jnp.matmul(unit(scale(x)), unit(scale(y)).T, precision=jax.lax.Precision.HIGHEST)
-    first = ends[0, 0] + jax.lax.axis_index("rows") * len(x)
-    of_x = best_of_rows(cosines, k_rows, ends[1, 0], ends[1, 1])
-    of_y = best_of_columns(cosines, k_columns, first, ends[0, 1])
-    return of_x, Lists(*(array[None] for array in of_y))
-
-  shared = jax.shard_map(
-    compare, mesh=mesh, in_specs=(P("rows"), P(), P()), out_specs=(P("rows"), P("rows"))
-  )
-
-  def step(x, y, rows, columns, ends):
-    of_x, of_y = shared(x, y, ends)  # of_y: [devices, C, k], of rising rows of x
-    parts = [Lists(of_y.values[d], of_y.rows[d]) for d in range(mesh.size)]
-    return merge([rows, of_x]), merge([columns, *parts])
-
-  by_rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
-  return jax.jit(step, out_shardings=(by_rows, everywhere))
+def directions(vectors: jax.Array) -> jax.Array:
+  """[*, D] of any size -> float32 vectors of length 1."""
+  return unit(scale(vectors))
 
 
 def scale(vectors: jax.Array) -> jax.Array:
