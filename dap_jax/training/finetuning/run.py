@@ -41,7 +41,8 @@ OPTIMIZER = {
   "weight_decay": 0.0,
   "clip_norm": 1.0,
 }
-MAX_TOKENS = 128  # DAP's for XNLI, XTREME's for all but questions
+MAX_TOKENS = {"questions": 384}  # XTREME's
+DEFAULT_MAX_TOKENS = 128  # DAP's for XNLI, XTREME's for the others
 
 
 def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Result | None:
@@ -60,7 +61,8 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
   """
   folder = epath.Path(workdir)
   if settings.max_tokens is None:
-    limit = min(MAX_TOKENS, embedder.most_tokens(settings.model))
+    longest = MAX_TOKENS.get(settings.task, DEFAULT_MAX_TOKENS)
+    limit = min(longest, embedder.most_tokens(settings.model))
     settings = dataclasses.replace(settings, max_tokens=limit)
   data = read_data(settings)
   pretrained = embedder.load(
