@@ -10,7 +10,7 @@ from dap_jax.data.texts import question_answers
 from dap_jax.data.texts.question_answers import Question, QuestionAnswers
 from dap_jax.data.texts.split_files import language_and_split
 from dap_jax.data.tokenizer import Tokenizer, Window
-from dap_jax.evals.answers import answer_scores, f1, words_of
+from dap_jax.evals.transfer import answer_scores, f1, words_of
 from dap_jax.training.finetuning import questions
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of

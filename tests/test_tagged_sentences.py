@@ -10,9 +10,8 @@ from etils import epath
 from dap_jax.data.texts import split_files as names_of_splits
 from dap_jax.data.texts import tagged_sentences, treebanks
 from dap_jax.data.texts.split_files import split_files
-from dap_jax.evals import answers as answer_rules
-from dap_jax.evals import chunks as chunk_rules
-from dap_jax.evals.chunks import chunk_f1, chunks
+from dap_jax.evals import transfer
+from dap_jax.evals.transfer import chunk_f1, chunks
 from dap_jax.utils.errors import UserError
 
 
@@ -242,7 +241,7 @@ def test_ignored_types_are_outside(tmp_path):
   assert read.test["en"].tags == [["O", "O"]]
 
 
-@pytest.mark.parametrize("module", [chunk_rules, names_of_splits, answer_rules])
+@pytest.mark.parametrize("module", [transfer, names_of_splits])
 def test_examples(module):
   ran = doctest.testmod(module)
   assert ran.attempted and not ran.failed

@@ -17,14 +17,13 @@ import numpy as np
 
 from dap_jax.data.texts.question_answers import Question, QuestionAnswers
 from dap_jax.data.tokenizer import Tokenizer, Window
-from dap_jax.evals import Result, by_row
-from dap_jax.evals.answers import answer_scores
+from dap_jax.evals import Result
+from dap_jax.evals.transfer import answer_scores, transfer_result
 from dap_jax.training.finetuning.batches import Sequences
 from dap_jax.training.finetuning.task import Predict
 
 STRIDE, MOST_OF_QUESTION = 128, 64  # tokens
 BEST, LONGEST_ANSWER = 20, 30  # starts and ends that are tried; tokens
-MEAN = "zero_shot_mean"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class QuestionsTask:
   tokens: Tokenizer
   has_types: bool
 
-  head, objective, pool = "answer", "answer_span", 1
+  head, pool = "answer", 1
   classes = ("start", "end")
 
   @property
@@ -98,27 +97,13 @@ class QuestionsTask:
       for name, value in measure(questions, predicted).items():
         scores[name][code] = value
       texts[code] = json.dumps(predicted, indent=1, ensure_ascii=False) + "\n"
-    return self._result(scores), texts
-
-  def _result(self, scores: Mapping[str, Mapping[str, float]]) -> Result:
-    """Rows: the mean over the other languages, the training language, the others by F1."""
-    named = {}
-    for metric, values in scores.items():
-      others = [value for code, value in values.items() if code != self.questions.train_language]
-      if others:
-        named[f"{metric}/{MEAN}"] = float(np.mean(others))
-      named |= {f"{metric}/{code}": value for code, value in values.items()}
-    columns = {metric: by_row(named, metric) for metric in scores}
-    of_rows = columns["f1"]
-    first = [row for row in (MEAN, self.questions.train_language) if row in of_rows]
-    rest = sorted(set(of_rows) - set(first), key=lambda row: (-of_rows[row], row))
     about = {
       **self.questions.protocol(),
       "f1": "SQuAD 1.1's script, for every language",
       "windows": f"every {STRIDE} tokens; question at most {MOST_OF_QUESTION}",
       "answers": f"at most {LONGEST_ANSWER} tokens, by characters",
     }
-    return Result(about, named, columns, [*first, *rest])
+    return transfer_result(scores, about, train_language=self.questions.train_language), texts
 
 
 def measure(questions: Sequence[Question], predicted: Mapping[str, str]) -> dict[str, float]:
