@@ -25,12 +25,12 @@ from etils import epath
 from benchmarks import measuring
 from dap_jax.core.train_step import Frozen
 from dap_jax.data.texts import tagged_sentences
+from dap_jax.evals.transfer import MEAN
 from dap_jax.inference import embedder
 from dap_jax.training.finetuning import run as finetuning
 from dap_jax.training.finetuning.batches import Sequences, padded_length
 from dap_jax.training.finetuning.settings import FinetuneSettings, make_task
 from dap_jax.training.finetuning.steps import FinetuneRun
-from dap_jax.training.finetuning.tags import MEAN
 from dap_jax.training.finetuning.task import Predict
 
 AT_ONCE = 64  # sequences that torch predicts

@@ -4,12 +4,12 @@
     python -m dap_jax.finetune --task=tags --model=runs/demo --data=FOLDER --workdir=runs/demo_pos
 
 The task is classification of texts or of pairs of texts, whose defaults are DAP's protocol for
-XNLI, or tags of words, parts of speech or named entities. `--data` is a folder with a file a
-language, see dap_jax/data/texts/labelled_texts.py, or a language and split, see
-dap_jax/data/texts/tagged_sentences.py. The workdir holds metrics.jsonl, checkpoints, predictions
-and scores.json; after a kill the same command continues from the newest checkpoint, and `export
---workdir=WORKDIR` writes the model for transformers. It uses the devices of one machine. For
-logistic regression on the vectors of a model that stays as it is, see evaluate
+XNLI, or tags of words, parts of speech or named entities, or questions whose answers are in a text.
+`--data` is a folder with a file a language, see dap_jax/data/texts/labelled_texts.py, or a language
+and split, see tagged_sentences.py and question_answers.py there. The workdir holds metrics.jsonl,
+checkpoints, predictions and scores.json; after a kill the same command continues from the newest
+checkpoint, and `export --workdir=WORKDIR` writes the model for transformers. It uses the devices of
+one machine. For logistic regression on the vectors of a model that stays as it is, see evaluate
 --suite=classification.
 """
 
@@ -22,12 +22,15 @@ from absl import flags
 from dap_jax.cli import command, model_flags
 
 MODEL_FLAGS = model_flags.define(
-  cut="Where an example is cut, a pair's longer text first; by default at 128, or as many as the"
-  " model has positions for."
+  cut="Where an example is cut, a pair's longer text first; by default at 128, of questions at 384,"
+  " or as many as the model has positions for."
 )
 MODEL = MODEL_FLAGS.model
 TASK = flags.DEFINE_enum(
-  "task", "classification", ["classification", "tags"], "Of texts, or tags of their words."
+  "task",
+  "classification",
+  ["classification", "tags", "questions"],
+  "Classes of texts, tags of their words, or questions whose answers are in a text.",
 )
 HEAD = flags.DEFINE_enum(
   "head",
@@ -39,7 +42,9 @@ HEAD = flags.DEFINE_enum(
 DATA = flags.DEFINE_string("data", None, "A folder of texts, a file a language, or also a split.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The folder of this run; not a workdir of train.")
 TRAIN_LANGUAGE = flags.DEFINE_string(
-  "train_language", None, "The language with the train split; eng_Latn by default, of tags en."
+  "train_language",
+  None,
+  "The language with the train split; eng_Latn by default, of tags and questions en.",
 )
 TRAIN_SPLIT = flags.DEFINE_enum(
   "train_split", "train", ["train", "dev"], "Of tags: the split to train on."
@@ -83,8 +88,9 @@ def main() -> None:
     command.fail("--model, --data and --workdir are all needed; --help lists the flags", status=2)
   if not 0 < LEARNING_RATE.value < math.inf:
     command.fail(f"--learning_rate={LEARNING_RATE.value}: expected more than 0", status=2)
-  is_tags = TASK.value == "tags"
-  for name in OF_TEXTS if is_tags else OF_TAGS:
+  is_texts = TASK.value == "classification"
+  others = [*([] if is_texts else OF_TEXTS), *([] if TASK.value == "tags" else OF_TAGS)]
+  for name in others:
     if flags.FLAGS[name].present:
       command.fail(f"--{name} has no effect with --task={TASK.value}", status=2)
   from dap_jax.evals import scores
@@ -94,7 +100,7 @@ def main() -> None:
   settings = FinetuneSettings(
     model=model_path,
     data=data,
-    train_language=TRAIN_LANGUAGE.value or ("en" if is_tags else "eng_Latn"),
+    train_language=TRAIN_LANGUAGE.value or ("eng_Latn" if is_texts else "en"),
     epochs=EPOCHS.value,
     batch_size=BATCH_SIZE.value,
     learning_rate=LEARNING_RATE.value,

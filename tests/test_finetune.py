@@ -44,7 +44,7 @@ def parts_of(mesh=None):
     max_tokens=8,
     model=section,
     decoder={},
-    objectives={"classification": {"weight": 1.0}},
+    objectives={"classification": {"weight": 1.0, "answers": False}},
     optimizer=OPTIMIZER,
     mesh=mesh or {"data": -1, "fsdp": 1, "model": 1},
     task_head=("sentence_vector", 3),
@@ -73,7 +73,7 @@ def test_the_loss_is_numpys_cross_entropy():
   context = context._replace(
     model=types.SimpleNamespace(classify=lambda h, vectors: jnp.array(logits))
   )
-  loss, extras = classification.objective(context)
+  loss, extras = classification.objective(context, answers=False)
   np.testing.assert_allclose(loss.compute(), expected, rtol=1e-6)
   np.testing.assert_allclose(extras["accuracy"].compute(), hits, rtol=1e-6)
 
@@ -313,7 +313,6 @@ def test_a_stopped_run_goes_on(commands, tmp_path):
     loaded,
     steps=300,
     task_head=("sentence_vector", 5),
-    objective="classification",
     seed=0,
     learning_rate=5e-3,
     dropout=0.1,

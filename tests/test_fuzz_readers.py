@@ -1,6 +1,7 @@
 """Readers of users' files on damaged copies: rows or one line, never anything else."""
 
 import gzip
+import json
 import struct
 
 import pytest
@@ -8,11 +9,11 @@ from etils import epath
 
 from dap_jax.data.cleaning.filters import rules
 from dap_jax.data.readers import formats, gettext_catalogues
-from dap_jax.data.texts import labelled_texts, tagged_sentences
+from dap_jax.data.texts import labelled_texts, question_answers, tagged_sentences
 from dap_jax.data.texts.dictionaries import Lexicon
 from dap_jax.evals import bucc, sts, tatoeba, word_alignment
 from dap_jax.mining import inputs
-from tests.fuzzing import fuzz
+from tests.fuzzing import damaged, damaged_json, fuzz
 from tests.staged import clean_rows
 
 LINES = [f"Haus {n} कि\thouse {n} of the town\t0.{n}\n" for n in range(12)]
@@ -36,6 +37,22 @@ ENTITIES = "".join(
   f"# sent_id = {n}\n1\tAnna\tB-PER\t-\t-\n2\tSo\tI-PER\t-\t-\n3\tsings\tO\t-\t-\n\n"
   for n in range(6)
 )
+ANSWER = {"text": "red", "answer_start": 4}
+QUESTIONS = json.dumps(
+  {
+    "data": [
+      {
+        "paragraphs": [
+          {
+            "context": f"the red house {n}",
+            "qas": [{"id": str(n), "question": "who?", "answers": [ANSWER]}],
+          }
+        ]
+      }
+      for n in range(6)
+    ]
+  }
+)
 WIKIANN = "".join(f"en:Anna{n}\tB-PER\nen:So\tI-PER\nen::\tO\n\n" for n in range(6))
 
 
@@ -49,6 +66,11 @@ def rows(format, **arguments):
 def tagged(folder):
   """Reads a folder of tagged sentences."""
   return tagged_sentences.read_tagged_sentences(str(folder), train_language="en")
+
+
+def asked(folder):
+  """Reads a folder of questions."""
+  return question_answers.read_question_answers(str(folder), train_language="en")
 
 
 def lexicon(folder):
@@ -92,6 +114,7 @@ READERS = {
   "treebank": ("en_x-ud-test.conllu", {"en-train.conllu": TREEBANK}, tagged, TREEBANK),
   "entities": ("en_x-ud-test.iob2", {"en_x-ud-train.iob2": ENTITIES}, tagged, ENTITIES),
   "wikiann": ("en-test.tsv", {"en-train.tsv": WIKIANN}, tagged, WIKIANN),
+  "questions": ("en-test.json", {"en-train.json": QUESTIONS}, asked, QUESTIONS),
   "sts": ("en.tsv", {}, sts.read_tracks, SCORES),
   "alignment": (
     *("x.src-tgt", {"x.gold": GOLD}),
@@ -128,4 +151,4 @@ def test_a_damaged_file_is_rows_or_one_line(tmp_path, name):
   data = original if isinstance(original, bytes) else original.encode()
   data = gzip.compress(data, mtime=0) if file.endswith(".gz") else data
   read(data)  # whole, it is read
-  fuzz(read, data, count=100)
+  fuzz(read, data, count=100, mutate=damaged_json if file.endswith(".json") else damaged)

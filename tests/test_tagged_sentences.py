@@ -1,14 +1,17 @@
 """Readers of tagged sentences: formats, multiword tokens by hand, mistakes by file and line."""
 
+import doctest
 import gzip
 
 import networkx
 import pytest
 from etils import epath
 
+from dap_jax.data.texts import split_files as names_of_splits
 from dap_jax.data.texts import tagged_sentences, treebanks
 from dap_jax.data.texts.split_files import split_files
-from dap_jax.evals.chunks import chunk_f1, chunks
+from dap_jax.evals import transfer
+from dap_jax.evals.transfer import chunk_f1, chunks
 from dap_jax.utils.errors import UserError
 
 
@@ -236,6 +239,12 @@ def test_ignored_types_are_outside(tmp_path):
   (tmp_path / "en-test.tsv").write_text("a\tB-OTH\nb\tI-OTH\n")
   read = tagged_sentences.read_tagged_sentences(str(tmp_path), train_language="en", ignored=["OTH"])
   assert read.test["en"].tags == [["O", "O"]]
+
+
+@pytest.mark.parametrize("module", [transfer, names_of_splits])
+def test_examples(module):
+  ran = doctest.testmod(module)
+  assert ran.attempted and not ran.failed
 
 
 def test_chunks_by_hand():

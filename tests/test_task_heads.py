@@ -23,7 +23,6 @@ AUTO = {
   "answer": transformers.AutoModelForQuestionAnswering,
 }
 TYPES = [name for name in ENCODERS if name != "m2m_100"]
-OBJECTIVES = {"sequence": "classification", "tokens": "classification", "answer": "answer_span"}
 VOCABULARY = Vocabulary(23, 0, 2, 3, 4, None)
 CLASSES = {"sequence": ["no", "yes", "so"], "tokens": ["B-x", "I-x", "O", "y"], "answer": ["", ""]}
 
@@ -41,7 +40,6 @@ def program_of(kind, model_type, *, pooling="mean"):
   """A training program with random parameters, LayerNorms and biases included; no dropout."""
   encoder = encoder_section(model_type)
   section = model_section(encoder=encoder, projection=False, pooling=pooling)
-  objective = OBJECTIVES.get(kind, "classification")
   program = build.build(
     vocabulary=VOCABULARY,
     seed=0,
@@ -49,7 +47,7 @@ def program_of(kind, model_type, *, pooling="mean"):
     max_tokens=12,
     model=section,
     decoder={},
-    objectives={objective: {"weight": 1.0}},
+    objectives={"classification": {"weight": 1.0, "answers": kind == "answer"}},
     optimizer={
       "learning_rate": 1e-3,
       "schedule_name": "linear",

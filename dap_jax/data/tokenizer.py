@@ -43,6 +43,19 @@ class Marked(NamedTuple):
   is_cut: bool
 
 
+class Window(NamedTuple):
+  """A question and a part of its context.
+
+  Attributes:
+    ids, types: of each token.
+    spans: of each token of the context its characters [start, end) in it; of the others None.
+  """
+
+  ids: list[int]
+  types: list[int]
+  spans: list[tuple[int, int] | None]
+
+
 def check_backend(backend: tokenizers.Tokenizer, *, where: str) -> None:
   """Raises UserError for an option of a tokenizer.json by which our ids or types would differ."""
   for name in ("truncation", "padding"):
@@ -144,6 +157,44 @@ class Tokenizer:
     with reading(DAMAGED):
       encodings = self._backend.encode_batch_fast(list(words), add_special_tokens=False)
     return [each.ids for each in encodings]
+
+  def windows(
+    self, question: str, context: str, *, step: int, most_of_question: int
+  ) -> list[Window]:
+    """A question before each part of a context, all of which is in some part.
+
+    Args:
+      question: cut to `most_of_question` ids.
+      context: cut into windows that begin every `step` ids, each as long as `max_tokens` allows.
+      step: at least 1.
+      most_of_question: see there.
+    """
+    backend = self._backend
+    with reading(DAMAGED):
+      pieces = backend.encode(question, add_special_tokens=False)
+      if len(pieces.ids) > most_of_question:
+        question = question[: pieces.offsets[most_of_question - 1][1]]
+      taken = len(backend.encode(question, "").ids)  # with the special ones of a pair
+      room = self.max_tokens - taken
+      if room < 1:
+        raise UserError(f"a question of {taken} tokens leaves no room below {self.max_tokens}")
+      overlap = max(room - step, 0)
+      try:
+        backend.enable_truncation(self.max_tokens, stride=overlap, strategy="only_second")
+        first = backend.encode(question, context)
+      finally:
+        backend.enable_truncation(self.max_tokens)
+    return [
+      Window(
+        each.ids,
+        each.type_ids,
+        [
+          span if sequence == 1 else None
+          for span, sequence in zip(each.offsets, each.sequence_ids, strict=True)
+        ],
+      )
+      for each in [first, *first.overflowing]
+    ]
 
   def encode_marked(self, texts: Sequence[str]) -> list[Marked]:
     """As `encode_ragged`, and of each text whether it lost its end."""

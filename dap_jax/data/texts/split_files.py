@@ -4,6 +4,8 @@
     en-train.tsv  en.train.tsv  a language and a split; any extension or none
     train-en.tsv                the same, as XTREME's scripts write them
     en/train                    a folder a language, as WikiAnn comes
+    train-v1.1.json             SQuAD, English; and of XQuAD and MLQA
+    xquad.de.json  test-context-de-question-de.json
 
 A file may be compressed. Folders within the folder are looked into, such as UD_English-EWT. Several
 files of one language and split, as of several treebanks, belong together, in the order of their
@@ -30,6 +32,11 @@ TREEBANK = re.compile(
 NAMED = (
   re.compile(rf"{CODE}[-_.]{SPLIT}", re.ASCII),
   re.compile(rf"{SPLIT}[-_.]{CODE}", re.ASCII),
+)
+QUESTIONS = (  # of a split that is not named: a test; of a language that is not: English
+  re.compile(rf"{SPLIT}-v\d\.\d\.json", re.ASCII),
+  re.compile(r"xquad\.(?P<language>[a-z]{2})\.json", re.ASCII),
+  re.compile(rf"{SPLIT}-context-(?P<language>[a-z]{{2}})-question-(?P=language)\.json", re.ASCII),
 )
 OF_FOLDER = re.compile(SPLIT, re.ASCII)
 
@@ -76,6 +83,10 @@ def language_and_split(name: str, *, folder: str) -> tuple[str, str] | None:
     return match["language"], SPLITS[match["split"]]
   if re.fullmatch(r".*-u[dm]-[a-z]+\..*", name):  # a treebank's raw text and the like
     return None
+  for pattern in QUESTIONS:
+    if match := pattern.fullmatch(name):
+      named = match.groupdict()
+      return named.get("language", "en"), SPLITS[named.get("split", "test")]
   name = EXTENSION.sub("", name)
   for pattern in NAMED:
     match = pattern.fullmatch(name)

@@ -31,7 +31,7 @@ class LabelledTask:
   head: str
   has_types: bool
 
-  objective, pool = "classification", 1
+  pool = 1
 
   @property
   def classes(self) -> Sequence[str]:

@@ -41,7 +41,8 @@ OPTIMIZER = {
   "weight_decay": 0.0,
   "clip_norm": 1.0,
 }
-MAX_TOKENS = 128  # DAP's for XNLI, XTREME's for all but questions
+MAX_TOKENS = {"questions": 384}  # XTREME's
+DEFAULT_MAX_TOKENS = 128  # DAP's for XNLI, XTREME's for the others
 
 
 def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Result | None:
@@ -60,7 +61,8 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
   """
   folder = epath.Path(workdir)
   if settings.max_tokens is None:
-    limit = min(MAX_TOKENS, embedder.most_tokens(settings.model))
+    longest = MAX_TOKENS.get(settings.task, DEFAULT_MAX_TOKENS)
+    limit = min(longest, embedder.most_tokens(settings.model))
     settings = dataclasses.replace(settings, max_tokens=limit)
   data = read_data(settings)
   pretrained = embedder.load(
@@ -112,7 +114,6 @@ def make_run(
     pretrained,
     steps=steps,
     task_head=(task.head, len(task.classes)),
-    objective=task.objective,
     seed=settings.seed,
     learning_rate=settings.learning_rate,
     dropout=settings.dropout,
@@ -146,7 +147,6 @@ def make_train_program(
   *,
   steps: int,
   task_head: tuple[str, int],
-  objective: str,
   seed: int,
   learning_rate: float,
   dropout: float,
@@ -163,7 +163,7 @@ def make_train_program(
     max_tokens=pretrained.max_tokens,
     model=section,
     decoder={},
-    objectives={objective: {"weight": 1.0}},
+    objectives={"classification": {"weight": 1.0, "answers": task_head[0] == "answer"}},
     optimizer={**OPTIMIZER, "learning_rate": learning_rate},
     mesh={"data": -1, "fsdp": 1, "model": 1},
     task_head=task_head,

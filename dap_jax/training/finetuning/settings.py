@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from dap_jax.data.texts import labelled_texts, tagged_sentences
+from dap_jax.data.texts import labelled_texts, question_answers, tagged_sentences
 from dap_jax.inference.embedder import Embedder
 from dap_jax.training.finetuning.labelled import LabelledTask
+from dap_jax.training.finetuning.questions import QuestionsTask
 from dap_jax.training.finetuning.tags import TagsTask
 from dap_jax.training.finetuning.task import Task
 
-TASKS = ("classification", "tags")
+TASKS = ("classification", "tags", "questions")
 HEADS = ("sentence_vector", "transformers")  # of classification
 
 
@@ -57,6 +58,10 @@ def read_data(settings: FinetuneSettings) -> Any:
       dev_share=settings.dev_share,
       ignored=[name for name in settings.ignore_tags.split(",") if name],
     )
+  if settings.task == "questions":
+    return question_answers.read_question_answers(
+      settings.data, train_language=settings.train_language
+    )
   return labelled_texts.read_labelled_texts(settings.data, train_language=settings.train_language)
 
 
@@ -65,6 +70,8 @@ def make_task(settings: FinetuneSettings, data: Any, pretrained: Embedder) -> Ta
   tokens = pretrained.tokenizer
   if settings.task == "tags":
     return TagsTask(sentences=data, tokens=tokens)
+  if settings.task == "questions":
+    return QuestionsTask(questions=data, tokens=tokens, has_types=has_types(pretrained))
   head = "sequence" if settings.head == "transformers" else "sentence_vector"
   return LabelledTask(
     examples=data,

@@ -11,17 +11,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from dap_jax.data.texts.tagged_sentences import Split, TaggedSentences
 from dap_jax.data.tokenizer import Tokenizer
-from dap_jax.evals import Result, by_row
-from dap_jax.evals.chunks import chunk_f1
+from dap_jax.evals import Result
+from dap_jax.evals.transfer import chunk_f1, transfer_result
 from dap_jax.training.finetuning.batches import Sequences
 from dap_jax.training.finetuning.task import Predict
 from dap_jax.utils.errors import UserError
 
-MEAN = "zero_shot_mean"
 METRICS = ("f1", "accuracy", "majority_f1", "majority_accuracy")
 
 
@@ -37,7 +34,7 @@ class TagsTask:
   sentences: TaggedSentences
   tokens: Tokenizer
 
-  head, objective, has_types, pool = "tokens", "classification", False, 16
+  head, has_types, pool = "tokens", False, 16
 
   @property
   def classes(self) -> Sequence[str]:
@@ -128,26 +125,12 @@ class TagsTask:
       for name, value in of_model.items():
         scores[name][code], scores[f"majority_{name}"][code] = value, of_majority[name]
       texts[code] = as_text(split.words, predicted)
-    return self._result(scores), texts
-
-  def _result(self, scores: Mapping[str, Mapping[str, float]]) -> Result:
-    """Rows: the mean over the other languages, the training language, the others by F1."""
-    named = {}
-    for metric, values in scores.items():
-      others = [value for code, value in values.items() if code != self.sentences.train_language]
-      if others:
-        named[f"{metric}/{MEAN}"] = float(np.mean(others))
-      named |= {f"{metric}/{code}": value for code, value in values.items()}
-    columns = {metric: by_row(named, metric) for metric in METRICS}
-    f1 = columns["f1"]
-    first = [row for row in (MEAN, self.sentences.train_language) if row in f1]
-    rest = sorted(set(f1) - set(first), key=lambda row: (-f1[row], row))
     about = {
       **self.sentences.protocol(),
       "f1": "chunks by seqeval 0.0.12's rules",
       "labels": "on the first piece of a word",
     }
-    return Result(about, named, columns, [*first, *rest])
+    return transfer_result(scores, about, train_language=self.sentences.train_language), texts
 
 
 def measure(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:

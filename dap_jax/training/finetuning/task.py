@@ -21,7 +21,6 @@ class Task(Protocol):
     head: its kind, see `model.task_heads`.
     has_types: whether the second text of a pair has token type 1.
     classes: their names, in the order of the logits.
-    objective: the name of a file in `objectives`.
     metric: the development score that chooses the checkpoint, as in metrics.jsonl; "" where there
       is no development split.
     pool: see `Batches`.
@@ -32,9 +31,6 @@ class Task(Protocol):
 
   @property
   def has_types(self) -> bool: ...
-
-  @property
-  def objective(self) -> str: ...
 
   @property
   def pool(self) -> int: ...
