@@ -27,12 +27,7 @@ from dap_jax.core.optimizer import make_optimizer
 from dap_jax.core.train_step import Frozen, TrainState
 from dap_jax.distributed import parameters, sharding
 from dap_jax.model.dual_alignment import DualAlignment
-from dap_jax.model.from_config import (
-  check_dimensions,
-  init_params,
-  make_model,
-  with_task_head,
-)
+from dap_jax.model.from_config import check_dimensions, init_params, make_model, with_task_head
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training.selection import make_objectives, needs
 from dap_jax.utils.binding import bind

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dap_jax.evals.chunks import OUTSIDE, chunks
+from dap_jax.evals.transfer import OUTSIDE, chunks
 from dap_jax.evals.xtreme.scoring.counts import Counts, accuracy, f1_of
 
 
