@@ -25,7 +25,7 @@ class Sequences(NamedTuple):
     types: token types of each sequence; None where all are 0.
   """
 
-  ids: Sequence[Sequence[int]]
+  ids: Sequence[list[int]]
   labels: Sequence[Any]
   types: Sequence[Sequence[int]] | None = None
 

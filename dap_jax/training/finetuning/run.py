@@ -14,7 +14,7 @@ from typing import Any
 
 from etils import epath
 
-from dap_jax.distributed import sharding
+from dap_jax.distributed import parameters, sharding
 from dap_jax.evals import Result
 from dap_jax.inference import embedder, finetuned
 from dap_jax.inference.embedder import Embedder
@@ -176,7 +176,7 @@ def head_start(run: FinetuneRun, model_path: str) -> dict[str, Any]:
   if not leaves:
     return {}
   abstract = select(run.train_program.abstract_state.params["classifier"], leaves)
-  return {"classifier": sharding.place(leaves, abstract)}
+  return {"classifier": parameters.place(leaves, abstract)}
 
 
 def write_model(run: FinetuneRun, pretrained: Embedder, model_path: str) -> None:
