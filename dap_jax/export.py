@@ -121,9 +121,10 @@ def check_flags() -> None:
   if WORKDIR.value is not None:
     from dap_jax.inference import finetuned
 
-    for flag in (MAX_TOKENS, DECODER, PRUNE, QUANTISE):
-      if flags.FLAGS[flag.name].present and finetuned.is_finetuning(WORKDIR.value):
-        command.fail(f"--{flag.name} has no effect on a workdir of finetune", status=2)
+    names = [MAX_TOKENS.name, DECODER.name, PRUNE.name, QUANTISE.name]
+    for name in names if finetuned.is_finetuning(WORKDIR.value) else []:
+      if flags.FLAGS[name].present:
+        command.fail(f"--{name} has no effect on a workdir of finetune", status=2)
   if PRUNE.value and DECODER.value:
     command.fail("--prune_vocabulary and --include_decoder exclude each other", status=2)
 

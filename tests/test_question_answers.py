@@ -135,10 +135,10 @@ def test_labels_decode_to_the_answers(commands, monkeypatch):
     (str(start), "who?", context, answer, context.index(answer))
     for start, answer in enumerate(("red page", "old user", "file", "the new"))
   ]
-  task = task_on(rows, commands.straight / "tokenizer", 16)
+  task = task_on(rows, commands.straight / "tokenizer", 24)
   sequences = task.train()
   assert len(sequences.ids) > 2 * len(rows)
-  assert all(len(ids) <= 16 for ids in sequences.ids)
+  assert all(len(ids) <= 24 for ids in sequences.ids)
   assert set(sequences.labels) - {(0, 0)}
 
   def perfect(asked):
