@@ -11,5 +11,5 @@ import_parity       hidden states beside transformers     pods.start_up    time 
 import_memory       memory of an import                   systems.corpus   the texts of systems/
 plan_formula        `plan`'s formula beside a compiler    systems.rtl_plot RTL's settings, as a plot
 tr_against_dap      the demo with and without RTL         systems/         nine systems, as a sweep
-prepare_speed       preparing data, and the loader
+prepare_speed       preparing data, and the loader        padding          tokens that are padding
 """
