@@ -12,5 +12,6 @@ import_memory       memory of an import                   systems.corpus   the t
 plan_formula        `plan`'s formula beside a compiler    systems.rtl_plot RTL's settings, as a plot
 tr_against_dap      the demo with and without RTL         systems/         nine systems, as a sweep
 prepare_speed       preparing data, and the loader        checkpoint_stall what a save costs a run
-start_up            imports, commands, a first vector
+start_up            imports, commands, a first vector     padding          tokens that are padding
+step_costs          what compilers count of a step
 """

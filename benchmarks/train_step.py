@@ -1,221 +1,166 @@
-"""Pairs per second of a training step, beside the same model trained with torch, in one run.
+"""Pairs per second of a training step, beside the same step in torch, in one run on the same cores.
 
-    python -m benchmarks.train_step [--seconds=20] [--rounds=3] [--dtype=float32] [sizes]
+    python -m benchmarks.train_step [--size=tiny|small|base] [--lengths=real|full] [--rounds=12]
+        [--steps=TR,DAP,TR+TLM,VECO2] [--peers=released,lean,lean_buckets,ranking] [--compile]
+        [--dtype=float32|bfloat16] [--output=FILE.json] [sizes]
 
-Model: BERT 6 x 384 x 12 heads, vocabulary 30,000 (English ids all 30,000), RTL decoder of 2 layers;
-batch 64, every sentence 32 tokens, no dropout, AdamW, clipping to norm 1. The torch side is
-transformers' BertModel and BertForMaskedLM with the losses written plainly, and logits at every
-position, as the released program has them. Both sides start from the same weights, and the first
-losses are compared before anything is timed. The two take turns, so that a busy machine slows both.
-Needs jax, flax, optax, ml-collections, torch and transformers. In seconds:
+`dap_jax` is the program that `train` runs, batches of one padded length as `data.bucket_tokens`
+makes them (multiples of --bucket), each bucket's time by how often it occurs. Its peers start from
+the same weights, and their first losses are compared with ours before anything is timed:
 
-    python -m benchmarks.train_step --seconds=0.1 --rounds=1 --layers=1 --width=32 \
-      --vocabulary=500 --batch=4 --tokens=8
+    released      transformers' BertModel, the losses written plainly, logits of all ids at every
+                  position, as the DAP paper's program has them; random batches, each padded to its
+                  longest text
+    lean          the same with our savings: logits at target positions alone, RTL's of English ids
+    lean_buckets  lean, on the very batches of dap_jax: what is left is the program, not padding
+    ranking       TR alone: sentence-transformers' MultipleNegativesRankingLoss, batches as released
+
+VECO 2.0 has no peer here. AdamW, clipping to norm 1, no dropout. All sides take turns, a step (of
+ours, one of each bucket) in every round; figures are medians over the rounds and quartiles. A large
+matrix product takes its turn too: `of peak` is the share of the faster library's speed at it that a
+step's necessary FLOPs have, those of real tokens alone (dap_jax/training/flops.py).
+Needs jax, flax, optax, ml-collections, torch and transformers; `ranking` sentence-transformers. In
+seconds: --size=tiny --layers=1 --width=32 --vocabulary=500 --batch=4 --tokens=8 --rounds=1
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+import functools
+import itertools
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import torch
-import transformers
 
 from benchmarks import measuring
-from configs import base
-from dap_jax.core.train_step import NOTHING_FROZEN
-from dap_jax.distributed import sharding
-from dap_jax.hub import names
-from dap_jax.hub.model_types import tensor_names
-from dap_jax.model.vocabulary import Vocabulary
-from dap_jax.training import build
+from benchmarks.training_step import batches, rounds
+from benchmarks.training_step.ours import Ours
+from benchmarks.training_step.sizes import STEPS, Sizes, add_flags, sizes_of
 
-DECODER_LAYERS = 2
-HEAD_WIDTH, MLP_FACTOR, POSITIONS = 32, 4, 64
+OURS = "dap_jax"
+PEERS = ("released", "lean", "lean_buckets", "ranking")
+SAME_IN_TR = ("lean",)  # there are no logits to save
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}  # of the first loss
+MATMULS = {"matmul, jax": rounds.jax_matmul, "matmul, torch": rounds.torch_matmul}
 
 
 def flags_of() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description="A training step beside the same step in torch.")
-  parser.add_argument("--seconds", type=float, default=20, help="per side and round")
-  parser.add_argument("--rounds", type=int, default=3)
-  parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-  parser.add_argument("--layers", type=int, default=6)
-  parser.add_argument("--width", type=int, default=384, help=f"a multiple of {HEAD_WIDTH}")
-  parser.add_argument("--vocabulary", type=int, default=30_000)
-  parser.add_argument("--batch", type=int, default=64, help="pairs")
-  parser.add_argument("--tokens", type=int, default=32, help=f"at most {POSITIONS // 2}")
-  return parser.parse_args()
+  add_flags(parser)
+  parser.add_argument("--steps", default=",".join(STEPS), help="which of them")
+  parser.add_argument("--peers", default=",".join(PEERS), help="which of them")
+  parser.add_argument("--rounds", type=int, default=12)
+  parser.add_argument("--compile", action="store_true", help="torch.compile for the peers")
+  parser.add_argument("--output", help="a file for the figures, JSON")
+  flags = parser.parse_args()
+  for name, known in (("steps", STEPS), ("peers", PEERS)):
+    chosen = list(filter(None, getattr(flags, name).split(",")))
+    if unknown := set(chosen) - set(known):
+      parser.error(f"--{name}: {', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
+    setattr(flags, name, chosen)
+  return flags
 
 
-def our_train_program(sizes: argparse.Namespace, *, with_rtl: bool) -> build.TrainProgram:
-  """The train program of this project; all but the sizes is as in configs/base.py."""
-  config = base.get_config().to_dict()
-  config |= {"seed": 0, "steps": 1000, "max_tokens": sizes.tokens}
-  config["model"] |= {"dropout": 0.0, "pooling": "cls", "compute_dtype": sizes.dtype}
-  config["model"]["encoder"] |= {
-    "layers": sizes.layers,
-    "width": sizes.width,
-    "heads": sizes.width // HEAD_WIDTH,
-    "mlp_width": sizes.width * MLP_FACTOR,
-    "positions": POSITIONS,
+def make_peers(ours: Ours, step: str, sizes: Sizes, flags: argparse.Namespace) -> dict[str, Any]:
+  """Those of the chosen peers that take this step."""
+  if step == "VECO2":
+    return {}
+  from benchmarks.training_step import peers
+
+  made: dict[str, Any] = {}
+  for name in flags.peers:
+    if name == "ranking":
+      if step == "TR":
+        made[name] = peers.RankingPeer(ours, sizes, compiled=flags.compile)
+    elif step != "TR" or name not in SAME_IN_TR:
+      lean = name != "released"
+      made[name] = peers.TorchPeer(ours, step, sizes, lean=lean, compiled=flags.compile)
+  return made
+
+
+def compare_losses(ours: Ours, peers: dict[str, Any], batch: Any, sizes: Sizes) -> dict[str, float]:
+  """The first loss of each side on the same batch; ends the program where they differ."""
+  losses = {OURS: ours.step(ours.put(batch))}
+  for name, peer in peers.items():
+    losses[name] = peer.step(peer.put(batch))
+    difference = abs(losses[name] / losses[OURS] - 1)
+    assert difference < TOLERANCE[sizes.dtype], losses
+  return losses
+
+
+def measure(step: str, sizes: Sizes, flags: argparse.Namespace) -> dict[str, Any]:
+  """The figures of one step."""
+  rng = np.random.default_rng(0)
+  lengths = batches.draw_lengths(batches.POOL, sizes, rng)
+  plan = batches.of_buckets(lengths, sizes, rng)
+  ours = Ours(step, sizes)
+  peers = make_peers(ours, step, sizes, flags)
+  losses = compare_losses(ours, peers, max(plan, key=lambda each: each.weight).batch, sizes)
+  sides = {OURS: rounds.Side(ours, itertools.repeat(plan))}
+  for name, peer in peers.items():
+    same = name == "lean_buckets"
+    own = itertools.repeat(plan) if same else batches.at_random(lengths, sizes, rng)
+    sides[name] = rounds.Side(peer, own)
+  timed = {name: side.seconds for name, side in sides.items()}
+  for name, make in MATMULS.items():
+    timed[name] = functools.partial(measuring.seconds_of, make(sizes.dtype))
+  samples = rounds.take_turns(timed, rounds=flags.rounds)
+  width = rounds.matmul_width()
+  peaks = {name: 2 * width**3 / np.median(samples[name]) for name in MATMULS}
+  flops = ours.necessary_flops(lengths)
+  return {
+    "step": step,
+    "first_losses": losses,
+    "necessary_gflop": flops / 1e9,
+    "matmul_gflop_per_second": {name: peak / 1e9 for name, peak in peaks.items()},
+    "padded_lengths": {str(b.batch["ids"].shape[-1]): b.weight for b in plan},
+    "sides": {
+      name: side_figures(samples[name], sizes, flops=flops, peak=max(peaks.values()))
+      for name in sides
+    },
   }
-  config["decoder"]["layers"] = DECODER_LAYERS
-  config["mesh"] = dict.fromkeys(config["mesh"], 1)
-  if not with_rtl:
-    config["objectives"]["representation_translation"]["weight"] = 0.0
-  english_ids = np.arange(sizes.vocabulary, dtype=np.int32)
-  vocabulary = Vocabulary(sizes.vocabulary, 0, 2, 3, 4, english_ids)
-  return build.build(
-    vocabulary=vocabulary,
-    devices=jax.devices()[:1],
-    **{key: config[key] for key in build.KEYS},
-  )
 
 
-def random_batch(sizes: argparse.Namespace) -> dict[str, np.ndarray]:
-  """Full-length sentences; view 0 is y, 1 is x."""
-  shape = (sizes.batch, 2, sizes.tokens)
-  ids = np.random.default_rng(0).integers(5, sizes.vocabulary, shape).astype(np.int32)
-  ids[..., 0], ids[..., -1] = 2, 3
-  text_hash = np.arange(2 * sizes.batch, dtype=np.int32).reshape(sizes.batch, 2)
-  language = np.tile(np.arange(2, dtype=np.int32), (sizes.batch, 1))
-  mask = np.ones(ids.shape, bool)
-  return {"ids": ids, "mask": mask, "text_hash": text_hash, "language": language}
+def side_figures(seconds: np.ndarray, sizes: Sizes, *, flops: float, peak: float) -> dict[str, Any]:
+  median, upper, lower = np.percentile(seconds, (50, 25, 75))
+  return {
+    "pairs_per_second": sizes.batch / median,
+    "quartiles": [sizes.batch / lower, sizes.batch / upper],
+    "share_of_peak": flops / median / peak,
+    "seconds": seconds.round(5).tolist(),
+  }
 
 
-class TorchPeer:
-  """The released program's computation, written plainly, on the same weights."""
-
-  def __init__(
-    self, params: dict[str, Any], sizes: argparse.Namespace, *, with_rtl: bool, device: str
-  ):
-    config = transformers.BertConfig(
-      vocab_size=sizes.vocabulary,
-      hidden_size=sizes.width,
-      num_hidden_layers=sizes.layers,
-      num_attention_heads=sizes.width // HEAD_WIDTH,
-      intermediate_size=sizes.width * MLP_FACTOR,
-      max_position_embeddings=POSITIONS,
-      hidden_dropout_prob=0.0,
-      attention_probs_dropout_prob=0.0,
-    )
-    self.encoder = transformers.BertModel(config, add_pooling_layer=False)
-    entries = names.encoder_entries(tensor_names.BERT, sizes.layers)
-    self.encoder.load_state_dict(to_torch(names.to_torch(params["encoder"], entries)))
-    self.projection = torch.nn.Linear(sizes.width, sizes.width)
-    kernel, bias = params["projection"]["kernel"], params["projection"]["bias"]
-    self.projection.load_state_dict(to_torch({"weight": kernel.T, "bias": bias}))
-    self.decoder = torch_decoder(config, params["decoder"]) if with_rtl else None
-    modules = [self.encoder, self.projection, *([self.decoder] if with_rtl else [])]
-    self.modules = torch.nn.ModuleList(modules).to(device).train()
-    self.optimizer = torch.optim.AdamW(self.modules.parameters(), lr=5e-5, weight_decay=0.0)
-    self.sizes, self.device, self.dtype = sizes, device, getattr(torch, sizes.dtype)
-
-  def loss(self, ids: torch.Tensor) -> torch.Tensor:
-    """Translation ranking, and RTL where there is a decoder; ids int64 [B, 2, L]."""
-    batch, tokens, vocabulary = self.sizes.batch, self.sizes.tokens, self.sizes.vocabulary
-    h = self.encoder(ids.reshape(-1, tokens)).last_hidden_state.reshape(batch, 2, tokens, -1)
-    z = torch.tanh(self.projection(h[:, :, 0])).float()
-    z = torch.nn.functional.normalize(z, dim=-1)
-    labels = torch.arange(batch, device=self.device)
-    loss = torch.nn.functional.cross_entropy(z[:, 1] @ z[:, 0].T / 0.05, labels)
-    if self.decoder is None:
-      return loss
-    embeddings = self.decoder.bert.embeddings
-    slots = embeddings(torch.full((batch, tokens), 4, device=self.device))
-    readable = torch.ones((batch, 2 * tokens), device=self.device)
-    readable[:, [0, tokens]] = 0
-    logits = self.decoder(
-      inputs_embeds=torch.cat([h[:, 1], slots], dim=1), attention_mask=readable
-    ).logits
-    targets = torch.full((batch, 2 * tokens), -100, device=self.device)
-    targets[:, tokens + 1 :] = ids[:, 0, 1:]
-    return loss + torch.nn.functional.cross_entropy(
-      logits.reshape(-1, vocabulary).float(), targets.reshape(-1)
-    )
-
-  def step(self, ids: torch.Tensor) -> float:
-    """One update; returns the loss."""
-    self.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-      loss = self.loss(ids)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
-    self.optimizer.step()
-    return float(loss.detach())  # waits for the device
-
-
-def torch_decoder(config: transformers.BertConfig, params: dict[str, Any]) -> torch.nn.Module:
-  """RTL's decoder with our weights."""
-  small = {**config.to_dict(), "num_hidden_layers": DECODER_LAYERS, "tie_word_embeddings": False}
-  decoder = transformers.BertForMaskedLM(transformers.BertConfig(**small))
-  entries = names.decoder_entries(
-    tensor_names.BERT, depth=DECODER_LAYERS, layers=DECODER_LAYERS, tied=False
-  )
-  tensors = names.to_torch(params, entries)
-  tensors = {name if "cls." in name else f"bert.{name}": x for name, x in tensors.items()}
-  tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"]
-  keys = decoder.load_state_dict(to_torch(tensors), strict=False)
-  assert not keys.unexpected_keys, keys
-  return decoder
-
-
-def to_torch(tensors: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-  return {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
-
-
-def steps_per_second(step: Callable[[], float], *, seconds: float) -> float:
-  """Measured over about so many seconds."""
-  started, count = time.perf_counter(), 0
-  while (elapsed := time.perf_counter() - started) < seconds:
-    step()
-    count += 1
-  return count / elapsed
-
-
-def compare(flags: argparse.Namespace, *, with_rtl: bool) -> tuple[float, float]:
-  """Median pairs per second of this project and of torch."""
-  train_program = our_train_program(flags, with_rtl=with_rtl)
-  batch = random_batch(flags)
-  state = train_program.init({})
-  device = "cuda" if torch.cuda.is_available() else "cpu"
-  peer = TorchPeer(jax.device_get(state.params), flags, with_rtl=with_rtl, device=device)
-  ids = torch.from_numpy(batch["ids"]).long().to(device)
-  placed = sharding.put_batch(batch, train_program.mesh, batch_size=flags.batch)
-
-  def our_step() -> float:
-    nonlocal state
-    state, means = train_program.step(state, placed, NOTHING_FROZEN)
-    return float(means["loss"].compute())
-
-  def peer_step() -> float:
-    return peer.step(ids)
-
-  our_loss, peer_loss = our_step(), peer_step()
-  tolerance = 1e-4 if flags.dtype == "float32" else 2e-2
-  assert abs(our_loss - peer_loss) < tolerance * abs(peer_loss), (our_loss, peer_loss)
-  rates = [
-    [steps_per_second(step, seconds=flags.seconds) for step in (our_step, peer_step)]
-    for _ in range(flags.rounds)
-  ]
-  our_rate, peer_rate = np.median(rates, axis=0) * flags.batch
-  return float(our_rate), float(peer_rate)
+def print_rows(figures: dict[str, Any]) -> None:
+  rates = {name: side["pairs_per_second"] for name, side in figures["sides"].items()}
+  for name, side in figures["sides"].items():
+    quartiles = " to ".join(f"{rate:.1f}" for rate in side["quartiles"])
+    ratio = "" if name == OURS else f"{rates[OURS] / rates[name]:.2f}"
+    share = f"{side['share_of_peak']:.2f}"
+    measuring.print_row(figures["step"], name, f"{rates[name]:.1f}", quartiles, ratio, share)
 
 
 def main() -> None:
   flags = flags_of()
-  jax.config.update("jax_default_matmul_precision", "highest" if flags.dtype == "float32" else None)
-  versions = measuring.machine("jax", "torch", "transformers")
-  print(f"{versions}, {torch.get_num_threads()} torch threads, {flags.dtype}\n")
-  measuring.print_header("step", "dap_jax pairs/s", "torch pairs/s", "ratio")
-  for name, with_rtl in (("TR", False), ("DAP", True)):
-    our_rate, peer_rate = compare(flags, with_rtl=with_rtl)
-    ratio = our_rate / peer_rate
-    measuring.print_row(name, f"{our_rate:.1f}", f"{peer_rate:.1f}", f"{ratio:.2f}")
+  sizes = sizes_of(flags)
+  jax.config.update("jax_default_matmul_precision", "highest" if sizes.dtype == "float32" else None)
+  import torch
+
+  machine = measuring.machine("jax", "torch", "transformers")
+  load = ", ".join(f"{minutes:.1f}" for minutes in os.getloadavg())
+  print(f"{machine}, {torch.get_num_threads()} torch threads, load {load}\n{sizes}\n")
+  measuring.print_header("step", "side", "pairs/s", "quartiles", "dap_jax is faster by", "of peak")
+  results = []
+  for step in flags.steps:
+    results.append(measure(step, sizes, flags))
+    print_rows(results[-1])
+  if flags.output:
+    about = {"machine": machine, "load_at_start": load, "flags": vars(flags), "sizes": vars(sizes)}
+    Path(flags.output).write_text(json.dumps(about | {"steps": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import measuring
+from benchmarks import measuring, padding
 from benchmarks.systems import corpus, rtl_plot, sweep
 from benchmarks.token_alignment import table
+from benchmarks.training_step import batches, rounds, sizes
 from tests.commands import ROOT, environment, write_corpus
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,7 @@ SCRIPTS = {
   "import_memory.py": "--layers=1 --width=64 --vocabulary=1000",
   "import_parity.py": "--layers=1 --vocabulary=1000 --tokens=40",
   "mine_against_faiss.py": "--rows=500 --width=64 --planted=50",
+  "padding.py": "{trained} --max_tokens=8 --every=4 --compile=tiny",
   "plan_formula.py": f"{TINY} --topology=v5e:2x2 --cases=scan",
   "pods/memory.py": f"{TINY} --topology=v5e:2x2 --batches=16 --microbatches=1,2",
   "pods/processes.py": "--processes=1 --meshes=2x2x2",
@@ -66,13 +68,15 @@ SCRIPTS = {
   "token_alignment/table.py": "{aligned} --json={new}.json",
   "tr_against_dap.py": "{new} --seeds=1 --config=tests/tiny.py:{tiny} --config.steps=2"
   " --config.eval_steps=2",
-  "train_step.py": "--seconds=0.1 --rounds=1 --layers=1 --width=32 --vocabulary=500 --batch=4"
-  " --tokens=8",
+  "train_step.py": "--size=tiny --layers=1 --width=32 --vocabulary=500 --batch=4 --tokens=8"
+  " --rounds=1 --output={new}",
 }
 # The Bible's language -> the language of the tests' corpus that stands for it.
 BIBLE = {"en": "en", "de": "aa", "fr": "bb", "ro": "cc", "ru": "cc", "zh": "bb"}
 HELPERS = {"__init__.py", "measuring.py", "texts.py", "scaling/config.py"}
 HELPERS |= {f"faults/{name}.py" for name in ("config", "kinds", "trial")}
+TRAINING_STEP = ("batches", "ours", "peers", "rounds", "sizes", "torch_weights")
+HELPERS |= {f"training_step/{name}.py" for name in TRAINING_STEP}
 NEED_LIBTPU = ("plan_formula.py", "pods/memory.py")
 # What stdout holds where that is not a Markdown table.
 OUTPUTS = {
@@ -222,6 +226,52 @@ def test_differences_are_paired_by_seed_and_language(tmp_path):
   assert table.mean_and_deviation(table.language_means(runs["TR"], "AER")) == "0.705 ± 0.007"
   assert table.differences(runs["DAP"], {7: runs["TR"][0]}, "AER") == []  # no seed in common
   assert table.permutation_p([0.1] * 20) < 1e-4
+
+
+def test_padding_is_counted_by_the_longer_text():
+  """By hand: pairs of 4 and 6, 8 and 8 tokens, cut at 7, in buckets of 6 and 7: 26 of 24."""
+
+  class Lengths:
+    def longest(self):
+      return np.array([6, 8])
+
+    def real_tokens(self):
+      return np.array([10, 16])
+
+  sources = {"aa": padding.CutPairs(Lengths(), 7)}
+  assert padding.computed_per_real(sources, {"aa": 1.0}, (6, 7)) == pytest.approx(26 / 24)
+
+
+def test_batches_have_the_lengths_that_were_measured():
+  """The medians are the table's own: 10 English tokens, 1.29 of the translation for each."""
+  small = sizes.SIZES["small"]
+  rng = np.random.default_rng(0)
+  lengths = batches.draw_lengths(20_000, small, rng)
+  assert np.median(lengths[:, 0]) == 10
+  assert np.median(lengths[:, 1] / lengths[:, 0]) == pytest.approx(1.29, abs=0.02)
+  plan = batches.of_buckets(lengths, small, rng)
+  assert sum(weight for weight, _ in plan) == pytest.approx(1)
+  for _, batch in plan:
+    longest = batch["mask"].sum(-1).max(-1)
+    assert (batch["ids"].shape[-1] - 4 < longest).all()  # a pair of each is in the right bucket
+    assert (longest <= batch["ids"].shape[-1]).all()
+    assert np.isin(batch["ids"][:, 0][batch["mask"][:, 0]], batches.english_ids(small)).all()
+
+
+def test_a_round_is_the_mean_over_its_batches_by_their_weights(monkeypatch):
+  """By hand: steps of 2 and 4 seconds with weights 3/4 and 1/4 take 2.5 on average."""
+  clock = iter([0.0, 2.0, 10.0, 14.0])
+  monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(clock))
+
+  class Trainer:
+    def put(self, batch):
+      return batch
+
+    def step(self, batch):
+      return 0.0
+
+  plan = [batches.Weighted(0.75, {}), batches.Weighted(0.25, {})]
+  assert rounds.Side(Trainer(), itertools.repeat(plan)).seconds() == 2.5
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
