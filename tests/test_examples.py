@@ -18,7 +18,7 @@ WITH_EXAMPLES = {
   *("core.cross_entropy", "core.geometry", "core.matryoshka", "core.mean"),
   *("core.microbatches", "core.objective"),
   *("core.optimizer", "core.unit_vectors", "distributed.parameters", "model.pooling"),
-  *("evals.xtreme.scoring.answers", "evals.xtreme.scoring.chunks", "evals.xtreme.scoring.counts"),
+  *("evals.measures.answers", "evals.measures.chunks", "evals.measures.counts"),
   *("evals.xtreme.retrieval.bucc", "evals.xtreme.retrieval.layers", "evals.xtreme.sentence_pairs"),
 }
 # What an example may name beside the names of its own module.
@@ -38,7 +38,7 @@ def modules_of(package: str) -> list[str]:
 
 
 PACKAGES = ("core", "model", "objectives")
-PACKAGES += ("evals.xtreme", "evals.xtreme.scoring", "evals.xtreme.retrieval")
+PACKAGES += ("evals.measures", "evals.xtreme", "evals.xtreme.scoring", "evals.xtreme.retrieval")
 MODULES = [name for package in PACKAGES for name in modules_of(package)]
 
 

@@ -10,7 +10,7 @@ from dap_jax.data.texts import question_answers
 from dap_jax.data.texts.question_answers import Question, QuestionAnswers
 from dap_jax.data.texts.split_files import language_and_split
 from dap_jax.data.tokenizer import Tokenizer, Window
-from dap_jax.evals.transfer import answer_scores, f1, words_of
+from dap_jax.evals.measures.answers import answer_scores, normalise_squad, token_f1
 from dap_jax.training.finetuning import questions
 from dap_jax.utils.errors import UserError
 from tests.commands import lines_of
@@ -82,13 +82,14 @@ def test_mistakes(tmp_path, content, message):
 
 def test_scores_are_squads():
   """Worked by hand: articles and punctuation do not count; F1 of shared words; the best answer."""
-  assert words_of("The  U.S. Senate, an office!") == ["us", "senate", "office"]
-  assert f1("the red user", "user red page") == pytest.approx(2 * 2 / (2 + 3))
-  assert f1("a", "the") == 0.0
+  assert normalise_squad("The  U.S. Senate, an office!") == "us senate office"
+  assert token_f1("red user", "user red page") == pytest.approx(100 * 2 * 2 / (2 + 3))
+  assert token_f1("", "") == 0.0
   right = {"a": ["red user", "page"], "b": ["file"], "c": ["word"]}
-  scores = answer_scores(right, {"a": "a Page.", "b": "old file"})  # c has no prediction
-  assert scores["exact_match"] == pytest.approx(1 / 3)
-  assert scores["f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+  predicted = {"a": "a Page.", "b": "old file"}  # c has no prediction
+  scores = answer_scores(right, predicted, normalise=normalise_squad)
+  assert scores.exact_match == pytest.approx(100 / 3)
+  assert scores.f1 == pytest.approx(100 * (1 + 2 / 3 + 0) / 3)
 
 
 def test_ends_of_an_answer():

@@ -10,8 +10,7 @@ from etils import epath
 from dap_jax.data.texts import split_files as names_of_splits
 from dap_jax.data.texts import tagged_sentences, treebanks
 from dap_jax.data.texts.split_files import split_files
-from dap_jax.evals import transfer
-from dap_jax.evals.transfer import chunk_f1, chunks
+from dap_jax.evals.measures.chunks import chunk_scores, chunks
 from dap_jax.utils.errors import UserError
 
 
@@ -241,9 +240,8 @@ def test_ignored_types_are_outside(tmp_path):
   assert read.test["en"].tags == [["O", "O"]]
 
 
-@pytest.mark.parametrize("module", [transfer, names_of_splits])
-def test_examples(module):
-  ran = doctest.testmod(module)
+def test_examples():
+  ran = doctest.testmod(names_of_splits)
   assert ran.attempted and not ran.failed
 
 
@@ -254,8 +252,8 @@ def test_chunks_by_hand():
   ]
   assert list(chunks([["VERB", "VERB"], ["VERB"]])) == [("VERB", 0, 1), ("VERB", 3, 3)]
   gold, guess = [["B-A", "I-A", "O", "B-B"]], [["B-A", "O", "O", "B-B"]]
-  assert chunk_f1(gold, guess) == (0.5, 0.5, 0.5)  # one of two right, one of two found
-  assert chunk_f1([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
+  assert chunk_scores(gold, guess) == (50, 50, 50)  # one of two right, one of two found
+  assert chunk_scores([["O"]], [["O"]]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +270,7 @@ def test_chunks_of_xtremes_mock_files(shared, task, golden):
       [[line.split("\t")[-1] for line in part.split("\n")] for part in text.strip().split("\n\n")]
       for text in (labels.read_text(), (folder / "predictions" / task / labels.name).read_text())
     )
-    scores.append(100 * chunk_f1(gold, predicted)[0])
+    scores.append(chunk_scores(gold, predicted).f1)
   assert sum(scores) / len(scores) == pytest.approx(golden, abs=1e-9)
 
 

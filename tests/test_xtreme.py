@@ -9,9 +9,9 @@ import random
 
 import pytest
 
-from dap_jax.evals import transfer
+from dap_jax.evals.measures import answers, chunks
 from dap_jax.evals.xtreme import tasks
-from dap_jax.evals.xtreme.scoring import answers, chunks, score
+from dap_jax.evals.xtreme.scoring import score
 from dap_jax.utils.errors import UserError
 from tests import xtreme_folders
 from tests.commands import Commands
@@ -134,12 +134,12 @@ def test_chunks_are_those_of_conlleval(task):
   rng = random.Random(0)
   for _ in range(500):
     tags = rng.choices(tasks.TASKS[task].classes, k=rng.randrange(12))
-    assert set(transfer.chunks([tags])) == by_conlleval(tags), tags
+    assert set(chunks.chunks([tags])) == by_conlleval(tags), tags
 
 
 def test_parts_of_speech_are_runs_but_for_those_that_begin_with_s():
   tags = ["NOUN", "NOUN", "SCONJ", "SCONJ", "INTJ", "INTJ", "O", "X", "X"]
-  assert set(transfer.chunks([tags])) == {
+  assert set(chunks.chunks([tags])) == {
     *(("NOUN", 0, 1), ("SCONJ", 2, 2), ("SCONJ", 3, 3)),
     *(("INTJ", 4, 5), ("X", 7, 8)),
   }
@@ -147,7 +147,7 @@ def test_parts_of_speech_are_runs_but_for_those_that_begin_with_s():
 
 def test_a_run_does_not_cross_sentences():
   """NOUN | NOUN are two chunks; of one sentence they would be one, and wrong."""
-  scores = chunks.chunk_scores(["NOUN", "", "NOUN"], ["NOUN", "", "VERB"])
+  scores = chunks.chunk_scores([["NOUN"], ["NOUN"]], [["NOUN"], ["VERB"]])
   assert scores == (50, 50, 50)
 
 

@@ -28,9 +28,6 @@ from dap_jax.utils.prompts import Prompts, of_section
 from dap_jax.workdir import layout, restore
 
 BATCH_SIZE = 128  # texts
-# Texts that are tokenised at a time: with its pieces and their places the tokenizer's result takes
-# 12 kB a text of 60 tokens, the array of its ids, which is kept, 0.4.
-TOKENIZED = 1024
 STATES_BATCH_SIZE = 32  # texts whose states of every layer are on the devices at a time
 # Settings of the config's `model` section that a Hugging Face folder does not determine.
 MODEL_DEFAULTS = {
@@ -155,10 +152,7 @@ class Embedder:
       advance: see `batching.Advance`.
     """
     self._check_same(texts)
-    sequences: list[np.ndarray] = []
-    for start in range(0, len(texts), TOKENIZED):
-      part = self.tokenizer.encode_ragged(texts[start : start + TOKENIZED])
-      sequences += (np.array(ids, np.int32) for ids in part)
+    sequences = batching.tokenised(texts, self.tokenizer.encode_ragged)
     shapes = self._shapes(batch_size)
     return batching.collect(sequences, self._network(step), advance=advance, **shapes)
 

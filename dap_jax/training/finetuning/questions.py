@@ -18,7 +18,8 @@ import numpy as np
 from dap_jax.data.texts.question_answers import Question, QuestionAnswers
 from dap_jax.data.tokenizer import Tokenizer, Window
 from dap_jax.evals import Result
-from dap_jax.evals.transfer import answer_scores, transfer_result
+from dap_jax.evals.measures.answers import answer_scores, normalise_squad
+from dap_jax.evals.transfer import transfer_result
 from dap_jax.training.finetuning.batches import Sequences
 from dap_jax.training.finetuning.task import Predict
 
@@ -107,9 +108,10 @@ class QuestionsTask:
 
 
 def measure(questions: Sequence[Question], predicted: Mapping[str, str]) -> dict[str, float]:
-  """`exact_match` and `f1` of predictions, id -> answer."""
+  """`exact_match` and `f1` of predictions, id -> answer, in [0, 1]."""
   right = {question.id: [text for text, _ in question.answers] for question in questions}
-  return answer_scores(right, predicted)
+  scores = answer_scores(right, predicted, normalise=normalise_squad)
+  return {name: value / 100 for name, value in scores._asdict().items()}
 
 
 def ends_of(spans: Sequence[tuple[int, int] | None], start: int, end: int) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dap_jax.data.texts.tagged_sentences import Split, TaggedSentences
 from dap_jax.data.tokenizer import Tokenizer
 from dap_jax.evals import Result
-from dap_jax.evals.transfer import chunk_f1, transfer_result
+from dap_jax.evals.measures.chunks import chunk_scores
+from dap_jax.evals.transfer import transfer_result
 from dap_jax.training.finetuning.batches import Sequences
 from dap_jax.training.finetuning.task import Predict
 from dap_jax.utils.errors import UserError
@@ -140,7 +141,7 @@ def measure(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -
     for tags, guesses in zip(gold, predicted, strict=True)
     for tag, guess in zip(tags, guesses, strict=True)
   ]
-  return {"f1": chunk_f1(gold, predicted)[0], "accuracy": sum(hits) / max(len(hits), 1)}
+  return {"f1": chunk_scores(gold, predicted).f1 / 100, "accuracy": sum(hits) / max(len(hits), 1)}
 
 
 def as_text(sentences: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 from etils import epath
 
 from dap_jax.evals import MEAN, Result
+from dap_jax.evals.measures import answers, chunks, counts
 from dap_jax.evals.xtreme import tasks
-from dap_jax.evals.xtreme.scoring import answers, chunks, counts, files
+from dap_jax.evals.xtreme.scoring import files
 from dap_jax.evals.xtreme.tasks import TASKS
 from dap_jax.utils.errors import UserError
 
@@ -130,8 +131,9 @@ def score_language(
   if TASKS[task].group == tasks.STRUCTURED:
     labels, predicted = (files.read_tags(path, classes=classes) for path in paths)
     files.check_sentences(labels, predicted, paths=paths)
-    accuracy = chunks.token_accuracy(labels, predicted)
-    return (*chunks.chunk_scores(labels, predicted), accuracy)
+    tags = [[tag or chunks.OUTSIDE for tag in side] for side in (labels, predicted)]  # "" ends one
+    accuracy = counts.accuracy(*([tag for tag in side if tag] for side in (labels, predicted)))
+    return (*chunks.chunk_scores(*([side] for side in tags)), accuracy)
   if task == tasks.TATOEBA:
     labels, predicted = (files.read_rows(path) for path in paths)
   else:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from dap_jax.evals.xtreme.scoring.counts import f1_of
+from dap_jax.evals.measures.counts import f1_of
 
 Normalise = Callable[[str], str]  # an answer -> its words with single spaces between
 
