@@ -62,8 +62,8 @@ def get_config() -> ConfigDict:
   config.data.min_pairs = 1  # languages with fewer training pairs are left out
   # Padded lengths of batches, rising to max_tokens: each pair (or row) goes to the shortest length
   # that holds all its texts. The step is compiled once for each. () is one length, max_tokens, as
-  # in the paper; lengths of every 4 tokens compute half as many for short texts, of every 8 a
-  # tenth more than those (docs/speed.md).
+  # in the paper's runs; for short texts a length every 4 tokens halves what is computed, one every
+  # 8 computes a seventh more than that (docs/speed.md).
   config.data.bucket_tokens = ()
   # K, the views of an example in a batch: 2 = a pivot and a translation; more = a pivot and K - 1
   # of its translations, drawn anew each time, from all pairs with that pivot.
