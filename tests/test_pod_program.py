@@ -12,6 +12,7 @@ import jax
 import pytest
 
 from configs import base
+from dap_jax.core import cross_entropy
 from dap_jax.distributed import sharding
 from dap_jax.planning import chips, step
 from dap_jax.planning.compiled import compiler, hlo
@@ -25,6 +26,12 @@ MESHES = {
   "all": {"data": 2, "fsdp": 2, "model": 2},
 }
 SMALL = 1024  # numbers: norms, biases, counts
+
+
+@pytest.fixture(autouse=True)
+def no_kept_slopes(monkeypatch):
+  """Of the logits' derivatives a device keeps those of a chunk, and not what fits a real chip."""
+  monkeypatch.setattr(cross_entropy, "SLOPES", 1)
 
 
 def config_of(mesh, **program):
