@@ -76,6 +76,17 @@ def test_wide_matrices_are_sharded_and_data_shares_their_moments_and_the_words()
   assert norms == 3 * [P()]
 
 
+def test_a_rule_may_have_data_share_a_parameter_itself():
+  settings = settings_of(data=2, fsdp=2, model=2)
+  settings["sharding_rules"] = [("mlp_in/kernel$", ("data", None))]
+  state = build.build(vocabulary=VOCABULARY, **settings).abstract_state
+  kernels = [
+    tree["encoder"]["layers_0"]["mlp_in"]["kernel"].sharding.spec
+    for tree in (state.params, state.opt_state[1].m)
+  ]
+  assert kernels == 2 * [P("data", None)]
+
+
 def test_a_parameter_without_a_rule_is_an_error():
   with pytest.raises(ValueError, match="mystery/kernel"):
     parameters.spec_of("mystery/kernel", (2, 2), sharding.make_mesh(data=8, model=1))

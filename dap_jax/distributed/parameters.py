@@ -124,6 +124,8 @@ def spread_over_data(spec: P, shape: tuple[int, ...], mesh: Mesh | AbstractMesh,
   if count == 1 or len(shape) < 2 or (path.endswith("/embedding") and not is_table):
     return spec
   cuts = [(axis,) if isinstance(axis, str) else axis or () for axis in spec]
+  if any("data" in cut for cut in cuts):  # it does already: words of a state, a rule of the user's
+    return spec
   cuts += [()] * (len(shape) - len(cuts))
   for place in (1,) if is_table else range(len(shape)):
     others = math.prod(mesh.shape[axis] for axis in cuts[place])
@@ -138,8 +140,7 @@ def moment_shardings(params: Any) -> Any:
 
   def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> NamedSharding:
     mesh, spec = leaf.sharding.mesh, leaf.sharding.spec
-    if "data" not in jax.tree.leaves(tuple(spec)):
-      spec = spread_over_data(spec, leaf.shape, mesh, path=path_name(path))
+    spec = spread_over_data(spec, leaf.shape, mesh, path=path_name(path))
     return NamedSharding(mesh, spec)
 
   return jax.tree_util.tree_map_with_path(place, params)
