@@ -13,6 +13,7 @@ from dap_jax.hub import from_hf, names, task_heads, weights
 from dap_jax.hub.model_types.tensor_names import TABLES
 from dap_jax.model.vocabulary import Vocabulary
 from dap_jax.training import build
+from dap_jax.training.finetuning import run
 from dap_jax.utils import trees
 from dap_jax.utils.errors import UserError
 from tests.models import ENCODERS, encoder_section, model_section, transformers_model
@@ -48,16 +49,7 @@ def program_of(kind, model_type, *, pooling="mean"):
     model=section,
     decoder={},
     objectives={"classification": {"weight": 1.0, "answers": kind == "answer"}},
-    optimizer={
-      "learning_rate": 1e-3,
-      "schedule_name": "linear",
-      "warmup_steps": 0,
-      "b1": 0.9,
-      "b2": 0.999,
-      "eps": 1e-8,
-      "weight_decay": 0.0,
-      "clip_norm": 1.0,
-    },
+    optimizer={**run.OPTIMIZER, "learning_rate": 1e-3},
     mesh={"data": -1, "fsdp": 1, "model": 1},
     task_head=(kind, len(CLASSES.get(kind, CLASSES["sequence"]))),
   )
