@@ -116,7 +116,19 @@ def test_mostly_placeholders(text, expected):
   ],
 )
 def test_tokens(text, count):
-  assert len(rules.tokens(text)) == count
+  assert len(rules.tokens(text)) == rules.count_tokens(text) == count
+
+
+def ascii_texts():
+  """Every ASCII character at a text's ends, within a word, and between two words."""
+  return [f"{c}Don't{c}sto_p {c} N0w!{c}" for c in map(chr, range(128))]
+
+
+@pytest.mark.parametrize("text", ascii_texts())
+def test_ascii_texts_are_treated_as_others(text):
+  # The paths of other texts: the same text with one word of another script behind it.
+  assert rules.count_tokens(text) == len(rules.tokens(text))
+  assert normal_forms.key_of(text) + " ж" == normal_forms.key_of(text + " Ж")
 
 
 def words(n, start=0):

@@ -9,7 +9,7 @@ import pytest
 import seqio
 from etils import epath
 
-from dap_jax.data import manifest, preparation, tasks, tokenizer, train_file
+from dap_jax.data import manifest, tasks, tokenizer, train_file, vocabulary_sample
 from dap_jax.data.cleaning import corpus as corpus_module
 from dap_jax.data.cleaning import kept, selection, stage
 from dap_jax.data.cleaning.pairs import Pair
@@ -31,7 +31,7 @@ def sampled(pairs, at_most):
     chosen = selection.select(
       on_disk, near_duplicates=0.0, **SPLIT | {"sentences": 0, "min_pairs": 1, "guard": NO_GUARD}
     )
-    return preparation.sampled_texts(on_disk, chosen, at_most=at_most)
+    return vocabulary_sample.sampled_texts(on_disk, chosen, at_most=at_most)
 
 
 def test_the_sample_of_a_vocabulary_is_the_texts_with_the_least_digests():

@@ -21,26 +21,28 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from etils import epath
 
-from dap_jax.data import cache, manifest, tokenizer_pruning, tokenizer_training
+from dap_jax.data import (
+  cache,
+  manifest,
+  tokenizer_pruning,
+  tokenizer_training,
+  vocabulary_sample,
+)
 from dap_jax.data.cleaning import selection as choice
 from dap_jax.data.cleaning.clean import Rejected
 from dap_jax.data.cleaning.corpus import CorpusReader
 from dap_jax.data.cleaning.guard import sentence_keys
-from dap_jax.data.cleaning.kept import least_hashes
-from dap_jax.data.cleaning.pairs import hash_of
 from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, pairs_in
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
-from dap_jax.data.pair_encoder import EncoderSettings, texts_of
+from dap_jax.data.pair_encoder import EncoderSettings
 from dap_jax.data.tokenised_pairs import (
   Tokenised,
   count_ids,
   feature_arrays,
-  kept_pairs,
   rates_of,
   tokenise,
   write_train_file,
@@ -204,7 +206,7 @@ def train_vocabulary(
   directory: epath.PathLike, stage: Stage, selection: choice.Selection, size: int, sample_texts: int
 ) -> None:
   """Trains one of `size` ids on at most so many of the texts to train on."""
-  sample, count = sampled_texts(stage, selection, at_most=sample_texts)
+  sample, count = vocabulary_sample.sampled_texts(stage, selection, at_most=sample_texts)
   tokenizer_training.train(sample, of=count, vocabulary_size=size, directory=directory)
 
 
@@ -229,25 +231,6 @@ def prune_vocabulary(
   path.write_text(tokenizer_pruning.prune(path.read_text(), used, fixed_ids=fixed_ids))
   left = encoding.tokenizer().size
   logger.info("the vocabulary: %s of %s ids are kept", f"{left:,}", f"{tokens.size:,}")
-
-
-def sampled_texts(
-  stage: Stage, selection: choice.Selection, *, at_most: int
-) -> tuple[list[str], int]:
-  """The texts that a vocabulary is trained on, sorted, and how many different ones there are.
-
-  Of more than `at_most`, those with the least hashes.
-  """
-  negatives: set[int] = set()
-  if stage.has_negatives:
-    for pairs in kept_pairs(stage, selection):
-      negatives.update(hash_of(text) for pair in pairs for text in pair.negatives)
-  others = np.fromiter(negatives, np.uint64, len(negatives))
-  limit, count = least_hashes(stage, selection.states, at_most=at_most, others=others)
-  texts: set[str] = set()
-  for pairs in kept_pairs(stage, selection):
-    texts.update(text for text in texts_of(pairs) if limit is None or hash_of(text) <= limit)
-  return sorted(texts), count
 
 
 def write_heldout(folder: Path, heldout: Sequence[Mapping[str, str]]) -> int:

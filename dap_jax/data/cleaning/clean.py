@@ -61,8 +61,7 @@ class Cleaning:
     """
     if row.reason:
       return [], [Rejected(row.reason, row.where, "", row.get(self.pivot, ""), "")]
-    dropped = str.maketrans("", "", self.drop_characters)
-    texts = {code: normalise(text.translate(dropped)) for code, text in row.items()}
+    texts = {code: normalise(text) for code, text in self.without_dropped(row).items()}
     pairs, pivot = pairs_of(texts, pivot=self.pivot, where=row.where), texts[self.pivot]
     if self.markup:
       if mostly_placeholders(pivot):
@@ -81,6 +80,13 @@ class Cleaning:
       negatives = tuple(usable_negatives(texts, pivot=self.pivot).values())
       kept = [pair._replace(negatives=negatives) for pair in kept]
     return kept, rejected
+
+  def without_dropped(self, row: Mapping[str, str]) -> Mapping[str, str]:
+    """A row's texts without `drop_characters`."""
+    if not self.drop_characters:
+      return row
+    dropped = str.maketrans("", "", self.drop_characters)
+    return {code: text.translate(dropped) for code, text in row.items()}
 
   def rules_of(self, language: str, where: str) -> Sequence[str]:
     """The rules for the pairs of a language at some place, FILE:LINE say."""

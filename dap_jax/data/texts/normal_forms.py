@@ -9,6 +9,8 @@ import unicodedata
 import regex
 
 WORD = regex.compile(r"(?:[\p{L}\p{N}_]\p{M}*+)++")  # its \w is without "²", and has lone marks
+# Of an ASCII text: what its words are made of, in lower case, and spaces between them.
+ASCII_WORDS = "".join(c.lower() if WORD.match(c) else " " for c in map(chr, range(128)))
 
 
 def normalise(text: str) -> str:
@@ -35,4 +37,6 @@ def key_of(text: str) -> str:
 
   Marks belong to letters: without its vowel signs a Hindi, Thai or Tamil word is another word.
   """
+  if text.isascii():  # several times faster
+    return " ".join(text.translate(ASCII_WORDS).split())
   return " ".join(WORD.findall(text.casefold()))

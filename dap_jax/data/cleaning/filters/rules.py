@@ -6,6 +6,7 @@ program counts mBERT's word pieces; here `tokens` are counted, which needs no vo
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 import unicodedata
@@ -26,6 +27,7 @@ TOKEN = re.compile(
   rf"[{PUNCTUATION}]|[{IDEOGRAPHS}]|(?:(?![{PUNCTUATION}])[{DENSE}]){{1,4}}"
   rf"|[^\s{IDEOGRAPHS}{DENSE}{PUNCTUATION}]+"
 )
+MARKS_ALIKE = str.maketrans(string.punctuation, "." * len(string.punctuation))
 NUMBER = re.compile(r"\d+")
 ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>]+", re.I)
 
@@ -35,9 +37,17 @@ def tokens(text: str) -> list[str]:
   return TOKEN.findall(text)
 
 
+def count_tokens(text: str) -> int:
+  """How many `tokens` a text has."""
+  if text.isascii():  # where nothing is dense: several times faster
+    text = text.translate(MARKS_ALIKE)
+    return text.count(".") + len(text.replace(".", " ").split())
+  return len(tokens(text))
+
+
 def dap_length(pivot: str, translation: str) -> bool:
   """DAP's rule on lengths: max(l1, l2) > max(2 min(l1, l2), 32), or min(l1, l2) > 64."""
-  short, long = sorted((len(tokens(pivot)), len(tokens(translation))))
+  short, long = sorted((count_tokens(pivot), count_tokens(translation)))
   return long > max(2 * short, 32) or short > 64
 
 
@@ -52,13 +62,15 @@ def dap_overlap(pivot: str, translation: str) -> bool:
 
 def length_ratio(pivot: str, translation: str) -> bool:
   """One side has over 3 times as many tokens as the other, and over 14 more: no translation."""
-  short, long = sorted((len(tokens(pivot)), len(tokens(translation))))
+  if max(len(pivot), len(translation)) <= 14:  # as many tokens at most
+    return False
+  short, long = sorted((count_tokens(pivot), count_tokens(translation)))
   return long > 3 * short and long - short > 14
 
 
-def letters(text: str) -> int:
-  """How many letters a text has."""
-  return sum(map(str.isalpha, text))
+def lacks_letters(text: str, wanted: int) -> bool:
+  """Whether a text has fewer letters than that."""
+  return next(itertools.islice(filter(str.isalpha, text), wanted - 1, None), None) is None
 
 
 def either(test: Callable[[str], bool]) -> Callable[[str, str], bool]:
@@ -90,7 +102,7 @@ def repetition(text: str) -> bool:
 RULES: dict[str, Callable[[str, str], bool]] = {
   "empty": either(lambda text: not text),
   # One letter can be a Chinese word, but no English one.
-  "no_letters": lambda pivot, translation: letters(pivot) < 2 or letters(translation) < 1,
+  "no_letters": lambda pivot, translation: lacks_letters(pivot, 2) or lacks_letters(translation, 1),
   "equal": lambda pivot, translation: pivot.casefold() == translation.casefold(),
   "markup": either(lambda text: LEFT_OVER.search(text) is not None),
   "length_ratio": length_ratio,
@@ -98,7 +110,7 @@ RULES: dict[str, Callable[[str, str], bool]] = {
   "addresses": lambda pivot, translation: addresses(pivot) != addresses(translation),
   "repetition": either(repetition),
   "dap_symbols": either(lambda text: "@" in text or "http" in text or text == "N/A"),
-  "dap_short": either(lambda text: len(tokens(text)) <= 3),
+  "dap_short": either(lambda text: count_tokens(text) <= 3),
   "dap_length": dap_length,
   "dap_overlap": dap_overlap,
 }
