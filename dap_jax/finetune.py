@@ -63,7 +63,13 @@ IGNORE_TAGS = flags.DEFINE_list(
 EPOCHS = flags.DEFINE_integer("epochs", 2, "Passes over the train split.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Examples in a step.", lower_bound=1)
 LEARNING_RATE = flags.DEFINE_float(
-  "learning_rate", 5e-5, "At the first step; it falls linearly to 0."
+  "learning_rate", 5e-5, "After the warm-up, from where it falls linearly to 0."
+)
+WARMUP_STEPS = flags.DEFINE_integer(
+  "warmup_steps", 0, "Steps in which the learning rate rises from 0.", lower_bound=0
+)
+WEIGHT_DECAY = flags.DEFINE_float(
+  "weight_decay", 0.0, "Of AdamW, of all weights but biases and norms.", lower_bound=0
 )
 DROPOUT = flags.DEFINE_float("dropout", 0.1, "Dropout of encoder and head.", 0.0, 0.9)
 SEED = flags.DEFINE_integer(
@@ -104,6 +110,8 @@ def main() -> None:
     epochs=EPOCHS.value,
     batch_size=BATCH_SIZE.value,
     learning_rate=LEARNING_RATE.value,
+    warmup_steps=WARMUP_STEPS.value,
+    weight_decay=WEIGHT_DECAY.value,
     dropout=DROPOUT.value,
     seed=SEED.value,
     task=TASK.value,

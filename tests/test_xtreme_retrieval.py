@@ -13,7 +13,7 @@ from etils import epath
 
 from dap_jax.evals import tatoeba as suite
 from dap_jax.evals.xtreme import tasks
-from dap_jax.evals.xtreme.retrieval import bucc, run, tatoeba
+from dap_jax.evals.xtreme.retrieval import bucc, tatoeba
 from dap_jax.evals.xtreme.retrieval.layers import layer_of
 from dap_jax.inference import embedder
 from dap_jax.utils.errors import UserError
@@ -249,7 +249,7 @@ def test_the_command(commands, tmp_path):
   texts = write_data(tmp_path / "data", commands.corpus)
   work, again = tmp_path / "work", tmp_path / "again.json"
   model = f"--model={commands.straight}"
-  flags = model, f"--data={tmp_path}/data", f"--workdir={work}"
+  flags = model, f"--data={tmp_path}/data", f"--workdir={work}", "--tasks=bucc2018,tatoeba"
   line = commands.fail("xtreme", *flags)
   assert "has 1 layers, the benchmark reads layer 7: give one with --layer" in line
   assert not work.exists()
@@ -279,10 +279,8 @@ def test_mistakes_cost_a_line_before_anything_is_encoded(commands, tmp_path):
   for file in ("tatoeba.pes-eng.pes", "tatoeba.cmn-eng.eng"):
     (tmp_path / "data" / "tatoeba" / file).unlink()
   flags = f"--model={commands.straight}", f"--data={tmp_path}/data"
-  line = commands.fail("xtreme", *flags, f"--workdir={tmp_path}/work")
+  line = commands.fail("xtreme", *flags, f"--workdir={tmp_path}/work", "--tasks=tatoeba")
   assert "lacks languages of tatoeba (fa, zh): expected" in line and "pes-eng.pes" in line
-  line = commands.fail("xtreme", *flags, f"--workdir={tmp_path}/work", "--tasks=panx,tatoeba")
-  assert "panx needs fine-tuning: --model alone predicts bucc2018 and tatoeba" in line
   whole = *flags, f"--workdir={commands.straight}", "--tasks=bucc2018"
   assert "is a workdir of train: name another" in commands.fail("xtreme", *whole)
   in_file = *flags, f"--workdir={tmp_path}/data/bucc2018/de-en/de-en.sample.de", "--tasks=bucc2018"
@@ -291,9 +289,3 @@ def test_mistakes_cost_a_line_before_anything_is_encoded(commands, tmp_path):
   both = *flags, f"--score={tmp_path}", f"--labels={tmp_path}"
   assert "--score and --model exclude each other" in commands.fail("xtreme", *both, status=2)
   assert not (tmp_path / "work").exists()
-
-
-def test_only_the_two_tasks_need_no_fine_tuning():
-  run.check_tasks(["bucc2018", "tatoeba"])
-  with pytest.raises(UserError, match="xnli, panx needs fine-tuning"):
-    run.check_tasks(["xnli", "panx", "tatoeba"])

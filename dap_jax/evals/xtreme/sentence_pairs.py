@@ -53,9 +53,7 @@ class Row(NamedTuple):
 
 def read_xnli(folder: epath.PathLike, *, quotes: str = "mended") -> LabelledTexts:
   """Reads XNLI: 15 languages. Raises UserError as `rows_of`, or where a language is missing."""
-  root = epath.Path(folder)
-  train = root / "XNLI-MT-1.0" / "multinli" / "multinli.train.en.tsv"
-  dev, test = (root / "XNLI-1.0" / f"xnli.{split}.tsv" for split in ("dev", "test"))
+  train, dev, test = files_of(XNLI, epath.Path(folder))
   by_language: dict[str, list[Row]] = {code: [] for code in TASKS[XNLI].languages}
   for row in rows_of(test, XNLI_COLUMNS, task=XNLI, quotes=quotes):
     by_language[row.language].append(row)
@@ -71,19 +69,29 @@ def read_xnli(folder: epath.PathLike, *, quotes: str = "mended") -> LabelledText
 
 def read_pawsx(folder: epath.PathLike, *, quotes: str = "mended") -> LabelledTexts:
   """Reads PAWS-X: 7 languages. Raises UserError as `rows_of`."""
-  root = epath.Path(folder)
-  train, dev = (root / ENGLISH / f"{split}.tsv" for split in ("train", "dev_2k"))
+  train, dev, *tests = files_of(PAWSX, epath.Path(folder))
   by_language = {
-    code: list(rows_of(root / code / "test_2k.tsv", PAWSX_COLUMNS, task=PAWSX, quotes=quotes))
-    for code in TASKS[PAWSX].languages
+    code: list(rows_of(test, PAWSX_COLUMNS, task=PAWSX, quotes=quotes))
+    for code, test in zip(TASKS[PAWSX].languages, tests, strict=True)
   }
   return together(
     rows_of(train, PAWSX_COLUMNS, task=PAWSX, quotes=quotes),
     rows_of(dev, PAWSX_COLUMNS, task=PAWSX, quotes=quotes),
     by_language,
     task=PAWSX,
-    where=(train, dev, root),
+    where=(train, dev, epath.Path(folder)),
   )
+
+
+def files_of(task: str, folder: epath.Path) -> list[epath.Path]:
+  """The files of xnli or pawsx: train, dev, and the test or the tests by language."""
+  if task == XNLI:
+    names = ["XNLI-MT-1.0/multinli/multinli.train.en.tsv"]
+    names += [f"XNLI-1.0/xnli.{split}.tsv" for split in ("dev", "test")]
+  else:
+    names = [f"{ENGLISH}/{split}.tsv" for split in ("train", "dev_2k")]
+    names += [f"{code}/test_2k.tsv" for code in TASKS[PAWSX].languages]
+  return [folder / name for name in names]
 
 
 def rows_of(path: epath.Path, columns: Columns, *, task: str, quotes: str) -> Iterator[Row]:

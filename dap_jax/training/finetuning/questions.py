@@ -54,9 +54,10 @@ class QuestionsTask:
     return self.questions.digest()
 
   def _windows(self, question: Question) -> list[Window]:
-    """A question's sequences."""
+    """A question's sequences; half of one at most is the question."""
+    most = min(MOST_OF_QUESTION, self.tokens.max_tokens // 2)
     return self.tokens.windows(
-      question.question, question.context, step=STRIDE, most_of_question=MOST_OF_QUESTION
+      question.question, question.context, step=STRIDE, most_of_question=most
     )
 
   def _sequences(self, windows: Sequence[Window], labels: Sequence[tuple[int, int]]) -> Sequences:

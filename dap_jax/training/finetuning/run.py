@@ -41,17 +41,21 @@ OPTIMIZER = {
   "weight_decay": 0.0,
   "clip_norm": 1.0,
 }
+PREDICTIONS = "predictions"
 MAX_TOKENS = {"questions": 384}  # XTREME's
 DEFAULT_MAX_TOKENS = 128  # DAP's for XNLI, XTREME's for the others
 
 
-def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Result | None:
+def finetune(
+  settings: FinetuneSettings, *, workdir: str, save_steps: int, data: Any = None
+) -> Result | None:
   """Fine-tunes, tests, and writes scores.json and predictions/ into the workdir.
 
   Args:
     settings: see there.
     workdir: where the run lives.
     save_steps: a checkpoint every so many steps, where it is not evaluated on the way.
+    data: as of `read_data`, where it is not what is read from the settings' folder.
 
   Returns:
     The scores of each language; None if the job was told to stop before its end.
@@ -64,7 +68,7 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
     longest = MAX_TOKENS.get(settings.task, DEFAULT_MAX_TOKENS)
     limit = min(longest, embedder.most_tokens(settings.model))
     settings = dataclasses.replace(settings, max_tokens=limit)
-  data = read_data(settings)
+  data = read_data(settings) if data is None else data
   pretrained = embedder.load(
     settings.model,
     step=settings.step,
@@ -92,7 +96,7 @@ def finetune(settings: FinetuneSettings, *, workdir: str, save_steps: int) -> Re
       about["checkpoint"] = "after the last epoch"
     result = result._replace(protocol=about)
     write_scores(folder / finetuned.SCORES, result, settings=settings, pretrained=pretrained)
-    write_predictions(folder / "predictions", predictions)
+    write_predictions(folder / PREDICTIONS, predictions)
     return result
 
 
@@ -115,8 +119,10 @@ def make_run(
     steps=steps,
     task_head=(task.head, len(task.classes)),
     seed=settings.seed,
-    learning_rate=settings.learning_rate,
     dropout=settings.dropout,
+    learning_rate=settings.learning_rate,
+    warmup_steps=settings.warmup_steps,
+    weight_decay=settings.weight_decay,
   )
   eval_steps = settings.eval_steps
   if eval_steps is None:
@@ -148,10 +154,19 @@ def make_train_program(
   steps: int,
   task_head: tuple[str, int],
   seed: int,
-  learning_rate: float,
   dropout: float,
+  **optimizer: float,
 ) -> build.TrainProgram:
-  """The pretrained network with a head, its optimizer and its step; all devices share the batch."""
+  """The pretrained network with a head, its optimizer and its step; all devices share the batch.
+
+  Args:
+    pretrained: the network.
+    steps: of the whole run.
+    task_head: its kind, and of how many classes.
+    seed: of the head, the order and the dropout.
+    dropout: of encoder and head.
+    **optimizer: `learning_rate`, `warmup_steps`, `weight_decay`.
+  """
   section = {**pretrained.model_config, "dropout": dropout, "projection": False}
   vocabulary = vocabulary_of(
     pretrained.tokenizer, rows=section["encoder"]["vocabulary_size"], english_ids=None
@@ -164,7 +179,7 @@ def make_train_program(
     model=section,
     decoder={},
     objectives={"classification": {"weight": 1.0, "answers": task_head[0] == "answer"}},
-    optimizer={**OPTIMIZER, "learning_rate": learning_rate},
+    optimizer={**OPTIMIZER, **optimizer},
     mesh={"data": -1, "fsdp": 1, "model": 1},
     task_head=task_head,
   )

@@ -37,6 +37,8 @@ class FinetuneSettings:
   train_split: str = "train"
   dev_share: float = 0.0
   ignore_tags: str = ""
+  warmup_steps: int = 0
+  weight_decay: float = 0.0
 
   def of_name(self) -> dict[str, Any]:
     """The settings in the name of a score; what only some tasks have is left out by default."""

@@ -67,5 +67,5 @@ def protocol_of(task: Task, about: Mapping[str, Any], *, pooling: str) -> dict[s
     "head": of_head[task.head],
     "token_types": "1 in the second text" if task.has_types else "",
     "batches": "of like lengths" if task.pool > 1 else "",
-    "optimizer": "AdamW, linear decay, no warm-up, gradient norm at most 1",
+    "optimizer": "AdamW, linear decay, gradient norm at most 1",
   }

@@ -10,13 +10,11 @@ from typing import Protocol
 import numpy as np
 from etils import epath
 
-from dap_jax.evals.xtreme import tasks
+from dap_jax.evals.xtreme import submission, tasks
 from dap_jax.evals.xtreme.retrieval import bucc, tatoeba
-from dap_jax.utils.atomic import replacing
-from dap_jax.utils.errors import UserError, writing
+from dap_jax.utils.errors import UserError
 
 MODULES = {tasks.BUCC: bucc, tasks.TATOEBA: tatoeba}
-PREDICTIONS, LABELS = "predictions", "labels"
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +26,9 @@ class LayerModel(Protocol):
     """One layer's states pooled, float32 [N, D]."""
 
 
-def check_tasks(chosen: Sequence[str]) -> None:
-  """Raises UserError for a task that needs a model fine-tuned to it."""
-  others = [name for name in chosen if name not in MODULES]
-  if others:
-    raise UserError(
-      f"--tasks: {', '.join(others)} needs fine-tuning: --model alone predicts"
-      f" {' and '.join(MODULES)}"
-    )
+def tasks_among(chosen: Sequence[str]) -> list[str]:
+  """The tasks that a model predicts as it is."""
+  return [name for name in chosen if name in MODULES]
 
 
 def check_data(data: str, chosen: Sequence[str]) -> None:
@@ -73,7 +66,8 @@ def predict(
   Raises:
     UserError: a file is damaged or cannot be written.
   """
-  places = epath.Path(workdir) / PREDICTIONS, epath.Path(workdir) / LABELS
+  folders = submission.PREDICTIONS, submission.LABELS
+  places = [epath.Path(workdir) / name for name in folders]
   for task, layer in layers.items():
     module = MODULES[task]
     encode = functools.partial(model.vectors_of_layer, layer=layer, pooling=module.POOLING)
@@ -81,14 +75,7 @@ def predict(
       sentences = module.read(epath.Path(data) / task, code)
       predicted = module.predict(sentences, encode)
       for place, lines in zip(places, (predicted, module.labels_of(sentences)), strict=True):
-        write_lines(tasks.file_of(place, task, code), lines)
+        text = "".join(f"{line}\n" for line in lines)
+        submission.write_text(tasks.file_of(place, task, code), text)
       logger.info("%s %s: %d predictions", task, code, len(predicted))
   return str(places[0]), str(places[1])
-
-
-def write_lines(path: epath.Path, lines: Sequence[str]) -> None:
-  """Writes a file whole or not at all. Raises UserError: it cannot be written."""
-  with writing(path, cure=""):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-      temporary.write_text("".join(f"{line}\n" for line in lines))
