@@ -11,10 +11,11 @@ import pytest
 
 from dap_jax.data import store
 from dap_jax.inference import embedder
-from dap_jax.report_page import charts, heldout, page, runs, scripts, tokens
+from dap_jax.report_page import charts, heldout, html, runs, scripts, tokens
 from dap_jax.report_page.failures import failures
 from dap_jax.utils.errors import UserError
 from tests.commands import without_checksums
+from tests.scored_folders import write_finetuning, write_xtreme
 
 HOSTILE = '</script><script>window.harmed = 1</script><img src=x onerror="harmed=1">&<>"'
 LIMIT_MB = 3
@@ -210,7 +211,7 @@ def contrast(a, b):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_are_apart_for_all_eyes(theme):
-  blocks = (page.HERE / "page.css").read_text().split("@media (prefers-color-scheme: dark)")
+  blocks = (html.HERE / "page.css").read_text().split("@media (prefers-color-scheme: dark)")
   colors = dict(re.findall(r"--(\w+): (#\w{6})", blocks[theme == "dark"]))
   kinds = [colors[f"c{i}"] for i in range(1, 9)]
   for color in (*kinds, colors["other"], colors["quiet"], colors["link"]):
@@ -241,7 +242,17 @@ def pages(commands, altered):
   both = commands.folder / "both.html"
   said = commands.run("report", f"--workdir={altered}", f"--workdir={bare}", f"--output={both}")
   assert "bare: the page goes without its vectors" in said and "has no checkpoint" in said
-  return {"one": altered / "report.html", "two": both}
+  transfers = [commands.folder / f"{name}_report.html" for name in ("finetuning", "xtreme")]
+  commands.run(
+    "report",
+    f"--workdir={write_finetuning(commands.folder / 'report_pos')}",
+    f"--workdir={write_finetuning(commands.folder / 'report_ner')}",
+    f"--output={transfers[0]}",
+  )
+  xtreme = write_xtreme(commands.folder / "report_xtreme")
+  commands.run("report", f"--workdir={xtreme}", f"--output={transfers[1]}")
+  named = dict(zip(("finetuning", "xtreme"), transfers, strict=True))
+  return {"one": altered / "report.html", "two": both, **named}
 
 
 @pytest.fixture(scope="module")
@@ -297,14 +308,14 @@ CLASHES = """() => {
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
-@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("name", ["one", "two", "finetuning", "xtreme"])
 def test_the_page_in_a_browser(pages, chromium, name, width, theme):
   """No word from the console, no request, no overflow, nothing on anything else."""
   assert pages[name].stat().st_size < LIMIT_MB * 1e6
   tab, said = open_page(chromium, pages[name], width=width, theme=theme)
   assert said == []
   assert tab.evaluate("document.documentElement.scrollWidth") <= width
-  assert tab.evaluate("document.querySelectorAll('.chart svg text').length") > 50
+  assert tab.evaluate("document.querySelectorAll('.chart svg text').length") > 30
   assert tab.evaluate(CLASHES) == []
   # The comparison of two runs is there without scrolling.
   tables = "[...document.querySelectorAll('.runs')]"

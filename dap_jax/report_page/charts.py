@@ -80,11 +80,11 @@ def finish(chart: alt.Chart | alt.LayerChart, *, height: float) -> Spec:
   )
 
 
-DASHES = ([1, 0], [5, 4])  # of the first series, of the second
+DASHES = ([1, 0], [5, 4], [1, 3])  # of the first series, of the second, of the third
 
 
 def curves(lines: Sequence[Line], *, series: Sequence[str], share: bool) -> Spec:
-  """Values against steps: a colour a run, a dash a series, of which there are up to two."""
+  """Values against steps: a colour a run, a dash a series, of which there are up to three."""
   flat = [(str(line.run), line.series, *point) for line in lines for point in line.points]
   names = ("run", "series", "step", "value")
   data = table(dict(zip(names, zip(*flat, strict=True), strict=True)))

@@ -1,50 +1,29 @@
 """The HTML of the page, from runs and what was measured on them.
 
-Everything is in one file: the style, Vega with Vega-Lite and Vega-Embed out of the package
-vl-convert, the charts' specifications. Jinja escapes every text of the data.
+`html.py` puts everything in one file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import altair as alt
-import jinja2
 import numpy as np
-import vl_convert
 
 from dap_jax.report_page import charts, comparison, training_data
 from dap_jax.report_page.heldout import FEW, MAP_TEXTS, Similarities
+from dap_jax.report_page.html import Charts, Curve, curve_figure, rendered
 from dap_jax.report_page.measure import Measured
 from dap_jax.report_page.runs import LoadedRun
 from dap_jax.report_page.tokens import PIECES, Alignment
 from dap_jax.utils.errors import UserError
 
-HERE = Path(__file__).parent
 COLUMNS = 3  # of the bars of languages, where the screen is wide
 EXTREMES = 5  # languages that the text names
 HEADINGS = (  # of run.html, for the list of contents
   *("Languages", "Every language with every other", "True pairs and hardest negatives"),
   *("Worst failures", "Tokens of translations", "Map of sentences"),
 )
-
-
-class Curve(NamedTuple):
-  """A chart of the training.
-
-  Attributes:
-    title: of the chart.
-    series: what is drawn: key of the records -> name, a dash each.
-    sentence: what it shows.
-    share: whether its values are shares.
-  """
-
-  title: str
-  series: dict[str, str]
-  sentence: str
-  share: bool = False
 
 
 # After the objectives' losses.
@@ -86,19 +65,6 @@ CURVES = (
 )
 
 
-class Charts:
-  """The specifications of the page: each gets an id, which the template puts in its place."""
-
-  def __init__(self) -> None:
-    self.specs: dict[str, dict[str, Any]] = {}
-
-  def add(self, spec: charts.Spec, *, square: bool = False) -> str:
-    """Keeps a chart; `square`: as high as it is wide. Returns its id."""
-    name = f"chart-{len(self.specs)}"
-    self.specs[name] = {"spec": spec, "square": square}
-    return name
-
-
 def render(
   runs: Sequence[LoadedRun], measured: Sequence[Measured | UserError], *, step: str
 ) -> str:
@@ -109,45 +75,25 @@ def render(
     measured: of each; an error says why a run has no figures of its vectors.
     step: of the checkpoints: newest, best, or a number.
   """
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(HERE),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
-  environment.filters["percent"] = lambda share: f"{share:.1%}"
   drawn = Charts()
   training = training_charts(runs, drawn)
   sections = [
     section(run, each, drawn, color=color)
     for run, each, color in zip(runs, measured, charts.run_colors(range(len(runs))), strict=True)
   ]
-  return environment.get_template("page.html").render(
+  return rendered(
+    "page.html",
+    drawn,
     title=", ".join(run.name for run in runs),
     step=step,
-    style=(HERE / "page.css").read_text(),
-    program=(HERE / "page.js").read_text(),
-    library=library(),
     comparison=comparison.compare(runs, measured) if len(runs) > 1 else None,
     training=training,
     sections=sections,
-    charts=drawn.specs,
     few=FEW,
     map_texts=MAP_TEXTS,
     pieces=PIECES,
     similarities=charts.SIMILARITIES,
   )
-
-
-def library() -> str:
-  """Vega, Vega-Lite and Vega-Embed as one script, of the versions that Altair writes for."""
-  version = alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
-  script = vl_convert.javascript_bundle(  # type: ignore[call-arg]  # its stub lacks a default
-    vl_version=version
-  )
-  assert "</script" not in script.lower()
-  return script
 
 
 def training_charts(runs: Sequence[LoadedRun], drawn: Charts) -> list[dict[str, Any]]:
@@ -161,19 +107,8 @@ def training_charts(runs: Sequence[LoadedRun], drawn: Charts) -> list[dict[str, 
     losses.insert(0, Curve("Loss", {"loss": "loss"}, "The weighted sum that is minimised."))
   figures = []
   for curve in (*losses, *CURVES):
-    lines = [
-      charts.Line(number, name, points)
-      for number, run in enumerate(runs)
-      for key, name in curve.series.items()
-      if (points := run.curve(key))
-    ]
-    if lines:
-      there = {line.series for line in lines}
-      names = [name for name in curve.series.values() if name in there]
-      chart = drawn.add(charts.curves(lines, series=names, share=curve.share))
-      dashes = names if len(names) > 1 else []
-      figure = {"title": curve.title, "sentence": curve.sentence, "chart": chart}
-      figures.append({**figure, "dashes": dashes})
+    if figure := curve_figure(curve, runs, drawn):
+      figures.append(figure)
   return figures
 
 

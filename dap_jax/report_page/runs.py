@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,8 @@ class LoadedRun:
     return [name for name, settings in entries if settings and settings.get("weight")]
 
   def curve(self, key: str) -> list[tuple[float, float]]:
-    """(step, value) of every record that has the key.
-
-    The records of a long run are averaged in equal stretches, which leaves `MOST_POINTS`.
-    """
-    points = np.array([(line["step"], line[key]) for line in self.records if key in line], float)
-    if len(points) > MOST_POINTS:
-      points = np.stack([part.mean(0) for part in np.array_split(points, MOST_POINTS)])
-    return [(float(step), float(value)) for step, value in points]
+    """(step, value) of every record that has the key, see `curve_of`."""
+    return curve_of(self.records, key)
 
   def last(self, key: str) -> float | None:
     """The key's newest value, None where no line has it."""
@@ -77,19 +71,35 @@ class LoadedRun:
     return float(np.median(values)) if values else None
 
 
+def curve_of(lines: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
+  """(step, value) of every record that has a key.
+
+  The records of a long run are averaged in equal stretches, which leaves `MOST_POINTS`.
+  """
+  points = np.array([(line["step"], line[key]) for line in lines if key in line], float)
+  if len(points) > MOST_POINTS:
+    points = np.stack([part.mean(0) for part in np.array_split(points, MOST_POINTS)])
+  return [(float(step), float(value)) for step, value in points]
+
+
 def read_runs(folders: Sequence[str]) -> list[LoadedRun]:
   """Workdirs -> runs, named by their folders' last parts, in full where two would be alike.
 
   Raises:
     UserError: a folder is no workdir, a file in it is damaged, or it is given twice.
   """
+  names = names_of(folders)
+  return [read_run(folder, name=name) for folder, name in zip(folders, names, strict=True)]
+
+
+def names_of(folders: Sequence[str]) -> list[str]:
+  """What the page calls folders. Raises UserError where one is given twice."""
   paths = [epath.Path(folder).resolve() for folder in folders]
   for folder, times in Counter(map(str, paths)).items():
     if times > 1:
       raise UserError(f"--workdir={folder} is given {times} times: give each run once")
   short = [path.name for path in paths]
-  names = folders if len(set(short)) < len(short) else short
-  return [read_run(folder, name=name) for folder, name in zip(folders, names, strict=True)]
+  return list(folders) if len(set(short)) < len(short) else short
 
 
 def read_run(folder: str, *, name: str) -> LoadedRun:
