@@ -13,5 +13,5 @@ plan_formula        `plan`'s formula beside a compiler    systems.rtl_plot RTL's
 tr_against_dap      the demo with and without RTL         systems/         nine systems, as a sweep
 prepare_speed       preparing data, and the loader        checkpoint_stall what a save costs a run
 start_up            imports, commands, a first vector     padding          tokens that are padding
-step_costs          what compilers count of a step
+step_costs          what compilers count of a step        batch_sizes      time a pair by the batch
 """

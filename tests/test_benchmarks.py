@@ -22,6 +22,8 @@ pytestmark = pytest.mark.slow
 TINY = "--config=tests/tiny.py"
 # Script -> its arguments, {names} of `inputs` in them; or the command that reads the file, with -m.
 SCRIPTS = {
+  "batch_sizes.py": "--layers=1 --width=32 --vocabulary=500 --tokens=8 --batches=4,8 --rounds=1"
+  " --output={new}.png",
   "checkpoint_stall.py": f"{TINY} --saves=1 --steps=2",
   "embed_speed.py": "{exported} --texts=40 --piece=20",
   "faults/__main__.py": "--runs=1 --output={new} --only=prepared",
