@@ -38,6 +38,7 @@ from dap_jax.data.cleaning.rejections import Rejections
 from dap_jax.data.cleaning.stage import Stage, pairs_in
 from dap_jax.data.engines.processes import Workers
 from dap_jax.data.extras import Extra
+from dap_jax.data.freed_memory import give_back
 from dap_jax.data.pair_encoder import EncoderSettings
 from dap_jax.data.tokenised_pairs import (
   Tokenised,
@@ -207,6 +208,7 @@ def train_vocabulary(
 ) -> None:
   """Trains one of `size` ids on at most so many of the texts to train on."""
   sample, count = vocabulary_sample.sampled_texts(stage, selection, at_most=sample_texts)
+  give_back()  # the training is another process
   tokenizer_training.train(sample, of=count, vocabulary_size=size, directory=directory)
 
 

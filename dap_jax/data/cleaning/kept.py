@@ -31,15 +31,16 @@ def shares(
     The numbers of the pairs, rising; their hashes; and each of the other columns.
   """
   for share in range(share_count(stage)):
-    numbers, found = [], []
+    numbers: list[np.ndarray] = []
+    found: dict[str, list[np.ndarray]] = {name: [] for name in (column, *others)}
     for first, records in stage.blocks(band):
       there = states[first : first + len(records)] == KEPT
       there &= in_share(records[column], share, share_count(stage))
       (places,) = there.nonzero()
       numbers.append(places + first)
-      found.append(records[[column, *others]][places])
-    joined = np.concatenate(found) if found else np.zeros(0, [(column, "<u8")])
-    yield np.concatenate(numbers), *(joined[name] for name in (column, *others))
+      for name, parts in found.items():  # not the records: each has all columns
+        parts.append(records[name][places])
+    yield np.concatenate(numbers), *map(np.concatenate, found.values())
 
 
 def share_count(stage: Stage) -> int:
