@@ -1,15 +1,17 @@
 """Preparing data from the disk: samples, shares, evaluation sets, processes; what SeqIO reads."""
 
+import ctypes
 import gzip
 import hashlib
 import json
+import pathlib
 
 import numpy as np
 import pytest
 import seqio
 from etils import epath
 
-from dap_jax.data import manifest, tasks, tokenizer, train_file, vocabulary_sample
+from dap_jax.data import freed_memory, manifest, tasks, tokenizer, train_file, vocabulary_sample
 from dap_jax.data.cleaning import corpus as corpus_module
 from dap_jax.data.cleaning import kept, selection, stage
 from dap_jax.data.cleaning.pairs import Pair
@@ -135,3 +137,24 @@ def test_data_in_a_bucket_is_read_from_the_disk(prepared):
   for name, array in remote.items():
     np.testing.assert_array_equal(array, expected[name])
   assert any(isinstance(array.base, np.memmap) for array in remote.values())
+
+
+def test_freed_memory_is_given_back():
+  """300 MB of blocks that a later, small one keeps from being given back by themselves."""
+  if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+    pytest.skip("needs glibc: other C libraries keep no freed memory, or have no such call")
+  blocks, last = [], []
+  for _ in range(3000):
+    blocks.append(np.ones(12_500))  # 100 kB: of the heap, not of a map of its own
+    last.append(np.ones(100))
+  held = resident()
+  del blocks
+  freed_memory.give_back()
+  assert held - resident() > 200e6
+
+
+def resident():
+  """Bytes of memory that this process holds, without mapped files."""
+  lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+  (line,) = (line for line in lines if line.startswith("RssAnon"))
+  return 1024 * int(line.split()[1])
