@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 MAX_TOKENS = 512  # of the benchmark's retrieval
 
 MODEL_FLAGS = model_flags.define(
-  cut=f"Where texts are cut; by default at {MAX_TOKENS}, or as many as the model has positions for."
+  cut="Where texts are cut; by default the benchmark's number for each task, or as many as the"
+  " model has positions for."
 )
 PROMPT_FLAGS = model_flags.define_prompts()
 SCORE = flags.DEFINE_string("score", None, "A folder of predictions.")
@@ -42,7 +43,9 @@ TASKS = flags.DEFINE_list("tasks", None, "Some of the tasks, with commas between
 DATA = flags.DEFINE_string("data", None, "With --model: a folder with one for each task.")
 WORKDIR = flags.DEFINE_string("workdir", None, "With --model: where its predictions and scores go.")
 LAYER = flags.DEFINE_integer(
-  "layer", None, "Whose states are pooled, 0 the embeddings; the benchmark's by default."
+  "layer",
+  None,
+  "Of retrieval: whose states are pooled, 0 the embeddings; the benchmark's by default.",
 )
 
 
@@ -115,6 +118,7 @@ def predict(model_path: str, data: str, workdir: str) -> None:
 
   chosen = tasks.choose(list(tasks.TASKS) if TASKS.value is None else TASKS.value)
   names, as_it_is = protocols.runs_of(chosen), retrieval.tasks_among(chosen)
+  check_effect(chosen, names, as_it_is)
   if as_it_is:
     retrieval.check_data(data, as_it_is)
   files.check(names, data, chosen=chosen)
@@ -122,6 +126,8 @@ def predict(model_path: str, data: str, workdir: str) -> None:
     raise UserError(f"--workdir={workdir} is a workdir of train: name another folder")
   if epath.Path(workdir).is_file():
     raise UserError(f"--workdir={workdir} is a file: name a folder")
+  if epath.Path(workdir).resolve() == epath.Path(data).resolve():
+    raise UserError(f"--workdir={workdir} is --data: name another folder")
   made = retrieve(model_path, data, workdir, as_it_is) if as_it_is else {}
   for name in names:
     of_run = fine_tune(name, model_path, data, workdir, chosen)
@@ -132,6 +138,25 @@ def predict(model_path: str, data: str, workdir: str) -> None:
   result = score_folders(*places, chosen=chosen)
   show(result)
   write(f"{workdir}/scores.json", result, made=made)
+
+
+def check_effect(chosen: Sequence[str], names: Sequence[str], as_it_is: Sequence[str]) -> None:
+  """Ends with status 2 where a flag is given that no task of these reads.
+
+  Args:
+    chosen: the tasks.
+    names: their fine-tunings.
+    as_it_is: those that need none.
+  """
+  read = {
+    "layer": as_it_is,
+    "seed": names,
+    "quotes": [task for task in chosen if task in ("xnli", "pawsx")],
+    **dict.fromkeys(("prompt_name", "prompt"), as_it_is),
+  }
+  for flag, readers in read.items():
+    if flags.FLAGS[flag].present and not readers:
+      command.fail(f"--{flag} has no effect on {', '.join(chosen)}", status=2)
 
 
 def retrieve(model_path: str, data: str, workdir: str, chosen: Sequence[str]) -> dict[str, Made]:

@@ -124,6 +124,12 @@ def test_what_is_missing_is_said_before_anything_is_trained(commands, tmp_path):
   line = commands.fail("xtreme", *flags, "--layer=1")
   for part in ("ko/test_2k.tsv", "udpos: en dev", "udpos: zh test", "squad/train-v1.1.json"):
     assert part in line
+  assert "is --data" in commands.fail(
+    "xtreme", *flags[:2], f"--workdir={folder}", "--layer=1", "--tasks=tatoeba"
+  )
+  for flag, task in (("layer=1", "panx"), ("seed=1", "tatoeba"), ("quotes=mended", "panx,mlqa")):
+    line = commands.fail("xtreme", *flags, f"--{flag}", f"--tasks={task}", status=2)
+    assert f"--{flag.partition('=')[0]} has no effect on" in line
   with pytest.raises(UserError, match="and 72 more"):  # of 2 + 33 and 2 + 40
     data.check(["udpos", "panx"], str(tmp_path / "nowhere"), chosen=["udpos", "panx"])
   assert not (tmp_path / "work").exists()
