@@ -105,7 +105,7 @@ def test_all_nine_tasks(commands, tmp_path):
   (f1,) = (v for k, v in scores.items() if "udpos/seqeval_0.0.12_f1/de" in k)
   assert f1 == pytest.approx(100 * own_f1)
 
-  again = commands.run("xtreme", *flags, "--tasks=udpos,xquad,mlqa")
+  again = commands.run("xtreme", *flags[:3], "--tasks=udpos,xquad,mlqa")
   steps = (work / "udpos" / "metrics.jsonl").read_text().splitlines()
   assert "overall" not in again and len(steps) == len(set(steps))
   rescored = json.loads((work / "scores.json").read_text())
