@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ def measure(step: str, flags: argparse.Namespace) -> list[Point]:
     ours, rng = Ours(step, sizes), np.random.default_rng(0)
     lengths = np.full((size, 2), sizes.tokens)
     placed = ours.put(batches.make_batch(lengths, sizes, rng, padded=sizes.tokens))
-    timed[str(size)] = seconds_of(ours, placed)
+    timed[str(size)] = functools.partial(measuring.seconds_of, functools.partial(ours.step, placed))
     flops[size] = ours.necessary_flops(lengths) / size
   samples = {
     int(name): seconds / int(name)
@@ -67,11 +68,6 @@ def measure(step: str, flags: argparse.Namespace) -> list[Point]:
     )
     for size, seconds in samples.items()
   ]
-
-
-def seconds_of(ours: Ours, placed: Any) -> Any:
-  """What times a step on a batch that is placed."""
-  return lambda: measuring.seconds_of(lambda: ours.step(placed))
 
 
 def draw(points: list[Point], path: str) -> None:
@@ -92,20 +88,16 @@ def draw(points: list[Point], path: str) -> None:
   chart.configure_axis(gridOpacity=0.5).save(path, scale_factor=2)
 
 
-def numbers(text: str) -> list[int]:
-  """Rising numbers with commas between."""
-  return sorted(int(part) for part in text.split(","))
-
-
 def main() -> None:
   parser = argparse.ArgumentParser(description="Time for each pair by the size of the batch.")
   add_flags(parser)
   parser.set_defaults(size="tiny", lengths="full", tokens=24)
-  parser.add_argument("--batches", type=numbers, default=[64, 256, 1024, 4096, 8192])
+  parser.add_argument("--batches", type=measuring.numbers, default=[64, 256, 1024, 4096, 8192])
   parser.add_argument("--steps", default="TR,DAP", help=f"some of {', '.join(STEPS)}")
   parser.add_argument("--rounds", type=int, default=6)
   parser.add_argument("--output", help="a .png")
   flags = parser.parse_args()
+  flags.batches.sort()
   print(measuring.machine("jax", "jaxlib"))
   measuring.print_header("step", "batch", "ms/pair", "of the smallest's", "expected")
   points: list[Point] = []

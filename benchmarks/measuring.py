@@ -47,6 +47,11 @@ def print_row(*cells: object) -> None:
   print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
+def numbers(text: str) -> list[int]:
+  """Numbers with commas between, of a flag."""
+  return [int(part) for part in text.split(",")]
+
+
 def seconds_of(function: Callable[[], Any]) -> float:
   """How long one call takes."""
   started = time.perf_counter()

@@ -67,16 +67,15 @@ def compile_seconds(size: str, tokens: int) -> dict[int, tuple[float, float]]:
   return seconds
 
 
-def numbers(text: str) -> list[int]:
-  """Numbers with commas between."""
-  return [int(part) for part in text.split(",")]
-
-
 def main() -> None:
   parser = argparse.ArgumentParser(description="Padding of batches by their lengths.")
   parser.add_argument("workdirs", nargs="+")
-  parser.add_argument("--max_tokens", type=numbers, default=[32], help="with commas between")
-  parser.add_argument("--every", type=numbers, default=[16, 8, 4, 2], help="with commas between")
+  parser.add_argument(
+    "--max_tokens", type=measuring.numbers, default=[32], help="with commas between"
+  )
+  parser.add_argument(
+    "--every", type=measuring.numbers, default=[16, 8, 4, 2], help="with commas between"
+  )
   parser.add_argument("--compile", choices=("tiny", "small", "base"))
   flags = parser.parse_args()
   titles = ("data", "max tokens", "bucket every", "buckets", "computed / real", "the shorter's")
